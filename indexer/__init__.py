@@ -1,0 +1,1 @@
+"""From photo files to the catalog: scan, read, embed, record, publish."""

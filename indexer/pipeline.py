@@ -1,0 +1,142 @@
+"""Reading ahead: threads read, hash and decode the next photos while the model works on the present batch.
+
+The look-ahead is bounded, so memory stays the same however large the library is; what waits in it are pixels at the
+model's size, never whole photos.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.read import DecodedPhoto, decode
+from indexer.scan import FoundFile
+from search.catalog.changes import NewPhoto
+from search.errors import PhotoError
+
+if TYPE_CHECKING:
+    from search.models.preprocess import Preprocess
+
+MAX_BYTES = 2**30
+"""No photo file is larger; a file is read as a whole, so this bounds memory."""
+_FILES_A_TASK = 8  # handing a task to a thread costs about a tenth of decoding a small photo
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """What came of one file.
+
+    Attributes:
+        id: the photo's id, a hash of the bytes; '' where they could not be read.
+        size, mtime_ns: of the file as it was opened.
+        photo: its measures and EXIF, without its pixels; None where it failed or was known.
+        pixels: uint8[h, w, 3] at the model's size; None where it failed or was known.
+        failure: one sentence, or None.
+        vanished: it was there when the folder was scanned, and is not any more.
+    """
+
+    found: FoundFile
+    id: str = ""
+    size: int = 0
+    mtime_ns: int = 0
+    photo: NewPhoto | None = None
+    pixels: npt.NDArray[np.uint8] | None = None
+    failure: str | None = None
+    vanished: bool = False
+
+
+def read_ahead(
+    files: Sequence[FoundFile],
+    preprocess: Preprocess,
+    *,
+    known: Callable[[str], bool],
+    workers: int,
+    look_ahead: int,
+) -> Iterator[ReadFile]:
+    """Read `files` in their order with `workers` threads, at most about `look_ahead` files ahead of the caller.
+
+    A photo whose id is `known` is not decoded.
+    """
+
+    def task(some: list[FoundFile]) -> list[ReadFile]:
+        return [read_file(found, preprocess, known) for found in some]
+
+    remaining = iter(files)
+    waiting: deque[Future[list[ReadFile]]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="read")
+    try:
+        while True:
+            while len(waiting) * _FILES_A_TASK < look_ahead and (some := list(islice(remaining, _FILES_A_TASK))):
+                waiting.append(pool.submit(task, some))
+            if not waiting:
+                return
+            yield from waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def read_file(found: FoundFile, preprocess: Preprocess, known: Callable[[str], bool]) -> ReadFile:
+    """Read, hash and decode one file; never raises for what the file is or holds."""
+    identity, size, mtime_ns = "", found.size, found.mtime_ns
+    try:
+        content, status = _content(found.path)
+        size, mtime_ns = status.st_size, status.st_mtime_ns
+        identity = hashlib.blake2b(content, digest_size=16).hexdigest()
+        if known(identity):
+            return ReadFile(found, identity, size, mtime_ns)
+        decoded = decode(content, draft=preprocess.draft_size)
+        pixels = preprocess(decoded.image)
+        return ReadFile(found, identity, size, mtime_ns, _measures(identity, size, mtime_ns, decoded), pixels)
+    except FileNotFoundError:
+        return ReadFile(found, vanished=True)
+    except (PhotoError, OSError, MemoryError, ValueError) as error:
+        return ReadFile(found, identity, size, mtime_ns, failure=_sentence(error))
+
+
+def _measures(identity: str, size: int, mtime_ns: int, decoded: DecodedPhoto) -> NewPhoto:
+    exif = decoded.exif
+    return NewPhoto(
+        id=identity,
+        width=decoded.width,
+        height=decoded.height,
+        format=decoded.format,
+        bytes=size,
+        taken_at=exif.taken_at,
+        # The wall clock where it was taken is what people remember; a file's own date is the next best.
+        sort_at=(exif.taken_at or datetime.fromtimestamp(mtime_ns / 1e9).isoformat())[:19],
+        camera=exif.camera,
+        lens=exif.lens,
+        latitude=exif.latitude,
+        longitude=exif.longitude,
+    )
+
+
+def _content(path: bytes) -> tuple[bytes, os.stat_result]:
+    # Not to wait for ever where a FIFO took the place of a photo since the folder was scanned.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise PhotoError("it is not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise PhotoError(f"it has {status.st_size / 2**30:.1f} GiB, more than a photo has")
+        return stream.read(MAX_BYTES), status
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, PhotoError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to decode it"
+    return f"it cannot be read: {(getattr(error, 'strerror', None) or str(error)).lower()}"

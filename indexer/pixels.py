@@ -1,0 +1,109 @@
+"""Pixels: how many may be decoded, and how any of Pillow's modes becomes RGB."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+_BYTES_PER_PIXEL = 8  # the decoded picture, and one copy of it while it is converted or turned
+_SHARE = 8  # of the memory that is free: workers run side by side, and the model needs room too
+_FEWEST, _MOST = 50_000_000, 500_000_000
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@functools.cache
+def default_max_pixels() -> int:
+    """The most pixels that one photo may have here: between 50 and 500 million, by the memory that is free.
+
+    Worked out once for the process. Inside a container its own limit counts, where it is lower.
+    """
+    import psutil  # type: ignore[import-untyped, unused-ignore]
+
+    free = min([int(psutil.virtual_memory().available), *_cgroup_rooms(_CGROUP)])
+    return max(_FEWEST, min(_MOST, free // _SHARE // _BYTES_PER_PIXEL))
+
+
+def _cgroup_rooms(root: Path) -> list[int]:
+    """What the control group (version 2, or 1) leaves of its memory limit; empty where there is none.
+
+    Cache that the kernel would give back at once counts as free.
+    """
+    files = (
+        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+        (
+            "memory/memory.limit_in_bytes",
+            "memory/memory.usage_in_bytes",
+            "memory/memory.stat",
+            "total_inactive_file",
+        ),
+    )
+    for limit, used, stats, key in files:
+        try:
+            room = int((root / limit).read_text()) - int((root / used).read_text())
+            values = dict(line.split() for line in (root / stats).read_text().splitlines())
+            return [max(0, room + int(values.get(key, 0)))]
+        except (OSError, ValueError):
+            continue  # no such file, or "max": no limit
+    return []
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A loaded picture as RGB: alpha composed on white, deep grey scaled to 8 bits; itself if it is RGB."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_deep_grey(image).convert("RGB")
+    if image.has_transparency_data:
+        return _on_white(image)
+    return image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode == "La":
+        image = image.convert("LA")
+    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+    alpha = rgba.getchannel("A")
+    if alpha.getextrema() == (255, 255):
+        return rgba.convert("RGB")
+    page = Image.new("RGB", rgba.size, "white")
+    page.paste(rgba, mask=alpha)
+    return page
+
+
+def _from_deep_grey(image: Image.Image) -> Image.Image:
+    """16-bit, 32-bit and floating-point grey as 8-bit grey.
+
+    A PNG's 16 bits are always its full scale. Elsewhere (scanners, microscopes, depth maps) the samples may
+    fill only 10, 12 or 14 bits, and the file does not say so: the smallest scale that holds the brightest is
+    taken. Values that fit no such scale are stretched from the darkest to the brightest.
+    """
+    values: npt.NDArray[Any] = np.asarray(image)
+    low, high = _range(values)
+    if image.mode == "F" and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    elif low >= 0 and high <= 65535:
+        whole = image.format == "PNG"
+        bits = 16 if whole else next(bits for bits in (8, 10, 12, 14, 16) if high < 2**bits)
+        low, high = 0.0, 2.0**bits - 1
+    grey = np.empty(values.shape, np.uint8)
+    scale = 255.0 / (high - low) if high > low else 0.0
+    for top in range(0, len(values), 256):  # a float copy of the whole would be large
+        strip = (np.nan_to_num(values[top : top + 256], nan=low).astype(np.float64) - low) * scale
+        grey[top : top + 256] = np.clip(strip + 0.5, 0, 255)
+    return Image.fromarray(grey)
+
+
+def _range(values: npt.NDArray[Any]) -> tuple[float, float]:
+    """The smallest and the largest finite value; (0, 0) where there is none."""
+    low, high = np.inf, -np.inf
+    for top in range(0, len(values), 256):
+        strip = values[top : top + 256]
+        finite = strip[np.isfinite(strip)]
+        if finite.size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+    return (low, high) if low <= high else (0.0, 0.0)

@@ -1,0 +1,34 @@
+"""How a run tells what it is doing; a terminal, a log or a page shows it as it likes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Hears of a run. Called from the run's own thread, often; it should return at once."""
+
+    def stage(self, name: str, total: int | None) -> None:
+        """A stage begins: `scan`, `load`, `embed` or `publish`, of `total` files where that is known."""
+        ...
+
+    def advance(self, done: int, failed: int) -> None:
+        """So many files of the stage are done, of which so many could not be read."""
+        ...
+
+    def say(self, sentence: str) -> None:
+        """Something that a person should know."""
+        ...
+
+
+class Silent:
+    """A `Progress` that shows nothing."""
+
+    def stage(self, name: str, total: int | None) -> None:
+        """Nothing."""
+
+    def advance(self, done: int, failed: int) -> None:
+        """Nothing."""
+
+    def say(self, sentence: str) -> None:
+        """Nothing."""

@@ -1,0 +1,62 @@
+"""What a run is asked to do, and what it did."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """Options of a run; None means what the home remembers, or the default where it remembers nothing.
+
+    Attributes:
+        model: `auto`, a preset or any open_clip name.
+        captions: who writes captions; `off` is all there is so far.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        batch_size: photos in one forward pass.
+        workers: threads that read and decode.
+    """
+
+    model: str | None = None
+    captions: str | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    workers: int | None = None
+
+
+@dataclass
+class IndexReport:
+    """Counts of files, but `embedded`, which counts photos; `seconds` of the whole run and of each stage."""
+
+    model: str = ""
+    added: int = 0
+    updated: int = 0
+    moved: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    embedded: int = 0
+    seconds: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def photos_per_second(self) -> float:
+        """Photos embedded for each second of the `embed` stage: reading, hashing, decoding, model and commits."""
+        seconds = self.stages.get("embed", 0.0)
+        return self.embedded / seconds if seconds else 0.0
+
+    def counts(self) -> dict[str, int]:
+        """The counts alone, as a job keeps them."""
+        return {name: value for name, value in asdict(self).items() if isinstance(value, int)}
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract of `sightline index --json`."""
+        return {
+            **self.counts(),
+            "seconds": round(self.seconds, 3),
+            "photos_per_second": round(self.photos_per_second, 1),
+            "model": self.model,
+            "stages": {name: round(seconds, 3) for name, seconds in self.stages.items()},
+        }

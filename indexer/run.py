@@ -1,0 +1,316 @@
+"""One indexing run: scan the libraries, read and embed what is new, forget what is gone, publish."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from indexer.lock import writer_lock
+from indexer.model_choice import choose, weights_stamp
+from indexer.progress import Progress, Silent
+from indexer.report import IndexOptions, IndexReport
+from indexer.scan import FoundFile, Scan, scan
+from search.catalog import changes, jobs, model_records, paths, settings
+from search.catalog.clock import now
+from search.catalog.connection import connect_to_read, connect_to_write
+from search.catalog.model_records import ModelRecord
+from search.errors import SightlineError
+from search.home import Home
+from search.vectors.generations import publish, unpublished
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from indexer.pipeline import ReadFile
+    from search.models.encoder import Encoder
+    from search.vectors.protocol import Floats
+
+
+def run_index(
+    home: Home,
+    folders: Sequence[Path | str | bytes] = (),
+    options: IndexOptions | None = None,
+    progress: Progress | None = None,
+) -> IndexReport:
+    """Bring the index up to date with `folders`, or with every known library where none is named.
+
+    A photo that cannot be read never fails the run. What was committed stays, however the run ends; the next one
+    goes on from there.
+
+    Raises:
+        LockedError: another process is writing to this home.
+        ModelError: the model cannot be named, found or loaded.
+        SightlineError: a folder does not exist, nothing is known to index, or the disk is full.
+    """
+    options = options or IndexOptions()
+    if options.captions not in (None, "off"):
+        raise SightlineError(f"There is no captioner “{options.captions}” in this version; use --captions off.")
+    roots = [_root(folder) for folder in folders]
+    with writer_lock(home), closing(connect_to_write(home)) as connection:
+        from sqlite_utils import Database
+
+        run = _Run(home, Database(connection, recursive_triggers=False), options, progress or Silent())
+        return run.go(roots)
+
+
+class _Run:
+    """The state of one run."""
+
+    def __init__(self, home: Home, database: Database, options: IndexOptions, progress: Progress) -> None:
+        self.home = home
+        self.database = database
+        self.connection: sqlite3.Connection = database.conn
+        self.options = options
+        self.progress = progress
+        self.report = IndexReport()
+
+    def go(self, roots: list[bytes]) -> IndexReport:
+        began = time.perf_counter()
+        kept = [row[0] for row in self.connection.execute("SELECT path FROM libraries ORDER BY key")]
+        if not roots and not kept:
+            raise SightlineError("There is no library to index yet; name a folder: `sightline index PATH`.")
+        with self.database.atomic():
+            job = jobs.start(self.connection, "index")
+        try:
+            choice = choose(self.connection, self.options.model)
+            if choice.reason:
+                self.progress.say(choice.reason)
+            self.report.model = choice.name
+            with self.database.atomic():
+                libraries = {root: changes.add_library(self.connection, root) for root in roots}
+                settings.put(self.connection, "captions", self.options.captions or "off")
+            found = self._scan(roots or kept, must_exist=bool(roots))
+            self._embed(found, job, choice.name, choice.settled)
+            self._forget(found, libraries or dict.fromkeys(kept, 0))
+            self._publish()
+            self.report.seconds = time.perf_counter() - began
+            self._end(job, "done")
+        except KeyboardInterrupt:
+            self._end(job, "stopped", "It was stopped from the keyboard.")
+            raise
+        except SightlineError as error:
+            self._end(job, "failed", str(error))
+            raise
+        except (OSError, sqlite3.Error) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            sentence = f"The run ended early: {reason}. What was indexed so far is kept; run it again to go on."
+            self._end(job, "failed", sentence)
+            raise SightlineError(sentence) from error
+        return self.report
+
+    def _scan(self, roots: list[bytes], *, must_exist: bool) -> Scan:
+        whole = Scan()
+        with self._stage("scan", None):
+            for root in roots:
+                try:
+                    one = scan(
+                        self.connection,
+                        root,
+                        skip=os.fsencode(self.home.path.resolve()),
+                        seen=lambda count: self.progress.advance(count, 0),
+                    )
+                except OSError as error:
+                    # A drive that is not plugged in is no reason to forget its photos.
+                    sentence = (
+                        f"{paths.display(root)} cannot be listed ({(error.strerror or str(error)).lower()}); "
+                        "what is known of it stays as it is."
+                    )
+                    if must_exist:
+                        raise SightlineError(sentence) from error
+                    self.progress.say(sentence)
+                    continue
+                whole.to_read += one.to_read
+                whole.gone += one.gone
+                whole.unchanged += one.unchanged
+                whole.failed += one.failed
+                whole.unreadable += one.unreadable
+        for folder, sentence in whole.unreadable:
+            self.progress.say(f"{paths.display(folder)}: {sentence}; what is known of it stays as it is.")
+        self.report.unchanged += whole.unchanged
+        self.report.failed += whole.failed
+        return whole
+
+    def _embed(self, found: Scan, job: int, name: str, settled: bool) -> None:
+        active = model_records.active(self.connection)
+        waiting = model_records.pending(self.connection, active.key) if active and settled else 0
+        if not found.to_read and settled and not waiting:
+            return
+        with self._stage("load", None):
+            encoder, model = self._load(name)
+        again = self._photos_without(model)
+        self.report.unchanged -= len(again)  # they are counted when they are read
+        to_read = found.to_read + again
+        if not to_read:
+            self._activate(model)
+            return
+        from indexer.pipeline import read_ahead
+        from indexer.record import Recorder
+
+        library_of = _Libraries(self.connection)
+        recorder = Recorder(self.database, model, job, self.report, library_of, {key for key, _, _ in found.gone})
+        if active is None:
+            self._activate(model)  # a first index answers while it is being made
+        batch_size = self.options.batch_size or (32 if encoder.device == "cpu" else 256)
+        known = _Known(self.home, self.connection, model)
+        with self._stage("embed", len(to_read)):
+            batch: list[ReadFile] = []
+            ready = 0
+            for done, file in enumerate(
+                read_ahead(
+                    to_read,
+                    encoder.preprocess,
+                    known=known,
+                    workers=self.options.workers or os.cpu_count() or 2,
+                    look_ahead=3 * batch_size,
+                ),
+                start=1,
+            ):
+                batch.append(file)
+                ready += file.pixels is not None
+                if ready == batch_size or len(batch) == 16 * batch_size or done == len(to_read):
+                    recorder.add(batch, _vectors(encoder, batch))
+                    batch, ready = [], 0
+                    self.progress.advance(done, self.report.failed)
+                    self._publish_if_many(model)
+            recorder.commit()
+        self._activate(model)
+
+    def _load(self, name: str) -> tuple[Encoder, ModelRecord]:
+        from search.models.encoder import load_encoder
+
+        encoder = load_encoder(name, device=self.options.device, precision=self.options.precision, allow_download=True)
+        with self.database.atomic():
+            model = model_records.register(
+                self.connection,
+                name=encoder.name,
+                fingerprint=encoder.fingerprint,
+                dimensions=encoder.dim,
+                logit_scale=encoder.logit_scale,
+                logit_bias=encoder.logit_bias,
+            )
+        return encoder, model
+
+    def _activate(self, model: ModelRecord) -> None:
+        with self.database.atomic():
+            model_records.activate(self.connection, model.key)
+            settings.put(self.connection, "model", model.name)
+            settings.put(self.connection, "weights_stamp", weights_stamp(model.name))
+            settings.grow_revision(self.connection)
+
+    def _photos_without(self, model: ModelRecord) -> list[FoundFile]:
+        """A file of each live photo that the model has not embedded yet."""
+        rows = self.connection.execute(
+            "SELECT folder, name, size, mtime_ns, min(files.key) FROM files JOIN photos ON photos.key = photo_key"
+            " WHERE orphaned_at IS NULL AND NOT EXISTS"
+            " (SELECT 1 FROM embeddings WHERE model_key = ? AND embeddings.photo_key = photos.key) GROUP BY photos.key",
+            (model.key,),
+        )
+        return [FoundFile(*row) for row in rows]
+
+    def _forget(self, found: Scan, libraries: dict[bytes, int]) -> None:
+        if found.gone:
+            with self.database.atomic():
+                held = set()
+                for key, folder, name in found.gone:
+                    before = self.connection.total_changes
+                    photo = changes.forget_file(self.connection, key, folder, name)
+                    self.report.removed += self.connection.total_changes > before
+                    held.add(photo)
+                held.discard(None)
+                changes.mark_orphans(self.connection, [photo for photo in held if photo is not None])
+                settings.grow_revision(self.connection)
+        with self.database.atomic():
+            changes.purge_orphans(self.connection)
+            for root in libraries:
+                self.connection.execute("UPDATE libraries SET indexed_at = ? WHERE path = ?", (now(), root))
+            # A folder that was renamed took its files along to the library that they were found in.
+            for key, path in self.connection.execute(
+                "SELECT key, path FROM libraries WHERE key NOT IN (SELECT library_key FROM files)"
+            ).fetchall():
+                if path not in libraries and not os.path.isdir(path):
+                    self.connection.execute("DELETE FROM libraries WHERE key = ?", (key,))
+
+    def _publish(self) -> None:
+        model = model_records.active(self.connection)
+        if model is not None and unpublished(self.connection, model.key):
+            with self._stage("publish", None):
+                publish(self.home, self.connection, model)
+
+    def _publish_if_many(self, model: ModelRecord) -> None:
+        """During a long run, so that readers need not gather too much from the catalog by themselves."""
+        if self.report.embedded % 1024 < 32 and unpublished(self.connection, model.key) > 50_000:
+            publish(self.home, self.connection, model)
+
+    def _end(self, job: int, state: str, message: str | None = None) -> None:
+        try:
+            with self.database.atomic():
+                jobs.update(self.connection, job, self.report.counts())
+                jobs.end(self.connection, job, state, message)
+        except sqlite3.Error:
+            pass  # a full disk may refuse this too; the next run sees a job whose process is gone
+
+    @contextmanager
+    def _stage(self, name: str, total: int | None) -> Iterator[None]:
+        self.progress.stage(name, total)
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.report.stages[name] = self.report.stages.get(name, 0.0) + time.perf_counter() - began
+
+
+class _Libraries:
+    """Finds the library that a folder belongs to, remembering the last one asked for."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._roots = connection.execute("SELECT path, key FROM libraries ORDER BY length(path) DESC").fetchall()
+        self._last: tuple[bytes, int] = (b"", 0)
+
+    def __call__(self, folder: bytes) -> int:
+        if folder != self._last[0]:
+            self._last = folder, next(key for path, key in self._roots if paths.is_within(folder, path))
+        return self._last[1]
+
+
+class _Known:
+    """Whether the model has embedded a photo already; asked by many threads, so each has a connection of its own."""
+
+    def __init__(self, home: Home, connection: sqlite3.Connection, model: ModelRecord) -> None:
+        import threading
+
+        self._home = home
+        self._model = model
+        self._local = threading.local()
+        # Most first runs find nothing twice; they are spared a question for each photo.
+        self._any = connection.execute("SELECT 1 FROM embeddings WHERE model_key = ? LIMIT 1", (model.key,)).fetchone()
+
+    def __call__(self, photo_id: str) -> bool:
+        if not self._any:
+            return False
+        if not hasattr(self._local, "connection"):
+            self._local.connection = connect_to_read(self._home)
+        return changes.embedded_photo(self._local.connection, self._model.key, photo_id) is not None
+
+
+def _vectors(encoder: Encoder, batch: list[ReadFile]) -> Floats:
+    import numpy as np
+
+    pixels = [file.pixels for file in batch if file.pixels is not None]
+    if not pixels:
+        return np.empty((0, encoder.dim), np.float32)
+    return encoder.embed_images(np.stack(pixels))
+
+
+def _root(folder: Path | str | bytes) -> bytes:
+    """The folder's absolute path, links in it resolved, so that one folder is one library."""
+    named = os.fsencode(folder)
+    root = os.path.realpath(os.path.expanduser(named))
+    if not os.path.isdir(root):
+        what = "is a file; name the folder that it is in" if os.path.exists(root) else "does not exist"
+        raise SightlineError(f"{paths.display(named)} {what}.")
+    return root

@@ -1,0 +1,23 @@
+"""Which files are worth opening, by their names; apart from the reader, so that a scan imports no decoder."""
+
+SUFFIXES = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".png",
+        ".apng",
+        ".webp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".avif",
+        ".heic",
+        ".heif",
+        ".hif",
+    ]
+)
+"""File-name suffixes in lower case. What a file really is, its first bytes decide."""

@@ -1,0 +1,119 @@
+"""What is asked of the engine and what it answers, as values; `to_json` is the contract of CLI and API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from search.catalog.words import CLOSE, OPEN
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MODES = ("auto", "meaning", "words")
+SORTS = ("relevance", "date")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One search. Text (in the query language), a picture and a photo of the index (`like`, its id) combine.
+
+    Attributes:
+        image: upright RGB picture to search by.
+        negative: what the photos must not show, as the query language's `-"…"`.
+        mode: `meaning` ranks by embeddings, `words` by BM25 over the words of each photo, `auto` by both.
+        include_all: also the hits judged not relevant.
+    """
+
+    text: str = ""
+    image: Image | None = None
+    like: str | None = None
+    negative: str = ""
+    mode: str = "auto"
+    limit: int = 50
+    offset: int = 0
+    sort: str = "relevance"
+    include_all: bool = False
+
+
+@dataclass(frozen=True)
+class Why:
+    """One signal that found a hit: `meaning` or `image` with its cosine, or `words` with the field that matched.
+
+    `probability` is the model's own judgement that text and photo belong together; only sigmoid models (SigLIP)
+    have it.
+    """
+
+    signal: str
+    similarity: float | None = None
+    probability: float | None = None
+    field: str | None = None
+    snippet: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in an answer; a snippet becomes parts, each marked or not."""
+        if self.signal == "words":
+            return {"signal": "words", "field": self.field, "parts": _parts(self.snippet)}
+        document = {"signal": self.signal, "similarity": round(self.similarity or 0.0, 4)}
+        if self.probability is not None:
+            document["probability"] = round(self.probability, 4)
+        return document
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A photo in an answer. `score` is what the hits are ordered by; None where nothing was ranked."""
+
+    id: str
+    path: str
+    score: float | None
+    relevant: bool
+    why: tuple[Why, ...]
+    caption: str | None
+    taken_at: str | None
+    width: int
+    height: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract's fields."""
+        return {
+            "id": self.id,
+            "path": self.path,
+            "score": None if self.score is None else round(self.score, 6),
+            "relevant": self.relevant,
+            "why": [why.to_json() for why in self.why],
+            "caption": self.caption,
+            "taken_at": self.taken_at,
+            "width": self.width,
+            "height": self.height,
+        }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Hits of one page, and `total`: how many there are on all pages."""
+
+    query: str
+    model: str
+    total: int
+    took_ms: float
+    hits: tuple[Hit, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract's fields."""
+        return {
+            "query": self.query,
+            "model": self.model,
+            "total": self.total,
+            "took_ms": round(self.took_ms, 1),
+            "hits": [hit.to_json() for hit in self.hits],
+        }
+
+
+def _parts(snippet: str) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = []
+    for i, piece in enumerate(snippet.split(OPEN)):
+        marked, found, rest = piece.partition(CLOSE) if i else ("", "", piece)
+        parts += [{"text": marked, "marked": True}] if found else []
+        parts += [{"text": rest, "marked": False}] if rest else []
+    return parts

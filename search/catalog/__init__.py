@@ -1,0 +1,1 @@
+"""The SQLite catalog: the one commit point of all state."""

@@ -1,0 +1,137 @@
+"""Every change that indexing makes to the catalog; the caller wraps them in transactions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from search.catalog import words
+from search.catalog.clock import now
+from search.catalog.paths import is_within
+
+ORPHANS_KEPT = timedelta(days=30)
+"""How long a photo without a file keeps its embedding and captions, so that one that comes back costs nothing."""
+
+
+@dataclass(frozen=True)
+class NewPhoto:
+    """What indexing learned of a photo's content; see `Photo` for the fields. `sort_at` orders photos by date."""
+
+    id: str
+    width: int
+    height: int
+    format: str
+    bytes: int
+    taken_at: str | None
+    sort_at: str
+    camera: str | None
+    lens: str | None
+    latitude: float | None
+    longitude: float | None
+
+
+def add_library(connection: sqlite3.Connection, root: bytes) -> int:
+    """The key of the library that `root` (absolute) belongs to, made where there is none.
+
+    A folder inside a library belongs to it; a folder that holds libraries takes them over.
+    """
+    libraries = connection.execute("SELECT key, path FROM libraries").fetchall()
+    for key, path in libraries:
+        if is_within(root, path):
+            return int(key)
+    key = int(
+        connection.execute(
+            "INSERT INTO libraries (path, added_at) VALUES (?, ?) RETURNING key", (root, now())
+        ).fetchone()[0]
+    )
+    for inner, path in libraries:
+        if is_within(path, root):
+            connection.execute("UPDATE files SET library_key = ? WHERE library_key = ?", (key, inner))
+            connection.execute("DELETE FROM libraries WHERE key = ?", (inner,))
+    return key
+
+
+def put_photo(connection: sqlite3.Connection, photo: NewPhoto) -> int:
+    """The key of the photo, recorded if it is new and brought back if it was an orphan."""
+    return int(
+        connection.execute(
+            "INSERT INTO photos (id, width, height, format, bytes, taken_at, sort_at, camera, lens, latitude,"
+            " longitude, added_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
+            " ON CONFLICT (id) DO UPDATE SET orphaned_at = NULL RETURNING key",
+            (
+                photo.id, photo.width, photo.height, photo.format, photo.bytes, photo.taken_at, photo.sort_at,
+                photo.camera, photo.lens, photo.latitude, photo.longitude, now(),
+            ),
+        ).fetchone()[0]
+    )  # fmt: skip
+
+
+def bring_back(connection: sqlite3.Connection, photo_key: int) -> None:
+    """A file holds the photo again (or still)."""
+    connection.execute("UPDATE photos SET orphaned_at = NULL WHERE key = ? AND orphaned_at IS NOT NULL", (photo_key,))
+
+
+def put_file(
+    connection: sqlite3.Connection,
+    *,
+    library_key: int,
+    folder: bytes,
+    name: bytes,
+    size: int,
+    mtime_ns: int,
+    photo_key: int | None = None,
+    failure: str | None = None,
+) -> None:
+    """Record that the file holds the photo, or that it could not be read and why."""
+    connection.execute(
+        "INSERT INTO files (library_key, folder, name, size, mtime_ns, photo_key, failure) VALUES (?,?,?,?,?,?,?)"
+        " ON CONFLICT (folder, name) DO UPDATE SET library_key = excluded.library_key, size = excluded.size,"
+        " mtime_ns = excluded.mtime_ns, photo_key = excluded.photo_key, failure = excluded.failure",
+        (library_key, folder, name, size, mtime_ns, photo_key, failure),
+    )
+
+
+def forget_file(connection: sqlite3.Connection, key: int, folder: bytes, name: bytes) -> int | None:
+    """Forget a file that has gone from this place; returns the photo it held. One that was moved meanwhile stays."""
+    row = connection.execute(
+        "DELETE FROM files WHERE key = ? AND folder = ? AND name = ? RETURNING photo_key", (key, folder, name)
+    ).fetchone()
+    return row[0] if row else None
+
+
+def mark_orphans(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:
+    """Those of the photos that no file holds any more leave every answer with this commit; their words go too."""
+    for key in photo_keys:
+        connection.execute(
+            "UPDATE photos SET orphaned_at = ? WHERE key = ? AND orphaned_at IS NULL"
+            " AND NOT EXISTS (SELECT 1 FROM files WHERE photo_key = photos.key)",
+            (now(), key),
+        )
+        words.refresh(connection, [key])
+
+
+def purge_orphans(connection: sqlite3.Connection) -> list[str]:
+    """Delete what is known of photos that have been orphans for `ORPHANS_KEPT`; returns their ids."""
+    limit = (datetime.now(UTC) - ORPHANS_KEPT).isoformat(timespec="seconds")
+    rows = connection.execute("DELETE FROM photos WHERE orphaned_at < ? RETURNING id", (limit,)).fetchall()
+    return [row[0] for row in rows]
+
+
+def put_embedding(connection: sqlite3.Connection, model_key: int, photo_key: int, vector: bytes) -> None:
+    """Keep a photo's packed embedding; the first one stays, since equal content has equal embeddings."""
+    connection.execute(
+        "INSERT INTO embeddings (model_key, photo_key, vector) VALUES (?, ?, ?)"
+        " ON CONFLICT (model_key, photo_key) DO NOTHING",
+        (model_key, photo_key, vector),
+    )
+
+
+def embedded_photo(connection: sqlite3.Connection, model_key: int, photo_id: str) -> int | None:
+    """The key of the photo with this id if the model has embedded it, orphans included; else None."""
+    row = connection.execute(
+        "SELECT photos.key FROM photos JOIN embeddings ON photo_key = photos.key WHERE id = ? AND model_key = ?",
+        (photo_id, model_key),
+    ).fetchone()
+    return int(row[0]) if row else None

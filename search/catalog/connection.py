@@ -1,0 +1,88 @@
+"""Opening the catalog: one writer, any number of readers."""
+
+from __future__ import annotations
+
+import sqlite3
+from urllib.parse import quote
+
+from search.catalog.schema import VERSION, migrations
+from search.errors import CatalogError
+from search.home import Home
+
+BUSY_MS = 30_000
+
+
+def connect_to_write(home: Home) -> sqlite3.Connection:
+    """Open the catalog for its one writer, making or migrating it where needed. The caller holds the writer's lock.
+
+    Raises:
+        CatalogError: the folder cannot be written, or the file is no catalog of this version or an older one.
+    """
+    try:
+        home.path.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(home.catalog_path, check_same_thread=False, timeout=BUSY_MS / 1000)
+        connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: a committed batch survives a power cut, not only a crash of the program.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        version = _version(connection)
+        if version > VERSION:
+            raise _too_new(home)
+        if version < VERSION:
+            from sqlite_utils import Database
+
+            migrations().apply(Database(connection, recursive_triggers=False))
+    except OSError as error:
+        raise CatalogError(f"Cannot use {home.path} as Sightline's home: {error.strerror or error}.") from error
+    except sqlite3.DatabaseError as error:
+        raise _unusable(home, error) from error
+    return connection
+
+
+def connect_to_read(home: Home) -> sqlite3.Connection:
+    """Open the catalog for reading only; works while a writer is at work, and on a read-only disk.
+
+    Raises:
+        CatalogError: there is no catalog, or it cannot be read by this version.
+    """
+    if not home.catalog_path.is_file():
+        raise CatalogError(
+            f"There is no index in {home.path} yet. Make one with `sightline index PATH`, "
+            "or name another home with --home."
+        )
+    address = "file:" + quote(str(home.catalog_path.absolute()))
+    try:
+        try:
+            connection = _open_and_check(address + "?mode=ro")
+        except sqlite3.OperationalError:
+            # A read-only disk cannot hold the shared-memory file of WAL; what is there cannot change either.
+            connection = _open_and_check(address + "?mode=ro&immutable=1")
+        version = _version(connection)
+    except sqlite3.DatabaseError as error:
+        raise _unusable(home, error) from error
+    if version > VERSION:
+        raise _too_new(home)
+    if version < VERSION:
+        raise CatalogError(
+            f"The index in {home.path} was written by an older Sightline (or its first run was cut off); "
+            "run `sightline index` once to bring it up to date."
+        )
+    return connection
+
+
+def _open_and_check(address: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(address, uri=True, check_same_thread=False, timeout=BUSY_MS / 1000)
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _too_new(home: Home) -> CatalogError:
+    return CatalogError(f"The index in {home.path} was written by a newer Sightline; upgrade to open it.")
+
+
+def _unusable(home: Home, error: sqlite3.Error) -> CatalogError:
+    return CatalogError(f"The catalog {home.catalog_path} cannot be used: {error}.")

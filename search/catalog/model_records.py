@@ -1,0 +1,71 @@
+"""Which models have embeddings in this catalog, and which of them answers."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from search.catalog import settings
+from search.catalog.clock import now
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A model's identity as the index keeps it: its name and the fingerprint of its weights.
+
+    `logit_scale` and `logit_bias` turn a cosine into the model's own logit; the bias is None but for sigmoid models.
+    """
+
+    key: int
+    name: str
+    fingerprint: str
+    dimensions: int
+    logit_scale: float
+    logit_bias: float | None
+
+
+_COLUMNS = "key, name, fingerprint, dimensions, logit_scale, logit_bias"
+
+
+def active(connection: sqlite3.Connection) -> ModelRecord | None:
+    """The model that queries use, or None before the first photo was embedded."""
+    key = settings.get(connection, "active_model")
+    row = connection.execute(f"SELECT {_COLUMNS} FROM models WHERE key = ?", (key,)).fetchone() if key else None
+    return ModelRecord(*row) if row else None
+
+
+def activate(connection: sqlite3.Connection, key: int) -> None:
+    """From this commit on, queries use the model `key`."""
+    settings.put(connection, "active_model", str(key))
+
+
+def register(
+    connection: sqlite3.Connection,
+    *,
+    name: str,
+    fingerprint: str,
+    dimensions: int,
+    logit_scale: float,
+    logit_bias: float | None,
+) -> ModelRecord:
+    """The record of this model, made if it is not there yet."""
+    connection.execute(
+        "INSERT INTO models (name, fingerprint, dimensions, logit_scale, logit_bias, added_at) VALUES (?,?,?,?,?,?)"
+        " ON CONFLICT (name, fingerprint) DO NOTHING",
+        (name, fingerprint, dimensions, logit_scale, logit_bias, now()),
+    )
+    row = connection.execute(
+        f"SELECT {_COLUMNS} FROM models WHERE name = ? AND fingerprint = ?", (name, fingerprint)
+    ).fetchone()
+    return ModelRecord(*row)
+
+
+def pending(connection: sqlite3.Connection, key: int) -> int:
+    """How many live photos have no embedding of the model `key` yet."""
+    return int(
+        connection.execute(
+            "SELECT count(*) FROM photos WHERE orphaned_at IS NULL AND NOT EXISTS"
+            " (SELECT 1 FROM embeddings WHERE model_key = ? AND photo_key = photos.key)",
+            (key,),
+        ).fetchone()[0]
+    )

@@ -1,0 +1,89 @@
+"""What the catalog knows of a photo, as one value."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from search.catalog import paths
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A picture's content, wherever it lies.
+
+    Attributes:
+        id: hash of the file's bytes, 32 hexadecimal digits; the name by which the world knows the photo.
+        key: the catalog's own number for it, and its id in the vector index.
+        paths: every file that holds it, as the bytes that the file system uses.
+        width, height: pixels, upright.
+        taken_at: ISO 8601, with the offset where the camera wrote one.
+    """
+
+    id: str
+    key: int
+    paths: tuple[bytes, ...]
+    width: int
+    height: int
+    format: str
+    bytes: int
+    taken_at: str | None
+    camera: str | None
+    lens: str | None
+    latitude: float | None
+    longitude: float | None
+    caption: str | None
+    added_at: str
+
+    @property
+    def path(self) -> str:
+        """The first of its paths, for people to read."""
+        return paths.display(self.paths[0])
+
+
+_PHOTOS = """
+SELECT id, key, width, height, format, bytes, taken_at, camera, lens, latitude, longitude, added_at,
+    (SELECT text FROM captions WHERE photo_key = photos.key ORDER BY author = 'you' DESC, written_at DESC LIMIT 1)
+FROM photos WHERE orphaned_at IS NULL AND key IN (SELECT value FROM json_each(?))
+"""
+
+
+def photos_by_key(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, Photo]:
+    """The live photos among `keys`; a photo whose last file has gone is not among them."""
+    listed = json.dumps([int(key) for key in keys])
+    places: dict[int, list[bytes]] = {}
+    for key, folder, name in connection.execute(
+        "SELECT photo_key, folder, name FROM files WHERE photo_key IN (SELECT value FROM json_each(?)) ORDER BY key",
+        (listed,),
+    ):
+        places.setdefault(key, []).append(paths.join(folder, name))
+    return {row[1]: _photo(row, places[row[1]]) for row in connection.execute(_PHOTOS, (listed,)) if row[1] in places}
+
+
+def photo_by_id(connection: sqlite3.Connection, photo_id: str) -> Photo | None:
+    """The live photo with this id, or None."""
+    row = connection.execute("SELECT key FROM photos WHERE id = ?", (photo_id,)).fetchone()
+    return photos_by_key(connection, [row[0]]).get(row[0]) if row else None
+
+
+def _photo(row: tuple[Any, ...], places: Sequence[bytes]) -> Photo:
+    identity, key, width, height, form, size, taken_at, camera, lens, latitude, longitude, added_at, caption = row
+    return Photo(
+        id=identity,
+        key=key,
+        paths=tuple(places),
+        width=width,
+        height=height,
+        format=form,
+        bytes=size,
+        taken_at=taken_at,
+        camera=camera,
+        lens=lens,
+        latitude=latitude,
+        longitude=longitude,
+        caption=caption,
+        added_at=added_at,
+    )

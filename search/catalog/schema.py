@@ -1,0 +1,133 @@
+"""The catalog's tables, as numbered migrations; once released, a migration is never edited.
+
+Paths are BLOBs, because a file name on Linux is any byte sequence. Times are ISO 8601 text. A photo is *live* while at
+least one file holds it; `orphaned_at` is set when the last one goes, so that a photo that comes back costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database, Migrations
+
+VERSION = 1
+"""What `PRAGMA user_version` says in a catalog that has had every migration below."""
+
+_TABLES = """
+CREATE TABLE libraries (
+    key INTEGER PRIMARY KEY,
+    path BLOB NOT NULL UNIQUE,
+    added_at TEXT NOT NULL,
+    indexed_at TEXT
+);
+CREATE TABLE photos (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    format TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    taken_at TEXT,
+    sort_at TEXT NOT NULL,
+    camera TEXT,
+    lens TEXT,
+    latitude REAL,
+    longitude REAL,
+    kind TEXT,
+    added_at TEXT NOT NULL,
+    orphaned_at TEXT
+);
+CREATE INDEX photos_by_date ON photos (sort_at DESC, key DESC) WHERE orphaned_at IS NULL;
+CREATE TABLE files (
+    key INTEGER PRIMARY KEY,
+    folder BLOB NOT NULL,
+    name BLOB NOT NULL,
+    library_key INTEGER NOT NULL REFERENCES libraries (key),
+    photo_key INTEGER REFERENCES photos (key),
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    failure TEXT,
+    UNIQUE (folder, name)
+);
+CREATE INDEX files_by_photo ON files (photo_key);
+CREATE INDEX files_by_library ON files (library_key, folder);
+CREATE TABLE captions (
+    photo_key INTEGER NOT NULL REFERENCES photos (key) ON DELETE CASCADE,
+    author TEXT NOT NULL,
+    text TEXT NOT NULL,
+    written_at TEXT NOT NULL,
+    PRIMARY KEY (photo_key, author)
+) WITHOUT ROWID;
+CREATE TABLE tags (
+    photo_key INTEGER NOT NULL REFERENCES photos (key) ON DELETE CASCADE,
+    tag TEXT NOT NULL COLLATE NOCASE,
+    score REAL NOT NULL,
+    PRIMARY KEY (photo_key, tag)
+) WITHOUT ROWID;
+CREATE INDEX photos_by_tag ON tags (tag);
+CREATE TABLE texts (
+    photo_key INTEGER PRIMARY KEY REFERENCES photos (key) ON DELETE CASCADE,
+    text TEXT NOT NULL
+);
+CREATE VIRTUAL TABLE words USING fts5 (caption, tags, text, name, tokenize = 'unicode61 remove_diacritics 2');
+CREATE TABLE models (
+    key INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    dimensions INTEGER NOT NULL,
+    logit_scale REAL NOT NULL,
+    logit_bias REAL,
+    added_at TEXT NOT NULL,
+    UNIQUE (name, fingerprint)
+);
+CREATE TABLE embeddings (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    model_key INTEGER NOT NULL REFERENCES models (key) ON DELETE CASCADE,
+    photo_key INTEGER NOT NULL REFERENCES photos (key) ON DELETE CASCADE,
+    vector BLOB NOT NULL,
+    UNIQUE (model_key, photo_key)
+);
+CREATE INDEX embeddings_by_photo ON embeddings (photo_key);
+CREATE TABLE generations (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    model_key INTEGER NOT NULL REFERENCES models (key) ON DELETE CASCADE,
+    folder TEXT NOT NULL,
+    photos INTEGER NOT NULL,
+    through INTEGER NOT NULL,
+    checksums TEXT NOT NULL,
+    published_at TEXT NOT NULL
+);
+CREATE TABLE jobs (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    started_at TEXT NOT NULL,
+    ended_at TEXT,
+    counts TEXT NOT NULL DEFAULT '{}',
+    message TEXT
+);
+CREATE TABLE settings (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+INSERT INTO settings (name, value) VALUES ('revision', '0');
+"""
+
+
+def migrations() -> Migrations:
+    """Every migration, in order. A transaction wraps each, its number in `PRAGMA user_version` included."""
+    from sqlite_utils import Migrations
+
+    steps = Migrations("sightline")
+
+    @steps(name="0001")
+    def first_tables(db: Database) -> None:
+        for statement in _TABLES.split(";\n"):
+            if statement.strip():
+                db.execute(statement)
+        db.execute("PRAGMA user_version = 1")
+
+    return steps

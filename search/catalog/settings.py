@@ -1,0 +1,29 @@
+"""Small named values of the home: the model it uses, the revision of the catalog."""
+
+from __future__ import annotations
+
+import sqlite3
+
+
+def get(connection: sqlite3.Connection, name: str) -> str | None:
+    """The value kept under `name`, or None."""
+    row = connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+    return row[0] if row else None
+
+
+def put(connection: sqlite3.Connection, name: str, value: str) -> None:
+    """Keep `value` under `name`."""
+    connection.execute(
+        "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (name, value),
+    )
+
+
+def revision(connection: sqlite3.Connection) -> int:
+    """A number that grows with every commit that changes what a search may find; readers compare it."""
+    return int(get(connection, "revision") or 0)
+
+
+def grow_revision(connection: sqlite3.Connection) -> None:
+    """Tell readers that there is something new; called in the transaction that makes it so."""
+    connection.execute("UPDATE settings SET value = value + 1 WHERE name = 'revision'")

@@ -1,0 +1,57 @@
+"""What a catalog holds, counted."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from search.catalog import jobs, model_records, paths, settings
+from search.home import Home
+
+
+def status(home: Home, connection: sqlite3.Connection) -> dict[str, Any]:
+    """The contract of `sightline status --json`, but for the version."""
+
+    def one(sql: str, *values: object) -> int:
+        return int(connection.execute(sql, values).fetchone()[0])
+
+    model = model_records.active(connection)
+    key = model.key if model else -1
+    libraries = connection.execute(
+        "SELECT path, indexed_at, count(DISTINCT photo_key), count(photo_key), count(failure) FROM libraries"
+        " LEFT JOIN files ON library_key = libraries.key GROUP BY libraries.key ORDER BY libraries.key"
+    )
+    generation = connection.execute("SELECT max(key) FROM generations WHERE model_key = ?", (key,)).fetchone()[0]
+    return {
+        "home": str(home.path),
+        "photos": one("SELECT count(*) FROM photos WHERE orphaned_at IS NULL"),
+        "files": one("SELECT count(*) FROM files WHERE photo_key IS NOT NULL"),
+        "failures": one("SELECT count(*) FROM files WHERE failure IS NOT NULL"),
+        "libraries": [
+            {
+                "path": paths.display(path),
+                "photos": photos,
+                "files": files,
+                "failures": failed,
+                "indexed_at": indexed,
+            }
+            for path, indexed, photos, files, failed in libraries
+        ],
+        "model": model.name if model else None,
+        "fingerprint": model.fingerprint if model else None,
+        "dimensions": model.dimensions if model else None,
+        "generation": generation,
+        "embedded": one(
+            "SELECT count(*) FROM embeddings JOIN photos ON photos.key = photo_key"
+            " WHERE model_key = ? AND orphaned_at IS NULL",
+            key,
+        ),
+        "captions": settings.get(connection, "captions") or "off",
+        "jobs": jobs.recent(connection),
+    }
+
+
+def failures(connection: sqlite3.Connection) -> list[dict[str, str]]:
+    """Every file that could not be read, with one sentence on why."""
+    rows = connection.execute("SELECT folder, name, failure FROM files WHERE failure IS NOT NULL ORDER BY folder, name")
+    return [{"path": paths.display(paths.join(folder, name)), "reason": reason} for folder, name, reason in rows]

@@ -1,0 +1,29 @@
+"""Errors whose text is a sentence for the person at the keyboard: what is wrong, and what to do next."""
+
+
+class SightlineError(Exception):
+    """Base of every error that Sightline raises on purpose; `str(error)` may be shown to a user as it is."""
+
+
+class ModelError(SightlineError):
+    """A model cannot be named, found, loaded or used with this index."""
+
+
+class CatalogError(SightlineError):
+    """The catalog is missing, damaged, or written by a newer version."""
+
+
+class LockedError(SightlineError):
+    """Another process is writing to this home."""
+
+
+class PhotoError(SightlineError):
+    """One photo cannot be read; the sentence says why, without its path."""
+
+
+class QueryError(SightlineError):
+    """A search cannot be answered as it was asked."""
+
+
+class UnknownPhotoError(QueryError):
+    """No photo of the index has the id that was asked for."""

@@ -1,0 +1,77 @@
+"""How well a model finds captioned photos by their captions, and captions by their photos."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from search.errors import SightlineError
+from search.vectors.protocol import Floats
+
+
+@dataclass(frozen=True)
+class CaptionedSet:
+    """Photos, by file name, each with what people wrote under it."""
+
+    names: tuple[str, ...]
+    captions: tuple[tuple[str, ...], ...]
+
+
+def read_karpathy(file: Path, images: Path) -> CaptionedSet:
+    """Read captions in Karpathy's JSON format, for those of its photos that lie in the folder `images`.
+
+    Raises:
+        SightlineError: the file cannot be read, is not in this format, or names no photo of the folder.
+    """
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        entries = [
+            (str(entry["filename"]), tuple(str(sentence["raw"]) for sentence in entry["sentences"]))
+            for entry in document["images"]
+        ]
+    except OSError as error:
+        raise SightlineError(f"{file} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise SightlineError(
+            f"{file} is not in Karpathy's format (images[].filename, images[].sentences[].raw): {error!r}."
+        ) from error
+    present = [(name, captions) for name, captions in entries if captions and (images / name).is_file()]
+    if not present:
+        raise SightlineError(f"None of the {len(entries)} photos that {file} names lies in {images}.")
+    return CaptionedSet(tuple(name for name, _ in present), tuple(captions for _, captions in present))
+
+
+def retrieval(images: Floats, texts: Floats, owners: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Recall at 1, 5 and 10 in per cent, and mean and median rank, both ways.
+
+    Args:
+        images: float32[n, d], unit length.
+        texts: float32[m, d], unit length.
+        owners: int64[m], which image each text belongs to; every image has at least one text.
+
+    For image to text, the rank is that of the best placed of the image's own texts, as is usual for sets with five
+    captions a photo (Karpathy and Fei-Fei, CVPR 2015). Ties count against the answer.
+    """
+    to_image = np.empty(len(texts), np.int64)
+    best = np.full(len(images), np.iinfo(np.int64).max)
+    similarity = texts @ images.T
+    own = similarity[np.arange(len(texts)), owners]
+    for row in range(len(texts)):
+        to_image[row] = int((similarity[row] >= own[row]).sum())
+    for image in range(len(images)):
+        mine = owners == image
+        # Only the other photos' captions stand in the way.
+        best[image] = 1 + int((similarity[~mine, image] >= similarity[mine, image].max()).sum())
+    return {"text_to_image": _summary(to_image), "image_to_text": _summary(best)}
+
+
+def _summary(ranks: Sequence[int] | npt.NDArray[np.int64]) -> dict[str, float]:
+    ranked = np.asarray(ranks)
+    recalls = {f"r{k}": round(100.0 * float((ranked <= k).mean()), 2) for k in (1, 5, 10)}
+    return {**recalls, "mean_rank": round(float(ranked.mean()), 2), "median_rank": float(np.median(ranked))}

@@ -1,0 +1,77 @@
+"""A query's filters as one SQL condition on the catalog's photos, so that they hold before anything is ranked."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import numpy as np
+
+from search.query import Filter, Query, date_range
+from search.vectors.protocol import Keys
+
+_FORMATS = {"jpg": "JPEG", "heif": "HEIC", "tif": "TIFF"}
+_ORIENTATIONS = {"landscape": "width > height", "portrait": "width < height", "square": "width = height"}
+
+
+def condition(query: Query) -> tuple[str, list[object]]:
+    """An SQL condition over `photos`, with the values for its question marks."""
+    parts = ["photos.orphaned_at IS NULL"]
+    values: list[object] = []
+    for one in query.filters:
+        sql, needed = _one(one)
+        parts.append(f"NOT coalesce({sql}, 0)" if one.negative else sql)
+        values += needed
+    for phrases, form in ((query.exact, "IN"), (query.excluded, "NOT IN")):
+        for phrase in phrases:
+            if expression := match_all([phrase]):
+                parts.append(f"photos.key {form} (SELECT rowid FROM words WHERE words MATCH ?)")
+                values.append(expression)
+    return " AND ".join(parts), values
+
+
+def allowed_keys(connection: sqlite3.Connection, query: Query) -> Keys | None:
+    """Keys of the photos that pass the query's filters, int64[m]; None when it has none."""
+    if not (query.filters or query.exact or query.excluded):
+        return None
+    sql, values = condition(query)
+    return np.asarray(
+        [row[0] for row in connection.execute(f"SELECT key FROM photos WHERE {sql}", values)], dtype=np.int64
+    )
+
+
+def match_all(phrases: list[str] | tuple[str, ...]) -> str:
+    """An FTS5 expression for photos whose words contain each of the phrases; '' when nothing could be looked up.
+
+    Every phrase is quoted, so that no character in it is FTS5's own syntax.
+    """
+    quoted = ['"' + phrase.replace('"', '""') + '"' for phrase in phrases if any(c.isalnum() for c in phrase)]
+    return " AND ".join(quoted)
+
+
+def _one(one: Filter) -> tuple[str, list[object]]:
+    value = one.value
+    if one.key == "after":
+        # As people say it: after:2021 is from its first day on, before:2021 ends before it.
+        return "substr(taken_at, 1, 10) >= ?", [date_range(value)[0]]
+    if one.key == "before":
+        return "substr(taken_at, 1, 10) < ?", [date_range(value)[0]]
+    if one.key == "on":
+        return "substr(taken_at, 1, 10) BETWEEN ? AND ?", [*date_range(value)]
+    if one.key == "camera":
+        return "camera LIKE ? ESCAPE '\\'", [_containing(value)]
+    if one.key == "folder":
+        return (
+            "photos.key IN (SELECT photo_key FROM files WHERE CAST(folder AS TEXT) LIKE ? ESCAPE '\\')",
+            [_containing(value)],
+        )
+    if one.key == "type":
+        return "format = ? COLLATE NOCASE", [_FORMATS.get(value.lower(), value)]
+    if one.key == "orientation":
+        return _ORIENTATIONS[value.lower()], []
+    if one.key == "is":
+        return "kind = ? COLLATE NOCASE", [value]
+    return "photos.key IN (SELECT photo_key FROM tags WHERE tag = ?)", [value]
+
+
+def _containing(value: str) -> str:
+    return "%" + value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"

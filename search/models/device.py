@@ -1,0 +1,63 @@
+"""Where a model runs and in which numbers: what is fastest of what is safe."""
+
+from __future__ import annotations
+
+from search.errors import ModelError
+
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+def choose_device(device: str = "auto") -> str:
+    """`"cpu"` or `"cuda"`; `"auto"` takes the GPU where there is one.
+
+    Raises:
+        ModelError: the device is unknown or not there.
+    """
+    import torch
+
+    if device not in DEVICES:
+        raise ModelError(f"There is no device “{device}”: use one of {', '.join(DEVICES)}.")
+    if device == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "auto":
+        return "cpu"
+    build = "sees no NVIDIA GPU" if torch.version.cuda else "was built without CUDA"
+    raise ModelError(
+        f"The device cuda was asked for, but PyTorch {build} here: use `--device cpu` or `--device auto`."
+    )
+
+
+def choose_precision(precision: str, device: str) -> str:
+    """`"fp32"`, `"bf16"` or `"fp16"` for `device` (as `choose_device` gives it).
+
+    `"auto"` is bf16 where the processor computes it natively (elsewhere it is emulated, and slower than
+    fp32), fp16 on older GPUs, else fp32. fp16 is for GPUs alone: CPUs gain nothing from its narrow range.
+
+    Raises:
+        ModelError: the precision is unknown, or fp16 was asked for on a CPU.
+    """
+    import torch
+
+    if precision not in PRECISIONS:
+        raise ModelError(f"There is no precision “{precision}”: use one of {', '.join(PRECISIONS)}.")
+    if precision == "fp16" and device == "cpu":
+        raise ModelError("The precision fp16 needs a GPU: on a CPU use `--precision auto`, bf16 or fp32.")
+    if precision != "auto":
+        return precision
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if _cpu_has_bf16() else "fp32"
+
+
+def _cpu_has_bf16() -> bool:
+    import torch
+
+    # Private functions, so each may be missing from another version of PyTorch; then fp32 is the safe answer.
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        probe = getattr(torch.cpu, name, None)
+        if probe is not None and probe():
+            return True
+    return False

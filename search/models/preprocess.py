@@ -1,0 +1,121 @@
+"""From a decoded photo to the pixels that a model takes: open_clip's transform for inference, made faster."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+RESIZE_MODES = ("shortest", "squash", "longest")
+# How much larger than the model's size a JPEG must still be after draft decoding. Measured with the starter
+# model on photos of 200 to 1,400 px: at 1x the worst photo's embedding has a cosine of 0.977 to the full
+# decode's, at 1.5x 0.992, at 2x 0.999.
+_DRAFT = 2
+# Beyond twice this ratio Pillow averages whole pixels before it filters: far faster, worst cosine 0.9999.
+_REDUCING_GAP = 3.0
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """A model's own preprocessing, up to (not including) normalisation. Picklable; does not import torch.
+
+    `size` is (height, width) in pixels; `mean` and `std` are per channel (RGB, for values in 0..1) and are
+    applied by the encoder, on the device; `fill` is the grey level (0..255) around the photo in mode
+    `longest`.
+    """
+
+    size: tuple[int, int]
+    resize_mode: str
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    fill: int = 0
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Preprocess:
+        """From open_clip's `visual.preprocess_cfg`.
+
+        Raises:
+            ValueError: the configuration names what open_clip does not know.
+        """
+        size = config["size"]
+        height, width = (size[0], size[-1]) if isinstance(size, (list, tuple)) else (size, size)
+        mode = config.get("resize_mode") or "shortest"
+        if mode not in RESIZE_MODES:
+            raise ValueError(f"unknown resize_mode {mode!r}")
+        bilinear = config.get("interpolation") == "bilinear"
+        if mode == "shortest" and height != width:
+            bilinear = False  # as open_clip does, whatever its configuration says
+        mean, std = (_channels(config[key]) for key in ("mean", "std"))
+        fill = int(config.get("fill_color") or 0)
+        return cls((int(height), int(width)), mode, "bilinear" if bilinear else "bicubic", mean, std, fill)
+
+    @property
+    def draft_size(self) -> tuple[int, int]:
+        """The (width, height) for `PIL.Image.Image.draft`: decoded no smaller, a JPEG loses nothing of note."""
+        return _DRAFT * self.size[1], _DRAFT * self.size[0]
+
+    def __call__(self, image: Image.Image) -> npt.NDArray[np.uint8]:
+        """`image` (RGB, upright, any size) resized and cropped to uint8 [height, width, 3]."""
+        (width, height), (target_h, target_w) = image.size, self.size
+        if self.resize_mode == "squash":
+            return self._resize(image, (target_w, target_h), (0, 0, target_w, target_h))
+        new_w, new_h = self._scaled(width, height)
+        if self.resize_mode == "longest":
+            small = self._resize(image, (new_w, new_h), (0, 0, new_w, new_h))
+            canvas = np.full((target_h, target_w, 3), self.fill, dtype=np.uint8)
+            top, left = (target_h - new_h) // 2, (target_w - new_w) // 2
+            canvas[top : top + new_h, left : left + new_w] = small
+            return canvas
+        left, top = round((new_w - target_w) / 2), round((new_h - target_h) / 2)
+        return self._resize(image, (new_w, new_h), (left, top, left + target_w, top + target_h))
+
+    def _scaled(self, width: int, height: int) -> tuple[int, int]:
+        """The photo's size once resized, before it is cropped or padded, rounded as open_clip rounds it."""
+        target_h, target_w = self.size
+        if self.resize_mode == "longest":
+            ratio = max(height / target_h, width / target_w)
+            return max(1, round(width / ratio)), max(1, round(height / ratio))
+        if target_h == target_w:  # torchvision's Resize(int), which cuts off where the others round
+            if width <= height:
+                return target_w, int(target_h * height / width)
+            return int(target_w * width / height), target_h
+        ratio = min(height / target_h, width / target_w)
+        return max(target_w, round(width / ratio)), max(target_h, round(height / ratio))
+
+    def _resize(
+        self, image: Image.Image, size: tuple[int, int], crop: tuple[int, int, int, int]
+    ) -> npt.NDArray[np.uint8]:
+        """`image` as if resized to `size` and then cropped to `crop`, all in (width, height) order."""
+        (width, height), (new_w, new_h), (left, top, right, bottom) = image.size, size, crop
+        across, down = width / new_w, height / new_h
+        # PyTorch's kernel for 8-bit pixels is three times as fast as Pillow's, and gives the same picture but
+        # for the last bit (worst cosine 0.99997). It is used where the process has torch already, never
+        # imported for it: worker processes that only decode stay small. A panorama is left to Pillow, which
+        # computes the crop alone.
+        torch = sys.modules.get("torch")
+        cropped_away = new_w * new_h > 2 * (right - left) * (bottom - top)
+        if torch is None or cropped_away or min(across, down) >= 2 * _REDUCING_GAP:
+            method = (
+                Image.Resampling.BILINEAR if self.interpolation == "bilinear" else Image.Resampling.BICUBIC
+            )
+            box = (left * across, top * down, min(right * across, width), min(bottom * down, height))
+            return np.asarray(image.resize((right - left, bottom - top), method, box, _REDUCING_GAP))
+        # A copy: torch warns of arrays that cannot be written to, and Pillow's cannot.
+        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(1, height, width, 3)
+        resized = torch.nn.functional.interpolate(
+            pixels.permute(0, 3, 1, 2), size=(new_h, new_w), mode=self.interpolation, antialias=True
+        )
+        result: npt.NDArray[np.uint8] = resized[0, :, top:bottom, left:right].permute(1, 2, 0).numpy()
+        return result
+
+
+def _channels(values: Any) -> tuple[float, float, float]:
+    """Three numbers, one per channel, from three or from one for all."""
+    red, green, blue = values if isinstance(values, (list, tuple)) else (values,) * 3
+    return float(red), float(green), float(blue)

@@ -1,0 +1,86 @@
+"""Turning what is asked into vectors, with the index's own model."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search.catalog.model_records import ModelRecord
+from search.errors import ModelError
+from search.vectors.protocol import Floats
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from search.models.encoder import Encoder
+
+CACHED_TEXTS = 1024
+NEGATIVE_WEIGHT = 0.5
+"""How much of an unwanted text's embedding is taken away from the wanted one's."""
+
+
+class Questions:
+    """Embeds texts and pictures with one model, which is loaded at the first need; repeated texts come from a cache."""
+
+    def __init__(self, model: ModelRecord, device: str) -> None:
+        """Answer for `model`, on `device` (`auto`, `cpu` or `cuda`)."""
+        self.model = model
+        self._device = device
+        self._encoder: Encoder | None = None
+        self._texts: OrderedDict[str, Floats] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def encoder(self) -> Encoder:
+        """The model itself.
+
+        Raises:
+            ModelError: it is not on this machine, or its weights are not those that the index was made with.
+        """
+        with self._lock:
+            if self._encoder is None:
+                from search.models.encoder import load_encoder
+
+                encoder = load_encoder(self.model.name, device=self._device)
+                if encoder.fingerprint != self.model.fingerprint:
+                    raise ModelError(
+                        f"The index was made with other weights of the model {self.model.name} "
+                        f"({self.model.fingerprint}, here {encoder.fingerprint}); run `sightline index` to embed the "
+                        "photos anew, or bring the earlier weights back."
+                    )
+                self._encoder = encoder
+            return self._encoder
+
+    def of_text(self, text: str) -> Floats:
+        """The embedding of `text`: float32[d], unit length."""
+        with self._lock:
+            if (known := self._texts.get(text)) is not None:
+                self._texts.move_to_end(text)
+                return known
+        vector: Floats = self.encoder().embed_texts([text])[0]
+        with self._lock:
+            self._texts[text] = vector
+            while len(self._texts) > CACHED_TEXTS:
+                self._texts.popitem(last=False)
+        return vector
+
+    def of_image(self, image: Image) -> Floats:
+        """The embedding of an upright RGB picture: float32[d], unit length."""
+        encoder = self.encoder()
+        vector: Floats = encoder.embed_images(encoder.preprocess(image)[None])[0]
+        return vector
+
+    def without(self, vector: Floats, unwanted: list[str]) -> Floats:
+        """`vector` turned away from what the `unwanted` texts mean: float32[d], unit length."""
+        if not unwanted:
+            return vector
+        turned = vector - NEGATIVE_WEIGHT * np.mean([self.of_text(text) for text in unwanted], axis=0)
+        return np.asarray(turned / max(float(np.linalg.norm(turned)), 1e-12), dtype=np.float32)
+
+    def probability(self, similarity: float) -> float | None:
+        """What a sigmoid model makes of a cosine, by its own scale and bias; None for other models."""
+        if self.model.logit_bias is None:
+            return None
+        return float(1.0 / (1.0 + np.exp(-(self.model.logit_scale * similarity + self.model.logit_bias))))

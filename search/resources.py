@@ -1,0 +1,24 @@
+"""Files that ship with Sightline: beside the packages in a checkout, inside `sightline_data` in a wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from search.errors import SightlineError
+
+
+def data_path(relative: str) -> Path:
+    """The file or folder that `relative` (such as `"models/starter"`) names among the shipped data.
+
+    Raises:
+        SightlineError: it is not there, which means that the installation is incomplete.
+    """
+    root = Path(__file__).resolve().parent.parent
+    for folder in (root / "sightline_data", root / "data"):
+        path = folder / relative
+        if path.exists():
+            return path
+    raise SightlineError(
+        f"Sightline's own data “{relative}” is missing from this installation: install Sightline again, "
+        "or clone its repository in full."
+    )

@@ -1,0 +1,146 @@
+"""Generations: published, immutable states of the vector index, each in a folder of its own.
+
+A generation is only a faster form of what the catalog holds. It is written aside, flushed to the disk, renamed into
+place and then named by a row of the catalog: readers see the whole of it or nothing. A reader that finds it missing or
+damaged builds the same index from the catalog, and goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.catalog.clock import now
+from search.catalog.model_records import ModelRecord
+from search.home import Home
+from search.vectors import stored
+from search.vectors.flat import FlatIndex
+from search.vectors.protocol import VectorIndex
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One published state: `photos` vectors, covering every embedding of its model up to number `through`."""
+
+    key: int
+    folder: str
+    photos: int
+    through: int
+    checksums: dict[str, str]
+
+
+def newest(connection: sqlite3.Connection, model_key: int) -> Generation | None:
+    """The newest generation of this model, or None before the first."""
+    row = connection.execute(
+        "SELECT key, folder, photos, through, checksums FROM generations WHERE model_key = ? ORDER BY key DESC LIMIT 1",
+        (model_key,),
+    ).fetchone()
+    return Generation(row[0], row[1], row[2], row[3], json.loads(row[4])) if row else None
+
+
+def unpublished(connection: sqlite3.Connection, model_key: int) -> int:
+    """How many embeddings of this model no generation covers yet."""
+    generation = newest(connection, model_key)
+    return int(
+        connection.execute(
+            "SELECT count(*) FROM embeddings WHERE model_key = ? AND key > ?",
+            (model_key, generation.through if generation else 0),
+        ).fetchone()[0]
+    )
+
+
+def publish(home: Home, connection: sqlite3.Connection, model: ModelRecord) -> Generation | None:
+    """Make a generation of all that is committed and name it in the catalog, in a transaction of its own.
+
+    Returns the generation, or None when there is nothing to publish. The one before it stays for readers that are
+    just opening it; older ones are deleted.
+
+    Raises:
+        OSError: the disk is full or cannot be written; the catalog is as it was.
+    """
+    keys, vectors, through = stored.load(connection, model.key, model.dimensions)
+    if not len(keys):
+        return None
+    home.vectors_dir.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=home.vectors_dir))
+    try:
+        try:
+            FlatIndex(keys, vectors).write(aside)
+        except RuntimeError as error:  # FAISS's own way to say that a file cannot be written
+            raise OSError(str(error)) from error
+        checksums = {file.name: _checksum(file) for file in sorted(aside.iterdir())}
+        for file in aside.iterdir():
+            _flush(file)
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            key = connection.execute(
+                "INSERT INTO generations (model_key, folder, photos, through, checksums, published_at)"
+                " VALUES (?, '', ?, ?, ?, ?) RETURNING key",
+                (model.key, len(keys), through, json.dumps(checksums), now()),
+            ).fetchone()[0]
+            folder = f"generation-{key:08d}"
+            place = home.vectors_dir / folder
+            if place.exists():  # left by a run that died between the rename and the commit
+                shutil.rmtree(place)
+            os.rename(aside, place)
+            _flush(home.vectors_dir)
+            connection.execute("UPDATE generations SET folder = ? WHERE key = ?", (folder, key))
+            # What came before the previous generation is nobody's any more.
+            connection.execute(
+                "DELETE FROM generations WHERE model_key = ? AND key NOT IN"
+                " (SELECT key FROM generations WHERE model_key = ? ORDER BY key DESC LIMIT 2)",
+                (model.key, model.key),
+            )
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    _sweep(home, connection)
+    return Generation(key, folder, len(keys), through, checksums)
+
+
+def open_generation(
+    home: Home, connection: sqlite3.Connection, model: ModelRecord
+) -> tuple[VectorIndex, int, int | None]:
+    """The newest generation's index, or the same built from the catalog where its files are missing or damaged.
+
+    Returns:
+        the index, the number of the last embedding it covers, and the generation's number (None: built here).
+    """
+    generation = newest(connection, model.key)
+    if generation is not None:
+        folder = home.vectors_dir / generation.folder
+        try:
+            if all(_checksum(folder / name) == value for name, value in generation.checksums.items()):
+                return FlatIndex.read(folder), generation.through, generation.key
+        except (OSError, RuntimeError, ValueError):
+            pass
+    keys, vectors, through = stored.load(connection, model.key, model.dimensions)
+    return FlatIndex(keys, vectors), through, None
+
+
+def _sweep(home: Home, connection: sqlite3.Connection) -> None:
+    """Delete the folders that no row names; called by the writer alone, which is the only one to make them."""
+    named = {row[0] for row in connection.execute("SELECT folder FROM generations")}
+    for folder in home.vectors_dir.iterdir():
+        if folder.is_dir() and folder.name not in named:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _checksum(file: Path) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _flush(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":
+        return  # Windows has no way to flush a folder, and needs none
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

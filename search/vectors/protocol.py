@@ -1,0 +1,38 @@
+"""What every vector index can do, whichever engine is behind it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Keys = npt.NDArray[np.int64]
+
+
+class VectorIndex(Protocol):
+    """Nearest neighbours by inner product over embeddings of unit length, so that a score is a cosine."""
+
+    @property
+    def dimensions(self) -> int:
+        """Length d of every vector."""
+        ...
+
+    def __len__(self) -> int:
+        """How many vectors it holds."""
+        ...
+
+    def search(self, queries: Floats, k: int, *, allowed: Keys | None = None) -> tuple[Floats, Keys]:
+        """The `k` best photos for each query, best first, ties by the smaller key.
+
+        Args:
+            queries: float32[n, d].
+            k: how many to return; fewer come back where fewer are held or allowed.
+            allowed: int64[m], the only photo keys that may answer; None allows all. The filter is applied while
+                searching, so that it never costs an answer.
+
+        Returns:
+            scores float32[n, j] and photo keys int64[n, j], with j <= k; unfilled places are -inf and -1.
+        """
+        ...

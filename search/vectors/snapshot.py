@@ -1,0 +1,78 @@
+"""What a search sees: one committed state of one model's vectors, which never changes under it."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.catalog import model_records, settings
+from search.catalog.model_records import ModelRecord
+from search.home import Home
+from search.vectors import stored
+from search.vectors.flat import FlatIndex
+from search.vectors.generations import newest, open_generation
+from search.vectors.protocol import Floats, Keys, VectorIndex
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A published generation, the embeddings committed since, and the keys of the photos that are there now.
+
+    Attributes:
+        revision: the catalog's revision that it shows.
+        base: the published index, covering embeddings up to number `through`; `generation` is its number.
+        recent: those committed after it.
+        live: int64[m], sorted: the photos that may answer.
+    """
+
+    revision: int
+    model: ModelRecord
+    base: VectorIndex
+    through: int
+    generation: int | None
+    recent: VectorIndex
+    live: Keys
+
+    def search(self, query: Floats, k: int, *, allowed: Keys | None = None) -> tuple[Floats, Keys]:
+        """The `k` best live photos for `query` (float32[d]): scores float32[j] and keys int64[j], j <= k."""
+        among = self.live if allowed is None else allowed
+        found = [index.search(query[None], k, allowed=among) for index in (self.base, self.recent) if len(index)]
+        scores = np.concatenate([scores[0] for scores, _ in found]) if found else np.empty(0, np.float32)
+        keys = np.concatenate([keys[0] for _, keys in found]) if found else np.empty(0, np.int64)
+        scores, keys = scores[keys >= 0], keys[keys >= 0]
+        order = np.lexsort((keys, -scores))[:k]
+        return scores[order], keys[order]
+
+
+def take(home: Home, connection: sqlite3.Connection, before: Snapshot | None) -> Snapshot | None:
+    """The state committed now; `before` itself when nothing changed, and its index where that still serves.
+
+    Returns None when no model has embedded anything yet.
+    """
+    connection.execute("BEGIN")  # one read transaction: all that follows is of the same commit
+    try:
+        revision = settings.revision(connection)
+        if before is not None and before.revision == revision:
+            return before
+        model = model_records.active(connection)
+        if model is None:
+            return None
+        generation = newest(connection, model.key)
+        if (
+            before is not None
+            and before.model == model
+            and (generation is None or before.through >= generation.through)
+        ):
+            base, through, number = before.base, before.through, before.generation
+        else:
+            base, through, number = open_generation(home, connection, model)
+        recent = FlatIndex(*stored.load(connection, model.key, model.dimensions, after=through)[:2])
+        live = np.asarray(
+            [row[0] for row in connection.execute("SELECT key FROM photos WHERE orphaned_at IS NULL ORDER BY key")],
+            dtype=np.int64,
+        )
+        return Snapshot(revision, model, base, through, number, recent, live)
+    finally:
+        connection.rollback()

@@ -1,0 +1,454 @@
+"""Sightline's command line: one command for each thing a person does. It only composes the floors below.
+
+Results go to stdout, everything else to stderr. With `--json`, stdout carries one JSON document and nothing else.
+Exit status: 0 done, 1 failed, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from search.errors import SightlineError
+
+if TYPE_CHECKING:
+    from indexer.report import IndexReport
+    from search.answer import Answer, Request
+    from search.home import Home
+
+app = typer.Typer(
+    name="sightline",
+    help="Find your photos by describing them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", envvar="SIGHTLINE_HOME", help="Folder that holds the index (default: your data folder)."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
+DeviceOption = Annotated[str, typer.Option(help="Where the model runs: auto, cpu or cuda.")]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(help="auto, a preset (see `sightline models`), ARCH/PRETRAINED, hf-hub:… or local-dir:…; remembered."),
+]
+
+
+def _home(path: Path | None) -> Home:
+    from search.home import Home
+
+    return Home(path.expanduser()) if path else Home.default()
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("sightline")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "unknown"
+
+
+@contextmanager
+def _failing_kindly(as_json: bool) -> Iterator[None]:
+    """Turn an expected error into its sentence and exit status 1."""
+    try:
+        yield
+    except SightlineError as error:
+        print(f"sightline: {error}", file=sys.stderr)
+        if as_json:
+            print(json.dumps({"error": str(error)}))
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        print("sightline: stopped; what was done so far is kept.", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def _print(document: dict[str, Any], as_json: bool, show: Callable[[], None]) -> None:
+    if as_json:
+        print(json.dumps(document, ensure_ascii=False, indent=2))
+    else:
+        show()
+
+
+@app.callback(invoke_without_command=True)
+def main_options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Find your photos by describing them."""
+    if version:
+        print(f"sightline {_version()}")
+        raise typer.Exit()
+
+
+@app.command()
+def index(
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Folders of photos; none: all known ones.", show_default=False)
+    ] = None,
+    model: ModelOption = None,
+    captions: Annotated[
+        str | None, typer.Option(help="Who writes captions: off (the only one yet); remembered.")
+    ] = None,
+    device: DeviceOption = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Photos in one forward pass (default: by device).")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Threads that decode (default: one a core).")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Index folders of photos, or bring all known ones up to date."""
+    from indexer.report import IndexOptions
+
+    with _failing_kindly(as_json):
+        options = IndexOptions(model, captions, device, precision, batch_size, workers)
+        report = _index(_home(home), list(paths or ()), options)
+        _print(report.to_json(), as_json, lambda: _show_report(report))
+
+
+@app.command()
+def search(
+    text: Annotated[str, typer.Argument(help="What the photos show, in the query language.", show_default=False)] = "",
+    image: Annotated[Path | None, typer.Option(help="A picture to search by; combines with the text.")] = None,
+    negative: Annotated[str, typer.Option("--not", help="What the photos must not show.")] = "",
+    mode: Annotated[str, typer.Option(help="auto, meaning or words.")] = "auto",
+    limit: Annotated[int, typer.Option("-k", min=1, help="How many hits to show.")] = 10,
+    offset: Annotated[int, typer.Option(min=0, help="How many hits to pass over.")] = 0,
+    sort: Annotated[str, typer.Option(help="relevance or date.")] = "relevance",
+    include_all: Annotated[bool, typer.Option("--all", help="Also the hits judged not relevant.")] = False,
+    device: DeviceOption = "auto",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find photos by text, by a picture, or by both."""
+    from search.answer import Request
+    from search.engine import Engine
+
+    with _failing_kindly(as_json):
+        picture = None
+        if image is not None:
+            from indexer.read import read_photo
+            from search.errors import PhotoError
+
+            try:
+                picture = read_photo(image)
+            except PhotoError as error:
+                raise SightlineError(f"{image} cannot be used: {error}.") from error
+        request = Request(
+            text,
+            picture,
+            negative=negative,
+            mode=mode,
+            limit=limit,
+            offset=offset,
+            sort=sort,
+            include_all=include_all,
+        )
+        with Engine.open(_home(home), device=device) as engine:
+            answer = engine.search(request)
+        _print(answer.to_json(), as_json, lambda: _show_answer(answer, request))
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback, set a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    token: Annotated[
+        str | None, typer.Option(envvar="SIGHTLINE_TOKEN", help="Ask every visitor for this token.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A further name by which browsers may call the server.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve the web page and the HTTP API."""
+    from web.server import serve as run_server
+    from web.settings import ServerSettings
+
+    def ready(address: str) -> None:
+        if as_json:
+            print(json.dumps({"address": address}), flush=True)
+        else:
+            print(f"Sightline is at {address} (Ctrl+C stops it)", flush=True)
+
+    with _failing_kindly(as_json):
+        if host not in ("127.0.0.1", "localhost", "::1") and not token:
+            print(
+                f"sightline: anyone who can reach {host} can see the photos; --token keeps others out.",
+                file=sys.stderr,
+            )
+        run_server(
+            _home(home),
+            ServerSettings(host, port, token or None, allowed_hosts=tuple(allow_host or ())),
+            ready,
+        )
+
+
+@app.command()
+def status(
+    failures: Annotated[
+        bool, typer.Option("--failures", help="List every file that could not be read, and why.")
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show libraries, photos, failures, the model and the last runs."""
+    from contextlib import closing
+
+    from search.catalog.connection import connect_to_read
+    from search.catalog.status import failures as list_failures
+    from search.catalog.status import status as read_status
+
+    with _failing_kindly(as_json):
+        place = _home(home)
+        with closing(connect_to_read(place)) as connection:
+            document = {"version": _version(), **read_status(place, connection)}
+            failed = list_failures(connection) if failures else []
+        if failures:
+            document["failed"] = failed
+        _print(document, as_json, lambda: _show_status(document, failed))
+
+
+@app.command()
+def models(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List the presets, which of them are on this machine, and which one the index uses."""
+    from contextlib import closing
+
+    from search.catalog import model_records
+    from search.catalog.connection import connect_to_read
+    from search.errors import CatalogError
+    from search.models.hub import is_cached
+    from search.models.names import PRESETS, resolve
+
+    with _failing_kindly(as_json):
+        try:
+            with closing(connect_to_read(_home(home))) as connection:
+                active = model_records.active(connection)
+        except CatalogError:
+            active = None
+        document: dict[str, Any] = {
+            "index": {"model": active.name, "fingerprint": active.fingerprint} if active else None,
+            "presets": [
+                {
+                    "name": preset.name,
+                    "open_clip_name": preset.open_clip_name,
+                    "purpose": preset.purpose,
+                    "installed": is_cached(resolve(preset.name)),
+                    "used": active is not None and active.name == preset.name,
+                }
+                for preset in PRESETS.values()
+            ],
+        }
+        _print(document, as_json, lambda: _show_models(document))
+
+
+@app.command("eval")
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="Captions in Karpathy's JSON format.")],
+    images: Annotated[Path, typer.Option(help="The folder that the photos lie in.")],
+    model: ModelOption = None,
+    mode: Annotated[str, typer.Option(help="meaning (the only one yet).")] = "meaning",
+    device: DeviceOption = "auto",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how well photos are found by their captions, in a throw-away home."""
+    import numpy as np
+
+    from indexer.report import IndexOptions
+    from search.evaluate import read_karpathy, retrieval
+    from search.home import Home
+    from search.models.encoder import load_encoder
+
+    with _failing_kindly(as_json):
+        if mode != "meaning":
+            raise SightlineError(f"There is no way to evaluate “{mode}” in this version; use --mode meaning.")
+        captioned = read_karpathy(file, images)
+        with tempfile.TemporaryDirectory(prefix="sightline-eval-") as folder:
+            report = _index(Home(Path(folder)), [str(images)], IndexOptions(model=model, device=device))
+            keys, vectors = _vectors_by_name(Home(Path(folder)))
+        present = [i for i, name in enumerate(captioned.names) if name in keys]
+        texts = [text for i in present for text in captioned.captions[i]]
+        owners = np.repeat(np.arange(len(present)), [len(captioned.captions[i]) for i in present])
+        encoder = load_encoder(report.model, device=device)
+        pictures = vectors[[keys[captioned.names[i]] for i in present]]
+        document = {
+            "model": report.model,
+            "mode": mode,
+            "photos": len(present),
+            "texts": len(texts),
+            **retrieval(pictures, encoder.embed_texts(texts), owners),
+            "captions": None,
+        }
+        _print(document, as_json, lambda: _show_evaluation(document))
+
+
+@app.command()
+def demo(
+    photos: Annotated[Path | None, typer.Option(help="A folder of your own photos, instead of the samples.")] = None,
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="Stop before serving the page.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve the page on.")] = 8000,
+    model: ModelOption = "starter",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Index the sample photos that installed packages carry, ask a few questions, and serve the page."""
+    from indexer.report import IndexOptions
+    from indexer.samples import gather_samples
+    from search.home import Home
+    from search.resources import data_path
+
+    with _failing_kindly(as_json):
+        place = _home(home) if home else Home(Home.default().path / "demo")
+        folder = photos.expanduser() if photos else place.path / "photos"
+        if photos is None:
+            gather_samples(folder)
+        report = _index(place, [str(folder)], IndexOptions(model=model))
+        examples = json.loads(data_path("demo/queries.json").read_text(encoding="utf-8"))
+        outcome = _ask(place, examples, judged=photos is None)
+        _print({"index": report.to_json(), **outcome}, as_json, lambda: _show_demo(report, outcome))
+        if not no_serve:
+            if not as_json:
+                print(
+                    "\nTry: a motorcycle · a rocket launch · a flower -red · drop any picture on the page",
+                    flush=True,
+                )
+            serve("127.0.0.1", port, None, None, place.path, False)
+        if not outcome["passed"]:
+            raise SightlineError("An example query did not find the photo that it should; see above.")
+
+
+def _index(home: Home, paths: list[str], options: Any) -> IndexReport:
+    from indexer.run import run_index
+    from indexer.terminal import TerminalProgress
+
+    with TerminalProgress() as progress:
+        return run_index(home, paths, options, progress)
+
+
+def _vectors_by_name(home: Home) -> tuple[dict[str, int], Any]:
+    """Rows of a matrix of embeddings, float32[n, d], by file name."""
+    from contextlib import closing
+
+    from search.catalog import model_records
+    from search.catalog.connection import connect_to_read
+    from search.vectors import stored
+
+    with closing(connect_to_read(home)) as connection:
+        model = model_records.active(connection)
+        if model is None:
+            raise SightlineError("No photo could be read.")
+        keys, vectors, _ = stored.load(connection, model.key, model.dimensions)
+        rows = {int(key): row for row, key in enumerate(keys)}
+        names = connection.execute("SELECT name, photo_key FROM files WHERE photo_key IS NOT NULL")
+        return {os.fsdecode(name): rows[key] for name, key in names}, vectors
+
+
+def _ask(home: Home, examples: list[dict[str, Any]], *, judged: bool) -> dict[str, Any]:
+    """Ask the demo's questions by meaning alone: the samples' file names would give the answers away."""
+    from search.answer import Request
+    from search.engine import Engine
+
+    asked = []
+    with Engine.open(home) as engine:
+        for example in examples:
+            hits = engine.search(Request(example["query"], mode="meaning", limit=3)).hits
+            found = [Path(hit.path).stem for hit in hits]
+            right = bool(found) and found[0] in example["expects"]
+            asked.append({"query": example["query"], "found": found, "right": right, "must": example["must"]})
+    if not judged:
+        return {"queries": [{"query": one["query"], "found": one["found"]} for one in asked], "passed": True}
+    return {"queries": asked, "passed": all(one["right"] for one in asked if one["must"])}
+
+
+def _show_report(report: IndexReport) -> None:
+    counts = [
+        f"{value} {name}"
+        for name, value in report.counts().items()
+        if name != "embedded" and (value or name in ("added", "unchanged"))
+    ]
+    rate = f" ({report.photos_per_second:.0f} photos/s)" if report.embedded else ""
+    print(f"{', '.join(counts)} in {report.seconds:.1f} s{rate}, model {report.model}")
+    if report.failed:
+        print("`sightline status --failures` says what could not be read, and why.")
+
+
+def _show_answer(answer: Answer, request: Request) -> None:
+    if not answer.hits:
+        print("Nothing found." if not answer.total else f"There are only {answer.total} hits.")
+        return
+    for hit in answer.hits:
+        why = ", ".join(sorted({reason.field or reason.signal for reason in hit.why}))
+        score = "" if hit.score is None else f"{hit.score:.3f}  "
+        print(f"{score}{hit.path}" + (f"  [{why}]" if why else ""))
+    shown = request.offset + len(answer.hits)
+    print(
+        f"{request.offset + 1}–{shown} of {answer.total}, {answer.took_ms:.0f} ms, model {answer.model}",
+        file=sys.stderr,
+    )
+
+
+def _show_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None:
+    print(f"{document['photos']} photos in {document['files']} files, {document['failures']} could not be read")
+    for library in document["libraries"]:
+        print(f"  {library['path']}: {library['photos']} photos, last indexed {library['indexed_at'] or 'never'}")
+    print(f"model {document['model']} ({document['fingerprint']}), {document['embedded']} embedded")
+    print(f"home {document['home']}, generation {document['generation']}, captions {document['captions']}")
+    for job in document["jobs"]:
+        print(f"  {job['started_at']} {job['kind']} {job['state']}" + (f": {job['message']}" if job["message"] else ""))
+    for failure in failed:
+        print(f"{failure['path']}: {failure['reason']}")
+
+
+def _show_models(document: dict[str, Any]) -> None:
+    for preset in document["presets"]:
+        state = (
+            "used by the index" if preset["used"] else "installed" if preset["installed"] else "downloaded when used"
+        )
+        print(f"{preset['name']:10} {preset['open_clip_name']:36} {preset['purpose']} ({state})")
+    if document["index"] and not any(preset["used"] for preset in document["presets"]):
+        print(f"The index uses {document['index']['model']}.")
+
+
+def _show_evaluation(document: dict[str, Any]) -> None:
+    print(f"{document['photos']} photos, {document['texts']} captions, model {document['model']}")
+    for way in ("text_to_image", "image_to_text"):
+        print(f"{way.replace('_', ' '):14}" + "  ".join(f"{name} {value:g}" for name, value in document[way].items()))
+
+
+def _show_demo(report: IndexReport, outcome: dict[str, Any]) -> None:
+    _show_report(report)
+    for one in outcome["queries"]:
+        mark = {True: "✓ ", False: "✗ "}.get(one.get("right"), "  ")
+        print(f"{mark}{one['query']:26} → {', '.join(one['found'])}")
+    if any(one.get("right") is False for one in outcome["queries"]):
+        print("✗: the small built-in model does not know this one yet; `sightline models` lists stronger models.")
+
+
+def main() -> None:
+    """The console script."""
+    # A file name may hold bytes that the terminal's encoding cannot show; that must not end the program.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Real photos and small checkpoints in real formats, for the tests of the models."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import open_clip
+import skimage
+import sklearn.datasets
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+TINY: dict[str, Any] = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 64, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+}
+PREPROCESS: dict[str, Any] = {"interpolation": "bicubic", "resize_mode": "shortest"}
+
+
+def photo_files() -> list[Path]:
+    """Colour photographs that installed packages carry, and those of the development set where it lies near."""
+    science = Path(skimage.__file__).parent / "data"
+    names = (
+        "astronaut.png",
+        "chelsea.png",
+        "coffee.png",
+        "rocket.jpg",
+        "motorcycle_left.png",
+        "hubble_deep_field.jpg",
+    )
+    files = [science / name for name in (*names, "ihc.png", "retina.jpg", "color.png")]
+    files += [
+        Path(sklearn.datasets.__file__).parent / "images" / name for name in ("china.jpg", "flower.jpg")
+    ]
+    files.append(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg")
+    development = Path(__file__).resolve().parents[3] / "shared" / "flickr8k-dev" / "photos"
+    return [file for file in files if file.exists()] + sorted(development.glob("*.jpg"))[::10]
+
+
+def photos() -> list[Image.Image]:
+    """`photo_files`, decoded in full to RGB."""
+    return [Image.open(file).convert("RGB") for file in photo_files()]
+
+
+def jpegs() -> list[bytes]:
+    """The larger photos as JPEG files of several sizes, so that draft decoding has something to leave out."""
+    files = []
+    for image in photos():
+        for scale in (1.0, 0.75, 0.5):
+            width, height = round(image.width * scale), round(image.height * scale)
+            if min(width, height) >= 250:
+                buffer = io.BytesIO()
+                image.resize((width, height)).save(buffer, "JPEG", quality=90)
+                files.append(buffer.getvalue())
+    return files
+
+
+def save_checkpoint(
+    folder: Path, config: dict[str, Any] = TINY, preprocess: dict[str, Any] = PREPROCESS, seed: int = 0
+) -> str:
+    """Write a model with random weights as open_clip's `local-dir:` layout; returns its name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {"model_cfg": config, "preprocess_cfg": preprocess}
+    (folder / "open_clip_config.json").write_text(json.dumps(document))
+    torch.manual_seed(seed)
+    # Made by the class itself, since open_clip.create_model would look for the weights that are yet to be written.
+    arguments = {key: value for key, value in config.items() if key != "custom_text"}
+    kind = open_clip.CustomTextCLIP if config.get("custom_text") else open_clip.CLIP
+    network = kind(**arguments)
+    save_file(
+        {key: value.contiguous() for key, value in network.state_dict().items()},
+        folder / "open_clip_model.safetensors",
+    )
+    return f"local-dir:{folder}"

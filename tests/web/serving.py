@@ -1,0 +1,42 @@
+"""A server for a test: `serve` in a process of its own, on a free port, stopped as a user would stop it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from search.home import Home
+
+_PROGRAM = """
+import sys
+from pathlib import Path
+from search.home import Home
+from web.server import serve
+from web.settings import ServerSettings
+serve(Home(Path(sys.argv[1])), ServerSettings(port=int(sys.argv[2])), lambda address: print(address, flush=True))
+"""
+
+
+@contextlib.contextmanager
+def running_server(home: Home, port: int = 0) -> Iterator[str]:
+    """Serves `home` meanwhile; gives the address. Ends with an assertion that Ctrl-C stops it cleanly."""
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, str(home.path), str(port)], stdout=subprocess.PIPE, text=True, cwd=root
+    )
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address.startswith("http://"), "the server did not start"
+        yield address
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == 0
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()

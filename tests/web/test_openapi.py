@@ -1,0 +1,85 @@
+"""The description of the API: complete, true, and strong enough to fuzz the server with."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, settings
+
+from search.home import Home
+from web.app import create_app
+from web.problems import MEDIA_TYPE
+from web.schemas import SEARCH_EXAMPLE, SearchAnswer
+from web.settings import ServerSettings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def document(client: TestClient) -> dict[str, Any]:
+    description: dict[str, Any] = client.get("/openapi.json").json()
+    return description
+
+
+@pytest.fixture
+def api(sample_home: Home) -> Any:
+    # The name under which schemathesis calls an application in its own process.
+    app = create_app(sample_home, ServerSettings(allowed_hosts=("testserver",)))
+    return schemathesis.openapi.from_asgi("/openapi.json", app)
+
+
+schema = schemathesis.pytest.from_fixture("api")
+
+
+@schema.parametrize()
+@settings(
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+def test_no_request_is_answered_with_a_5xx(case: Any) -> None:
+    response = case.call()
+    assert response.status_code < 500, response.text
+    if response.status_code >= 400:
+        assert response.headers["content-type"] == [MEDIA_TYPE]
+
+
+def test_every_address_is_described_for_people(document: dict[str, Any]) -> None:
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert f"`{method.upper()} {path}`" in text, "docs/api.md does not describe this address"
+            for parameter in operation.get("parameters", []):
+                if parameter["in"] == "query":
+                    assert f"`{parameter['name']}" in text, (path, parameter["name"])
+
+
+def test_every_address_says_what_it_is_and_how_it_fails(document: dict[str, Any]) -> None:
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert operation["summary"] and operation["description"], path
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    assert MEDIA_TYPE in response["content"], (path, status)
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    for reference in re.findall(r"'\$ref': '#/components/schemas/(\w+)'", str(document)):
+        assert reference in document["components"]["schemas"]
+
+
+def test_the_example_is_an_answer() -> None:
+    SearchAnswer.model_validate(SEARCH_EXAMPLE)
+
+
+def test_the_pages_load_nothing_from_elsewhere() -> None:
+    for file in sorted((ROOT / "web" / "static").rglob("*.*")):
+        text = file.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?://|//cdn|@import", text), file
+        assert "innerHTML" not in re.sub(r"//.*", "", text) and " style=" not in text and " onclick=" not in text, file

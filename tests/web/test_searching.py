@@ -1,0 +1,119 @@
+"""Searching over HTTP: by text, by picture, by a photo of the index, and by text and picture together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from problem_checks import assert_problem
+
+from web.schemas import SearchAnswer
+
+Hits = dict[str, dict[str, Any]]
+
+
+def names(answer: dict[str, Any]) -> list[str]:
+    return [Path(hit["path"]).name for hit in answer["hits"]]
+
+
+def test_an_answer_is_as_the_openapi_document_says(client: TestClient) -> None:
+    response = client.get("/api/search", params={"q": "a motorcycle"})
+    assert response.status_code == 200
+    answer = SearchAnswer.model_validate(response.json())
+    assert answer.total == len(answer.hits) > 0
+    assert any(why.signal == "meaning" for why in answer.hits[0].why)
+
+
+def test_without_a_query_all_photos_are_listed(client: TestClient) -> None:
+    answer = client.get("/api/search").json()
+    assert answer["total"] == len(answer["hits"]) == 11
+    assert all(hit["score"] is None and hit["why"] == [] for hit in answer["hits"])
+
+
+def test_pages_do_not_overlap_and_the_total_stays(client: TestClient) -> None:
+    pages = [client.get("/api/search", params={"limit": 4, "offset": at}).json() for at in (0, 4, 8)]
+    ids = [hit["id"] for page in pages for hit in page["hits"]]
+    assert len(ids) == len(set(ids)) == 11
+    assert {page["total"] for page in pages} == {11}
+
+
+def test_words_say_where_they_stand(client: TestClient) -> None:
+    answer = client.get("/api/search", params={"q": "motorcycle", "mode": "words"}).json()
+    assert names(answer) == ["motorcycle_left.png"]
+    (why,) = [why for why in answer["hits"][0]["why"] if why["signal"] == "words"]
+    assert why["field"] == "name"
+    assert "motorcycle" in [part["text"] for part in why["parts"] if part["marked"]]
+
+
+def test_a_picture_finds_itself(client: TestClient, sample_photos: Path) -> None:
+    with open(sample_photos / "coffee.png", "rb") as file:
+        response = client.post("/api/search", files={"image": ("x.png", file)}, data={"limit": "3"})
+    assert response.status_code == 200
+    answer = SearchAnswer.model_validate(response.json())
+    assert Path(answer.hits[0].path).name == "coffee.png"
+    assert len(answer.hits) == 3
+    assert answer.hits[0].why[0].signal == "image"
+    assert (answer.hits[0].why[0].similarity or 0) > 0.98
+
+
+def test_a_picture_and_text_combine(client: TestClient, sample_photos: Path) -> None:
+    with open(sample_photos / "coffee.png", "rb") as file:
+        answer = client.post("/api/search", files={"image": file}, data={"q": "a motorcycle"}).json()
+    assert {why["signal"] for why in answer["hits"][0]["why"]} >= {"image", "meaning"}
+
+
+def test_like_finds_others_than_the_photo_itself(client: TestClient, hits: Hits) -> None:
+    photo = hits["chelsea.png"]["id"]
+    posted = client.post("/api/search", data={"like": photo}).json()
+    similar = client.get(f"/api/photos/{photo}/similar").json()
+    assert posted["hits"] == similar["hits"]
+    assert posted["total"] == 10
+    assert photo not in [hit["id"] for hit in posted["hits"]]
+
+
+def test_a_form_whose_file_was_left_empty_searches_by_text(client: TestClient) -> None:
+    answer = client.post("/api/search", files={"image": ("", b"")}, data={"q": "motorcycle", "mode": "words"})
+    assert names(answer.json()) == ["motorcycle_left.png"]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"limit": "0"},
+        {"limit": "501"},
+        {"limit": "many"},
+        {"offset": "-1"},
+        {"offset": "10000001"},
+        {"offset": "9" * 5000},
+        {"mode": "guess"},
+        {"sort": "size"},
+        {"all": "perhaps"},
+        {"q": "a" * 2001},
+        {"not": "a" * 2001},
+    ],
+)
+def test_a_field_out_of_bounds_is_named(client: TestClient, parameters: dict[str, str]) -> None:
+    (name,) = parameters
+    document = assert_problem(client.get("/api/search", params=parameters), 422)
+    assert [error["field"] for error in document["errors"]] == [f"query.{name}"]
+    document = assert_problem(client.post("/api/search", data=parameters), 422)
+    assert [error["field"] for error in document["errors"]] == [f"body.{name}"]
+
+
+@pytest.mark.parametrize(
+    "query", ["\0", "a\0b", "\ud800".encode("utf-8", "surrogatepass"), '"', "-", '" OR *', "🐈" * 500]
+)
+def test_odd_text_is_answered(client: TestClient, query: str | bytes) -> None:
+    for mode in ("auto", "words"):
+        assert client.get("/api/search", params={"q": query, "not": query, "mode": mode}).status_code == 200  # type: ignore[dict-item]
+
+
+def test_an_impossible_query_is_a_400_with_a_sentence(client: TestClient) -> None:
+    assert_problem(client.get("/api/search", params={"q": "after:2021-13-45"}), 400)
+
+
+@pytest.mark.parametrize("like", ["0" * 32, "x", "../../etc/passwd", "0" * 32 + "\n"])
+def test_like_of_an_unknown_photo_is_a_404(client: TestClient, like: str) -> None:
+    assert_problem(client.post("/api/search", data={"like": like}), 404)

@@ -1,0 +1,98 @@
+"""The one engine of a server, opened when there is an index to open.
+
+A server may be started before the first `sightline index`: each request then tries again, cheaply.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from search.answer import Answer, Request
+from search.engine import Engine
+from search.errors import CatalogError, QueryError, SightlineError
+from search.home import Home
+from web.problems import NO_INDEX, ProblemError
+
+logger = logging.getLogger("sightline.web")
+# Opening may fail for a costly reason (a model that does not load), so a failure is remembered this long.
+RETRY_SECONDS = 1.0
+
+
+class EngineAccess:
+    """Opens the engine once and hands it to every request. Thread-safe."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._failure: SightlineError | None = None
+        self._failed_at = 0.0
+        self._warming: threading.Thread | None = None
+
+    def engine(self) -> Engine:
+        """The engine; call it in a worker thread, for the first call opens files.
+
+        Raises:
+            ProblemError: 503, with the sentence that says what to do, while there is nothing to search.
+        """
+        engine = self._engine
+        if engine is not None:
+            return engine
+        with self._lock:
+            if self._engine is not None:
+                return self._engine
+            if self._failure is not None and time.monotonic() - self._failed_at < RETRY_SECONDS:
+                raise self._problem(self._failure)
+            try:
+                self._engine = Engine.open(self.home)
+            except SightlineError as error:
+                self._failure, self._failed_at = error, time.monotonic()
+                raise self._problem(error) from error
+            self._failure = None
+            return self._engine
+
+    def search(self, request: Request) -> Answer:
+        """The engine's answer to `request`; call it in a worker thread.
+
+        Raises:
+            QueryError: it cannot be answered as it was asked.
+            ProblemError: 503, where the fault is not the request's: no index, an empty one, or no model.
+        """
+        try:
+            return self.engine().search(request)
+        except QueryError:
+            raise
+        except SightlineError as error:
+            raise self._problem(error) from error
+
+    def _problem(self, error: SightlineError) -> ProblemError:
+        # An index that holds nothing is, to whoever searches, no index yet.
+        no_index = type(error) in (SightlineError, CatalogError)
+        kind = NO_INDEX if no_index else "about:blank"
+        return ProblemError(503, str(error), kind=kind, headers={"Retry-After": "2"})
+
+    def warm_in_background(self) -> None:
+        """Load the text model now, so that the first search need not wait for it."""
+
+        def warm() -> None:
+            try:
+                self.engine().warm()
+            except (ProblemError, SightlineError):
+                pass  # nothing to search yet, or no model: the first search tries again, and says it
+            except Exception:
+                logger.exception("the model could not be loaded ahead of the first search")
+
+        self._warming = threading.Thread(target=warm, name="sightline-warm")
+        self._warming.start()
+
+    def close(self) -> None:
+        """Close the engine, if one was opened."""
+        if self._warming is not None:
+            # A process that ends while a model is being loaded in it may crash.
+            self._warming.join()
+        with self._lock:
+            if self._engine is not None:
+                self._engine.close()
+                self._engine = None

@@ -1,0 +1,123 @@
+"""The web application: puts the endpoints, the page and the guards together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from indexer.thumbnails import Thumbnails
+from search.home import Home
+from web import problems
+from web.access import EngineAccess
+from web.guards import Guard
+from web.outermost import Metrics, Outermost
+from web.photos import photo_router
+from web.searching import search_router
+from web.service import service_router
+from web.settings import ServerSettings
+from web.uploads import Decoder
+
+STATIC = Path(__file__).parent / "static"
+DESCRIPTION = (
+    "Find photos by what they show. Every error is an RFC 9457 problem document; "
+    "photos are addressed by id alone, never by path."
+)
+
+
+class _Static(StaticFiles):
+    """Static files that browsers ask about each time: an update then shows at once, at the price of a 304."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers.setdefault("Cache-Control", "no-cache")
+        return response
+
+
+def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
+    """The application that serves one home. The index need not be there yet.
+
+    Args:
+        home: whose photos to search.
+        settings: how to serve them; the default answers to this machine alone.
+    """
+    settings = settings or ServerSettings()
+    access = EngineAccess(home)
+    decoder = Decoder(settings)
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        access.warm_in_background()
+        yield
+        access.close()
+
+    app = FastAPI(
+        title="Sightline",
+        version="1",
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    app.include_router(search_router(access, decoder))
+    app.include_router(photo_router(access, Thumbnails(home), decoder))
+    app.include_router(service_router(access, metrics))
+    _add_pages(app)
+    _describe_problems(app)
+    # The last one added is the outermost.
+    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Outermost, metrics=metrics)
+    return app
+
+
+def _add_pages(app: FastAPI) -> None:
+    def page(name: str) -> Response:
+        return FileResponse(STATIC / name, media_type="text/html", headers={"Cache-Control": "no-cache"})
+
+    @app.head("/", include_in_schema=False)
+    @app.get("/", include_in_schema=False)
+    def index() -> Response:
+        return page("index.html")
+
+    @app.head("/docs", include_in_schema=False)
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> Response:
+        return page("docs.html")
+
+    app.mount("/static", _Static(directory=STATIC), name="static")
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Put the problem document among the schemas, in the place of the framework's validation error."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = generate()
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schemas.pop("HTTPValidationError", None)
+            schemas.pop("ValidationError", None)
+            template = "#/components/schemas/{model}"
+            for model in (problems.ProblemDocument, problems.FieldProblem):
+                schema = model.model_json_schema(ref_template=template)
+                schema.pop("$defs", None)
+                schemas[model.__name__] = schema
+            for operations in document["paths"].values():
+                for operation in operations.values():
+                    invalid = operation["responses"].get("422", {}).get("content", {})
+                    if problems.MEDIA_TYPE not in invalid:
+                        # Said by the framework of anything that takes a parameter; an id is unknown at worst.
+                        operation["responses"].pop("422", None)
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

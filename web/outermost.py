@@ -1,0 +1,127 @@
+"""The outermost layer: security headers on every answer, a problem document for every error, and metrics."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from web.problems import MEDIA_TYPE, detail_for, problem
+
+logger = logging.getLogger("sightline.web")
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'self'",
+        "img-src 'self' blob: data:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    ]
+)
+SECURITY_HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+_KEPT_OF_AN_ERROR = ("allow", "content-range", "www-authenticate", "connection", "retry-after")
+
+
+class Metrics:
+    """The figures of one app, in a registry of its own (tests make many apps in one process)."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "sightline_http_requests",
+            "Requests answered.",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self.latency = Histogram(
+            "sightline_http_request_duration_seconds",
+            "Time from a request's arrival to the end of its answer.",
+            ["route"],
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=self.registry,
+        )
+        self.photos = Gauge("sightline_photos", "Photos in the catalog.", registry=self.registry)
+        self.generation = Gauge(
+            "sightline_index_generation", "The generation that searches use.", registry=self.registry
+        )
+
+    def record(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count one answer. Routes and methods are named from what we know, so that a client cannot make
+        the number of time series grow."""
+        method = scope["method"] if scope["method"] in {"GET", "HEAD", "POST"} else "other"
+        if scope["path"].startswith("/static/"):
+            route = "/static"
+        else:
+            route = getattr(scope.get("route"), "path", None) or "other"
+        self.requests.labels(method, route, str(status)).inc()
+        self.latency.labels(route).observe(seconds)
+
+
+class Outermost:
+    """Wraps everything else; whatever happens inside, a complete and safe answer leaves."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 0
+        replacement: Response | None = None
+
+        async def outgoing(message: Message) -> None:
+            nonlocal status, replacement
+            if message["type"] == "http.response.start" and status == 0:
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                if status >= 400 and not headers.get("content-type", "").startswith(MEDIA_TYPE):
+                    # The framework's own errors (a bad Range header, say) come as plain text.
+                    kept = {name: headers[name] for name in _KEPT_OF_AN_ERROR if name in headers}
+                    replacement = problem(status, detail_for(status), headers=kept)
+                    await replacement(scope, receive, _with_security(send))
+                    return
+            if replacement is None:
+                await send(message)
+
+        try:
+            await self.app(scope, receive, outgoing)
+        except Exception:
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            if status == 0:
+                status = 500
+                await problem(500, detail_for(500))(scope, receive, _with_security(send))
+            else:
+                raise
+        finally:
+            self.metrics.record(scope, status, time.perf_counter() - started)
+
+
+def _with_security(send: Send) -> Send:
+    async def sender(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            present = Headers(raw=message["headers"])
+            message["headers"] = [
+                *message["headers"],
+                *[(k.encode(), v.encode()) for k, v in SECURITY_HEADERS.items() if k not in present],
+            ]
+        await send(message)
+
+    return sender

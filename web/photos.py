@@ -1,0 +1,229 @@
+"""The endpoints of one photo: what is known about it, its thumbnails, and the file itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio.to_thread
+from fastapi import APIRouter, Query, Request
+from fastapi import Path as PathParameter
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, Response
+
+from indexer.thumbnails import Thumbnails
+from search.catalog import paths as catalog_paths
+from search.catalog.photo import Photo
+from search.errors import PhotoError
+from web.access import EngineAccess
+from web.answers import json_answer
+from web.problems import ProblemError, displayable, responses
+from web.schemas import PHOTO_ID, PhotoDocument, Size
+from web.uploads import Decoder
+
+# Only formats that cannot run script are shown in the browser; whatever else is in the catalog is saved.
+MEDIA_TYPES = {
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "GIF": "image/gif",
+    "TIFF": "image/tiff",
+    "BMP": "image/bmp",
+    "AVIF": "image/avif",
+    "HEIF": "image/heif",
+    "HEIC": "image/heic",
+}
+SAVED = "application/octet-stream"
+_ID = re.compile(r"[0-9a-f]{32}")
+_UNSAFE_IN_NAMES = re.compile(r'[\x00-\x1f\x7f"\\/:*?<>|]')
+
+PhotoId = Annotated[
+    str,
+    PathParameter(
+        description="A photo's id: 32 hexadecimal digits.",
+        examples=[PHOTO_ID],
+        # Told to clients, not validated by the framework: a malformed id is an unknown one, so 404.
+        json_schema_extra={"pattern": "^[0-9a-f]{32}$"},
+    ),
+]
+
+
+def unknown_photo() -> ProblemError:
+    """The problem of an id that names no photo."""
+    return ProblemError(404, "No photo of the index has this id; it may have been removed since.")
+
+
+def checked_id(photo_id: str) -> str:
+    """`photo_id` if it may be one.
+
+    Raises:
+        ProblemError: 404 if it cannot be.
+    """
+    if _ID.fullmatch(photo_id) is None:
+        raise unknown_photo()
+    return photo_id
+
+
+def photo_json(photo: Photo) -> dict[str, Any]:
+    """The document of one photo (`PhotoDocument`)."""
+    paths = [displayable(catalog_paths.display(path)) for path in photo.paths]
+    base = f"/api/photos/{photo.id}"
+    return {
+        "id": photo.id,
+        "path": paths[0] if paths else "",
+        "paths": paths,
+        "width": photo.width,
+        "height": photo.height,
+        "format": photo.format,
+        "bytes": photo.bytes,
+        "taken_at": photo.taken_at,
+        "camera": photo.camera,
+        "lens": photo.lens,
+        "latitude": photo.latitude,
+        "longitude": photo.longitude,
+        "caption": photo.caption,
+        "added_at": photo.added_at,
+        "urls": {
+            "thumb": f"{base}/thumb?size=small",
+            "large": f"{base}/thumb?size=large",
+            "file": f"{base}/file",
+            "similar": f"{base}/similar",
+        },
+    }
+
+
+def find_file(photo: Photo) -> tuple[Path, os.stat_result]:
+    """A file that still holds the photo, and its state.
+
+    Raises:
+        ProblemError: 404 when none does.
+    """
+    for path in photo.paths:
+        try:
+            state = os.stat(path)
+        except (OSError, ValueError):
+            continue
+        # A file of another size is another picture by now, and must not be shown under this id.
+        if stat.S_ISREG(state.st_mode) and photo.bytes in (None, state.st_size) and os.access(path, os.R_OK):
+            return Path(os.fsdecode(path)), state
+    raise ProblemError(
+        404,
+        "The file of this photo is not where it was indexed, or has changed. If its disk is absent, connect "
+        "it; else run `sightline index`.",
+    )
+
+
+def safe_name(path: Path) -> str:
+    """A file name to save under: the photo's own, without what means something to a shell or a header."""
+    name = _UNSAFE_IN_NAMES.sub("_", displayable(path.name)).strip(". ")
+    return name[-150:] or "photo"
+
+
+def photo_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder) -> APIRouter:
+    """`/api/photos/{id}`, `/thumb` and `/file`."""
+    router = APIRouter(tags=["photos"])
+
+    def known(photo_id: str) -> Photo:
+        photo = access.engine().photo(checked_id(photo_id))
+        if photo is None:
+            raise unknown_photo()
+        return photo
+
+    def located(photo_id: str) -> tuple[Photo, Path, os.stat_result]:
+        photo = known(photo_id)
+        return photo, *find_file(photo)
+
+    @router.get(
+        "/api/photos/{photo_id}",
+        summary="What is known about a photo",
+        response_model=None,
+        responses={200: {"model": PhotoDocument}, **responses(404, 503)},
+    )
+    def photo(photo_id: PhotoId) -> Response:
+        """Where a photo lies, what it shows, and what its camera recorded."""
+        return json_answer(photo_json(known(photo_id)))
+
+    picture = {"schema": {"type": "string", "format": "binary"}}
+
+    @router.head("/api/photos/{photo_id}/thumb", include_in_schema=False)
+    @router.get(
+        "/api/photos/{photo_id}/thumb",
+        summary="A thumbnail of a photo",
+        response_model=None,
+        response_class=Response,
+        responses={
+            200: {"description": "A WebP picture.", "content": {"image/webp": picture}},
+            304: {"description": "The client has it already (`If-None-Match`)."},
+            **responses(404, 422, 503),
+        },
+    )
+    async def thumb(
+        request: Request,
+        photo_id: PhotoId,
+        size: Annotated[Size, Query(description="`small` for grids, `large` for a screen.")] = "small",
+    ) -> Response:
+        """Upright, in the photo's own proportions. Made when it is first asked for, then kept."""
+        etag = f'"{checked_id(photo_id)}-{size}"'
+        known_photo = await run_in_threadpool(known, photo_id)
+        if _has_already(request, etag):
+            return Response(status_code=304, headers=_caching(etag))
+
+        def content() -> bytes:
+            # One that was made is shown even while the photo's own disk is absent.
+            source = known_photo.paths[0] if kept else find_file(known_photo)[0]
+            return thumbnails.get_bytes(photo_id, os.fsencode(source), size)
+
+        kept = await run_in_threadpool(thumbnails.path_for(photo_id, size).is_file)
+        try:
+            made = await anyio.to_thread.run_sync(content, limiter=None if kept else decoder.limiter)
+        except PhotoError as error:
+            raise ProblemError(404, f"There is no thumbnail of this photo: {error}.") from error
+        return Response(made, media_type="image/webp", headers=_caching(etag))
+
+    @router.head("/api/photos/{photo_id}/file", include_in_schema=False)
+    @router.get(
+        "/api/photos/{photo_id}/file",
+        summary="The photo's file",
+        response_model=None,
+        response_class=Response,
+        responses={
+            200: {
+                "description": "The file, byte for byte.",
+                "content": dict.fromkeys(sorted({*MEDIA_TYPES.values(), SAVED}), picture),
+            },
+            206: {"description": "The range of bytes that was asked for."},
+            304: {"description": "The client has it already (`If-None-Match`)."},
+            **responses(400, 404, 416, 503),
+        },
+    )
+    async def file(request: Request, photo_id: PhotoId) -> Response:
+        """The original, as it lies on the disk; ranges of bytes may be asked for."""
+        photo, path, state = await run_in_threadpool(located, photo_id)
+        etag = f'"{photo.id}"'
+        if _has_already(request, etag):
+            return Response(status_code=304, headers=_caching(etag))
+        media_type = MEDIA_TYPES.get((photo.format or "").upper())
+        return FileResponse(
+            path,
+            media_type=media_type or SAVED,
+            filename=safe_name(path),
+            content_disposition_type="inline" if media_type else "attachment",
+            # Whatever the file holds, opened on its own it may do nothing.
+            headers={**_caching(etag), "content-security-policy": "default-src 'none'; sandbox"},
+            stat_result=state,
+        )
+
+    return router
+
+
+def _caching(etag: str) -> dict[str, str]:
+    return {"ETag": etag, "Cache-Control": "private, max-age=86400"}
+
+
+def _has_already(request: Request, etag: str) -> bool:
+    given = request.headers.get("if-none-match", "")
+    return any(tag.strip().removeprefix("W/") in (etag, "*") for tag in given.split(","))

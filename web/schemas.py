@@ -1,0 +1,166 @@
+"""What the answers look like: the documents of the OpenAPI description, and checked against it in tests."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Mode = Literal["auto", "meaning", "words"]
+Sort = Literal["relevance", "date"]
+Size = Literal["small", "large"]
+
+PHOTO_ID = "9f2c4be1d06a4f7d8e3b5a60c1d2e3f4"
+
+
+class Document(BaseModel):
+    """Base of every answer: a field that is not described here is a mistake."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Part(Document):
+    """A stretch of text that matched, or that stands between matches."""
+
+    text: str
+    marked: bool
+
+
+class Why(Document):
+    """One signal that brought a hit into the answer."""
+
+    signal: Literal["meaning", "image", "words"]
+    similarity: float | None = Field(default=None, description="Cosine, for `meaning` and `image`.")
+    probability: float | None = Field(
+        default=None,
+        description="The model's own judgement that text and photo belong together, if it has one.",
+    )
+    field: str | None = Field(default=None, description="Where the words stand: `caption`, `text`, `name`, …")
+    parts: list[Part] | None = Field(default=None, description="That text, with the matched words marked.")
+
+
+class Hit(Document):
+    """A photo in an answer."""
+
+    id: str
+    path: str = Field(description="For showing; photos are addressed by id alone.")
+    score: float | None = Field(description="Higher is better; comparable within one answer only.")
+    relevant: bool
+    why: list[Why]
+    caption: str | None
+    taken_at: str | None
+    width: int | None
+    height: int | None
+
+
+class SearchAnswer(Document):
+    """The answer to a search."""
+
+    query: str
+    model: str | None
+    total: int = Field(description="All hits, of which `limit` from `offset` on are given.")
+    took_ms: float
+    hits: list[Hit]
+
+
+class Urls(Document):
+    """Where the pictures of a photo are to be had."""
+
+    thumb: str
+    large: str
+    file: str
+    similar: str
+
+
+class PhotoDocument(Document):
+    """All that is known about one photo."""
+
+    id: str
+    path: str
+    paths: list[str] = Field(description="Every place where the same picture lies.")
+    width: int | None
+    height: int | None
+    format: str | None
+    bytes: int | None
+    taken_at: str | None = Field(description="ISO 8601; with an offset only where the camera recorded one.")
+    camera: str | None
+    lens: str | None
+    latitude: float | None
+    longitude: float | None
+    caption: str | None
+    added_at: str | None
+    urls: Urls
+
+
+class Library(Document):
+    """A folder tree that was indexed."""
+
+    path: str
+    photos: int
+    files: int
+    failures: int
+    indexed_at: str | None
+
+
+class Job(BaseModel):
+    """One run of the indexer."""
+
+    id: int | str
+    kind: str
+    state: str = Field(description="`running`, `done`, `failed` or `died`.")
+    started_at: str | None
+    ended_at: str | None
+    counts: dict[str, Any]
+    message: str | None
+
+
+class Status(BaseModel):
+    """The state of the index."""
+
+    home: str
+    version: str
+    photos: int
+    files: int
+    failures: int = Field(description="Unreadable files; `sightline status --failures` names them.")
+    libraries: list[Library]
+    model: str | None
+    fingerprint: str | None
+    dimensions: int | None
+    generation: int | None
+    embedded: int
+    captions: str | None
+    jobs: list[Job]
+
+
+class Health(Document):
+    """That the process lives, or that searches can be answered."""
+
+    status: Literal["ok", "ready"]
+
+
+SEARCH_EXAMPLE: dict[str, Any] = {
+    "query": "a red motorcycle",
+    "model": "starter",
+    "total": 1,
+    "took_ms": 12.4,
+    "hits": [
+        {
+            "id": PHOTO_ID,
+            "path": "/photos/2023/motorcycle.jpg",
+            "score": 0.71,
+            "relevant": True,
+            "why": [
+                {"signal": "meaning", "similarity": 0.31},
+                {
+                    "signal": "words",
+                    "field": "name",
+                    "parts": [{"text": "motorcycle", "marked": True}, {"text": ".jpg", "marked": False}],
+                },
+            ],
+            "caption": "a red motorcycle in a garage",
+            "taken_at": "2023-05-14T16:20:11+02:00",
+            "width": 4032,
+            "height": 3024,
+        }
+    ],
+}

@@ -1,0 +1,125 @@
+"""The endpoints that search."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, File, Form, Query, UploadFile
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from search.answer import Request as SearchRequest
+from web.access import EngineAccess
+from web.answers import json_answer
+from web.photos import PhotoId, checked_id
+from web.problems import displayable, responses
+from web.schemas import PHOTO_ID, SEARCH_EXAMPLE, Mode, SearchAnswer, Sort
+from web.uploads import Decoder
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_TEXT = 2000
+MAX_LIMIT = 500
+MAX_OFFSET = 10_000_000
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many hits to give.", examples=[50])]
+Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET, description="How many hits to pass over.", examples=[0])]
+
+_Q = "What to look for: free words by meaning, and the filters of the query language. Empty: newest first."
+_NOT = "What the photos should not show."
+_MODE = "`auto` asks by meaning and by words, `meaning` and `words` by one alone."
+_ALL = "Also give the hits that are judged not relevant."
+
+
+def clean(text: str) -> str:
+    """`text` as a query: what no keyboard types (NUL, halves of surrogate pairs) stands for nothing."""
+    return displayable(text).replace("\0", " ")
+
+
+def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
+    """`GET` and `POST /api/search`, and `/api/photos/{id}/similar`."""
+    router = APIRouter(tags=["search"])
+    answer_200: dict[int | str, dict[str, Any]] = {
+        200: {"model": SearchAnswer, "content": {"application/json": {"example": SEARCH_EXAMPLE}}}
+    }
+
+    def answer(request: SearchRequest) -> Response:
+        return json_answer(access.search(request).to_json())
+
+    @router.get(
+        "/api/search",
+        summary="Search by text",
+        response_model=None,
+        responses={**answer_200, **responses(400, 422, 503)},
+    )
+    def search(
+        q: Annotated[str, Query(max_length=MAX_TEXT, description=_Q, examples=["a red motorcycle"])] = "",
+        negative: Annotated[str, Query(alias="not", max_length=MAX_TEXT, description=_NOT, examples=["people"])] = "",
+        mode: Annotated[Mode, Query(description=_MODE)] = "auto",
+        sort: Annotated[Sort, Query(description="The order of the hits.")] = "relevance",
+        limit: Limit = 50,
+        offset: Offset = 0,
+        include_all: Annotated[bool, Query(alias="all", description=_ALL)] = False,
+    ) -> Response:
+        """Photos that answer a query, best first, with an honest total for paging."""
+        return answer(
+            SearchRequest(
+                text=clean(q),
+                negative=clean(negative),
+                mode=mode,
+                sort=sort,
+                limit=limit,
+                offset=offset,
+                include_all=include_all,
+            )
+        )
+
+    @router.post(
+        "/api/search",
+        summary="Search by picture, or by picture and text",
+        response_model=None,
+        responses={**answer_200, **responses(400, 403, 404, 413, 422, 503)},
+    )
+    async def search_by_picture(
+        image: Annotated[UploadFile | None, File(description="A picture to find the like of.")] = None,
+        like: Annotated[str, Form(description="Or the id of a photo of the index.", examples=[PHOTO_ID])] = "",
+        q: Annotated[str, Form(max_length=MAX_TEXT, description=_Q, examples=["at night"])] = "",
+        negative: Annotated[str, Form(alias="not", max_length=MAX_TEXT, description=_NOT)] = "",
+        mode: Annotated[Mode, Form(description=_MODE)] = "auto",
+        sort: Annotated[Sort, Form(description="The order of the hits.")] = "relevance",
+        limit: Annotated[int, Form(ge=1, le=MAX_LIMIT)] = 50,
+        offset: Annotated[int, Form(ge=0, le=MAX_OFFSET)] = 0,
+        include_all: Annotated[bool, Form(alias="all", description=_ALL)] = False,
+    ) -> Response:
+        """As `GET`, with a picture: `image` is uploaded, `like` names a photo. Text refines the picture."""
+        liked = checked_id(like) if like else None
+        picture: Image | None = None
+        # A form whose file was left empty sends a nameless part of no bytes.
+        if image is not None and (image.filename or image.size):
+            await run_in_threadpool(access.engine)  # no index: say so before the picture is decoded
+            picture = await decoder.query_image(image)
+        request = SearchRequest(
+            text=clean(q),
+            image=picture,
+            like=liked,
+            negative=clean(negative),
+            mode=mode,
+            sort=sort,
+            limit=limit,
+            offset=offset,
+            include_all=include_all,
+        )
+        return await run_in_threadpool(answer, request)
+
+    @router.get(
+        "/api/photos/{photo_id}/similar",
+        summary="Photos like this one",
+        response_model=None,
+        responses={**answer_200, **responses(404, 422, 503)},
+    )
+    def similar(photo_id: PhotoId, limit: Limit = 50, offset: Offset = 0) -> Response:
+        """Photos that look like this one, the most alike first, itself left out."""
+        return answer(SearchRequest(like=checked_id(photo_id), limit=limit, offset=offset))
+
+    return router

@@ -1,0 +1,97 @@
+"""Runs the web application until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from search.errors import SightlineError
+from search.home import Home
+from web.app import create_app
+from web.settings import ServerSettings
+
+
+def address_of(host: str, port: int) -> str:
+    """The address to type into a browser on this machine."""
+    if host in ("", "0.0.0.0", "::"):
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def listen(settings: ServerSettings) -> socket.socket:
+    """A socket that listens where the settings say.
+
+    Raises:
+        SightlineError: the port is taken or not allowed, or the host is not an address of this machine.
+    """
+    host, port = settings.host, settings.port
+    if not 0 <= port <= 65535:
+        raise SightlineError(f"{port} is not a port: give --port a number from 1 to 65535.")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        return socket.create_server((str(address[0]), port), family=family, backlog=2048)
+    except (socket.gaierror, UnicodeError) as error:
+        raise SightlineError(
+            f"The host {host!r} cannot be found. Use --host 127.0.0.1 for this machine alone, or --host "
+            "0.0.0.0 for its network."
+        ) from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SightlineError(
+                f"Port {port} on {host} is taken, perhaps by another `sightline serve`. Stop that one, or "
+                f"choose another port: --port {port + 1}."
+            ) from error
+        if error.errno == errno.EACCES:
+            raise SightlineError(f"Port {port} needs more rights; choose one above 1023: --port 8000.") from error
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise SightlineError(
+                f"{host} is not an address of this machine. Use --host 127.0.0.1 for this machine alone, or "
+                "--host 0.0.0.0 for its network."
+            ) from error
+        raise SightlineError(f"The server cannot listen on {host}, port {port}: {error.strerror}.") from error
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self.on_started()
+
+
+def serve(home: Home, settings: ServerSettings, on_ready: Callable[[str], None] | None = None) -> None:
+    """Serve the page and the API until interrupted; prints nothing itself.
+
+    Args:
+        home: whose photos to search; the index may appear later.
+        settings: where to listen, and the limits.
+        on_ready: called once with the page's address (such as `http://127.0.0.1:8000/`, without the token) as
+            soon as requests are answered.
+
+    Raises:
+        SightlineError: the port cannot be listened on.
+    """
+    listener = listen(settings)
+    try:
+        address = address_of(settings.host, listener.getsockname()[1])
+        config = uvicorn.Config(
+            create_app(home, settings),
+            log_level="info" if settings.access_log else "warning",
+            access_log=settings.access_log,
+            server_header=False,
+            timeout_graceful_shutdown=3,
+            lifespan="on",
+        )
+        server = _Server(config, lambda: on_ready(address) if on_ready is not None else None)
+        with contextlib.suppress(KeyboardInterrupt):  # asked to stop, and it has stopped
+            server.run(sockets=[listener])
+    finally:
+        listener.close()

@@ -1,0 +1,73 @@
+"""The endpoints about the server itself: the state of the index, health, readiness and metrics."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import Response
+
+from search.answer import Request
+from web.access import EngineAccess
+from web.answers import json_answer
+from web.outermost import Metrics
+from web.problems import ProblemError, responses
+from web.schemas import Health, Status
+
+
+def _version() -> str:
+    try:
+        return metadata.version("sightline")
+    except metadata.PackageNotFoundError:
+        return "unknown"  # run from a folder, without having been installed
+
+
+def service_router(access: EngineAccess, metrics: Metrics) -> APIRouter:
+    """`/api/status`, `/healthz`, `/readyz` and `/metrics`."""
+    router = APIRouter(tags=["service"])
+
+    @router.get(
+        "/api/status",
+        summary="The state of the index",
+        response_model=None,
+        responses={200: {"model": Status}, **responses(503)},
+    )
+    def status() -> Response:
+        """Photos, libraries, model, generation, and the last runs of the indexer."""
+        return json_answer({"version": _version(), **access.engine().status()})
+
+    @router.get("/healthz", summary="Does the process live?", response_model=None, responses={200: {"model": Health}})
+    async def healthz() -> Response:
+        """Always 200, and never asks for a token: for whatever restarts a process that hangs."""
+        return json_answer({"status": "ok"})
+
+    @router.get(
+        "/readyz",
+        summary="Can searches be answered?",
+        response_model=None,
+        responses={200: {"model": Health}, **responses(503)},
+    )
+    def readyz() -> Response:
+        """200 once there is an index to search; until then 503 with what to do."""
+        access.search(Request(limit=1))
+        return json_answer({"status": "ready"})
+
+    @router.get(
+        "/metrics",
+        summary="Figures for Prometheus",
+        response_model=None,
+        response_class=Response,
+        responses={200: {"description": "Prometheus' text format.", "content": {"text/plain": {}}}},
+    )
+    def figures() -> Response:
+        """Requests by route and status, their latencies, photos, and the generation in use."""
+        try:
+            state = access.engine().status()
+        except ProblemError:
+            state = {}
+        metrics.photos.set(state.get("photos") or 0)
+        metrics.generation.set(state.get("generation") or 0)
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router

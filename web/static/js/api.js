@@ -1,0 +1,55 @@
+// Talking to the server. Every failure becomes an ApiError whose message is a sentence to show.
+
+import { S } from "./strings.js";
+
+export class ApiError extends Error {
+  constructor(message, status = 0, kind = "") {
+    super(message);
+    this.status = status; // 0: no answer at all
+    this.kind = kind;
+  }
+
+  get offline() { return this.status === 0; }
+
+  get noIndex() { return this.kind === "urn:sightline:problem:no-index"; }
+}
+
+async function ask(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(S.offline);
+  }
+  let body = null;
+  try {
+    body = await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+  }
+  if (!response.ok || body === null) {
+    throw new ApiError(body?.detail ?? S.badAnswer(response.status), response.status, body?.type);
+  }
+  return body;
+}
+
+// asked: { q, mode, sort, all, like, picture: File | null, limit, offset }
+export function search(asked, signal) {
+  const fields = { limit: asked.limit, offset: asked.offset };
+  if (asked.q) fields.q = asked.q;
+  if (asked.mode) fields.mode = asked.mode;
+  if (asked.sort) fields.sort = asked.sort;
+  if (asked.all) fields.all = "true";
+  if (!asked.like && !asked.picture) return ask(`/api/search?${new URLSearchParams(fields)}`, { signal });
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) form.set(name, value);
+  if (asked.picture) form.set("image", asked.picture, "picture");
+  else form.set("like", asked.like);
+  return ask("/api/search", { method: "POST", body: form, signal });
+}
+
+export const photo = (id, signal) => ask(`/api/photos/${encodeURIComponent(id)}`, { signal });
+export const status = (signal) => ask("/api/status", { signal });
+export const thumbUrl = (id, size = "small") => `/api/photos/${encodeURIComponent(id)}/thumb?size=${size}`;
+export const fileUrl = (id) => `/api/photos/${encodeURIComponent(id)}/file`;

@@ -1,0 +1,170 @@
+// Asking and showing: one search at a time, page after page; a newer search silences an older one.
+
+import * as api from "./api.js";
+import { byId, icon, ICONS, make } from "./dom.js";
+import * as grid from "./grid.js";
+import * as state from "./state.js";
+import { S } from "./strings.js";
+
+const PAGE = 60;
+const bar = byId("bar");
+const count = byId("count");
+const notice = byId("notice");
+const empty = byId("empty");
+const end = byId("end");
+const suggestions = byId("suggestions");
+
+let hits = [];
+let total = 0;
+let running = null; // the AbortController of the request under way
+let failed = false; // the last request got no answer: worth asking again once the server is back
+let stopped = false; // the last page failed: do not ask again by scrolling
+
+export const shownHits = () => hits;
+export const hitOf = (id) => hits.find((hit) => hit.id === id) ?? null;
+
+function asked(offset) {
+  const now = state.get();
+  return { ...now, picture: state.pictureFile(), limit: PAGE, offset };
+}
+
+export function isBlank(now = state.get()) {
+  return !now.q.trim() && !now.like && now.picture === null;
+}
+
+export async function run() {
+  running?.abort();
+  if (state.pictureIsLost()) {
+    showNothing();
+    count.textContent = "";
+    say(S.pictureLost);
+    return;
+  }
+  const controller = (running = new AbortController());
+  grid.markStale();
+  // Said only when it takes long enough to wonder.
+  const patience = setTimeout(() => { count.textContent = S.searching; }, 400);
+  try {
+    const answer = await api.search(asked(0), controller.signal);
+    hits = answer.hits;
+    total = answer.total;
+    failed = stopped = false;
+    clearNotice();
+    draw(answer);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    failed = true;
+    grid.unmarkStale();
+    if (error.noIndex) showNoIndex();
+    else {
+      if (!error.offline) showNothing();
+      count.textContent = "";
+      say(error.message, run);
+    }
+  } finally {
+    clearTimeout(patience);
+    if (running === controller) running = null;
+  }
+}
+
+// Ask once more if the last answer was an error, or if there was nothing yet to show.
+export function recover() {
+  if (!running && (failed || stopped)) {
+    if (failed) run();
+    else { stopped = false; clearNotice(); more(); }
+  }
+}
+
+async function more() {
+  if (running || stopped || hits.length >= total || hits.length === 0) return;
+  const controller = (running = new AbortController());
+  try {
+    const answer = await api.search(asked(hits.length), controller.signal);
+    const known = new Set(hits.map((hit) => hit.id));
+    const fresh = answer.hits.filter((hit) => !known.has(hit.id));
+    total = answer.hits.length ? answer.total : hits.length;
+    hits = [...hits, ...fresh];
+    grid.add(fresh);
+    drawEnd();
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    stopped = true;
+    say(error.message, () => { stopped = false; clearNotice(); more(); });
+  } finally {
+    if (running === controller) running = null;
+  }
+  if (!stopped && nearEnd()) more();
+}
+
+const nearEnd = () => end.getBoundingClientRect().top < innerHeight + 900;
+new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) more(); }, { rootMargin: "900px" }).observe(end);
+
+function draw(answer) {
+  const blank = isBlank();
+  empty.hidden = hits.length > 0;
+  bar.hidden = total === 0 && blank;
+  suggestions.hidden = !(blank && total > 0);
+  byId("mode").parentElement.hidden = blank || !state.get().q.trim();
+  byId("sort").parentElement.hidden = blank;
+  count.replaceChildren(
+    ...(blank ? [S.library(total)] : [make("strong", {}, S.found(total)), ` · ${S.took(answer.took_ms)}`]),
+  );
+  grid.show(hits);
+  drawEnd();
+  if (hits.length === 0) {
+    empty.replaceChildren(
+      icon(blank ? ICONS.photos : ICONS.search),
+      make("h2", {}, blank ? S.noPhotos : S.noHits),
+      make("p", {}, blank ? S.noPhotosHint : S.noHitsHint),
+      blank ? make("code", {}, S.noIndexCommand) : lessLikely() ?? "",
+    );
+  }
+}
+
+function lessLikely() {
+  const now = state.get();
+  if (isBlank(now) || now.all || now.mode === "words" || now.sort === "date") return null;
+  return make("button", { class: "button", type: "button", onclick: () => state.set({ all: "1" }) }, S.showLess);
+}
+
+function drawEnd() {
+  const done = hits.length >= total;
+  const offer = done ? (hits.length ? lessLikely() : null) : make("button", { class: "button", type: "button", onclick: more }, S.loadMore);
+  end.replaceChildren(...(offer ? [offer] : []));
+}
+
+function showNothing() {
+  hits = [];
+  total = 0;
+  grid.show([]);
+  end.replaceChildren();
+  empty.hidden = true;
+  suggestions.hidden = true;
+}
+
+function showNoIndex() {
+  showNothing();
+  clearNotice();
+  bar.hidden = true;
+  empty.hidden = false;
+  empty.replaceChildren(
+    icon(ICONS.photos),
+    make("h2", {}, S.noIndex),
+    make("p", {}, S.noIndexHint),
+    make("code", {}, S.noIndexCommand),
+    make("p", {}, S.noIndexThen),
+  );
+}
+
+export function say(message, again = null) {
+  notice.hidden = false;
+  notice.replaceChildren(
+    make("span", {}, message),
+    ...(again ? [make("button", { class: "button", type: "button", onclick: again }, S.retry)] : []),
+  );
+}
+
+export function clearNotice() {
+  notice.hidden = true;
+  notice.replaceChildren();
+}

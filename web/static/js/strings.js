@@ -1,0 +1,110 @@
+// Every text that the page shows, in one table: a language is a table like this one.
+
+const number = new Intl.NumberFormat("en");
+const plural = (count, one, many) => `${number.format(count)} ${count === 1 ? one : many}`;
+
+export const S = {
+  placeholder: "Describe the photo",
+  boxLabel: "Describe the photo you are looking for",
+  choosePicture: "Search by a picture",
+  clearText: "Clear the text",
+  dropHere: "Drop a picture to find photos like it",
+  tryThese: "Try",
+  suggestions: ["a red motorcycle", "a cup of coffee", "a cat looking at the camera", "flowers", "stars in the night sky"],
+
+  mode: "Match",
+  modes: { auto: "meaning and words", meaning: "meaning", words: "words" },
+  sort: "Sort",
+  sorts: { relevance: "best first", date: "newest first" },
+
+  searching: "Searching…",
+  found: (total) => plural(total, "photo", "photos"),
+  library: (total) => `${plural(total, "photo", "photos")}, newest first`,
+  took: (ms) => (ms < 1 ? "under 1 ms" : `${number.format(Math.round(ms))} ms`),
+  loadMore: "Show more",
+  showLess: "Show less likely ones too",
+  allShown: "That is all.",
+
+  picture: "Your picture",
+  likeThis: "Like this photo",
+  remove: (what) => `Remove: ${what}`,
+  notAPicture: "That is not a picture. Drop a photo file, such as a JPEG or a PNG.",
+  pictureTooLarge: "That picture is larger than 32 MiB. Use a smaller copy of it.",
+  pictureLost: "The picture of this search was not kept. Drop it here again.",
+
+  noHits: "No photo answers this",
+  noHitsHint: "Try fewer or other words, or drop a filter.",
+  noIndex: "No photos are indexed yet",
+  noIndexHint: "Type this in a terminal, with the folder that holds your photos:",
+  noIndexCommand: "sightline index ~/Pictures",
+  noIndexThen: "This page shows them as soon as the first ones are in.",
+  noPhotos: "The index holds no photos",
+  noPhotosHint: "The folders that were indexed hold no pictures that can be read. Index another one:",
+
+  offline: "The server does not answer. This page tries again by itself.",
+  retry: "Try again",
+  badAnswer: (status) => `The server answered with an error (${status}).`,
+
+  close: "Close",
+  previous: "Previous photo",
+  next: "Next photo",
+  moreLikeThis: "More like this",
+  original: "Open the original",
+  whyMatched: "Why it matched",
+  signals: { meaning: "Meaning", image: "Looks alike" },
+  fields: { caption: "In the caption", text: "In its text", name: "In the file name", tags: "In its tags" },
+  details: "Details",
+  noThumb: "This photo cannot be shown; its file may be gone.",
+  facts: {
+    taken: "Taken", camera: "Camera", lens: "Lens", size: "Size", file: "File", place: "Place", added: "Added", path: "Where",
+  },
+  dimensions: (width, height) => `${width} × ${height}`,
+  megapixels: (count) => `${count < 10 ? count.toFixed(1) : Math.round(count)} MP`,
+  bytes: (count) => {
+    const units = ["B", "kB", "MB", "GB"];
+    let unit = 0;
+    for (; count >= 1000 && unit < 3; unit++) count /= 1000;
+    return `${count < 10 && unit > 0 ? count.toFixed(1) : Math.round(count)} ${units[unit]}`;
+  },
+  untitled: "Photo without a caption",
+
+  statePhotos: (count) => plural(count, "photo", "photos"),
+  stateModel: (name) => `model: ${name}`,
+  stateRunning: (kind) => `${kind} is running…`,
+  stateLastRun: (when) => `last indexed ${when}`,
+  stateFailures: (count) => `${plural(count, "file", "files")} could not be read`,
+  failuresHint: "`sightline status --failures` names them",
+  stateNoIndex: "No index yet",
+  stateOffline: "The server does not answer",
+  api: "API",
+
+  apiTitle: "The HTTP API",
+  apiDocument: "The same as an OpenAPI document",
+  apiParameter: "Field",
+  apiMeaning: "What it is",
+  apiAnswers: "Answers",
+  apiExample: "Example",
+};
+
+export function formatDate(iso) {
+  // A time without an offset is the camera's wall clock: it is shown as written, never shifted.
+  const match = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d))?/.exec(iso);
+  if (!match) return iso;
+  const [, year, month, day, hour, minute] = match;
+  const date = new Date(Date.UTC(+year, +month - 1, +day, +(hour ?? 0), +(minute ?? 0)));
+  const options = { dateStyle: "long", timeZone: "UTC" };
+  if (hour) options.timeStyle = "short";
+  return new Intl.DateTimeFormat("en", options).format(date);
+}
+
+export function ago(iso) {
+  const moment = /[zZ]$|[+-]\d\d:?\d\d$/.test(iso) ? iso : `${iso.replace(" ", "T")}Z`;
+  const seconds = (Date.parse(moment) - Date.now()) / 1000;
+  if (Number.isNaN(seconds)) return iso;
+  const format = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+  const steps = [["day", 86400], ["hour", 3600], ["minute", 60]];
+  for (const [unit, length] of steps) {
+    if (Math.abs(seconds) >= length) return format.format(Math.round(seconds / length), unit);
+  }
+  return "just now";
+}

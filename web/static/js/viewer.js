@@ -1,0 +1,150 @@
+// One photo, large, with what is known about it and why it is among the hits.
+
+import * as api from "./api.js";
+import { byId, fileName, icon, ICONS, make } from "./dom.js";
+import { focusTile } from "./grid.js";
+import { hitOf, shownHits } from "./results.js";
+import * as state from "./state.js";
+import { formatDate, S } from "./strings.js";
+
+const dialog = byId("viewer");
+let running = null;
+let shown = "";
+
+const button = (kind, label, path, onclick) =>
+  make("button", { class: `icon ${kind}`, type: "button", "aria-label": label, title: label, onclick }, icon(path));
+
+function step(by) {
+  const hits = shownHits();
+  const place = hits.findIndex((hit) => hit.id === state.get().photo);
+  const next = place < 0 ? null : hits[place + by];
+  if (next) state.set({ photo: next.id }, { replace: true });
+}
+
+function why(hit) {
+  if (!hit || hit.why.length === 0) return null;
+  const lines = hit.why.map((reason) => {
+    if (reason.signal === "words") {
+      const parts = (reason.parts ?? []).map((part) => make(part.marked ? "mark" : "span", {}, part.text));
+      return make("li", {}, make("span", { class: "field" }, `${S.fields[reason.field] ?? reason.field}:`), ...parts);
+    }
+    const similarity = reason.similarity ?? 0;
+    return make(
+      "li",
+      {},
+      make("div", { class: "line" }, make("span", {}, S.signals[reason.signal] ?? reason.signal), make("span", {}, similarity.toFixed(3))),
+      make("meter", { min: "0", max: "1", value: String(Math.max(0, Math.min(1, similarity))), "aria-hidden": "true" }),
+    );
+  });
+  return make("section", {}, make("h3", {}, S.whyMatched), make("ul", { class: "why" }, ...lines));
+}
+
+// A long path breaks behind its slashes, not in the middle of a name.
+const breakable = (path) => make("span", {}, ...path.split(/(?<=[\\/])/).flatMap((part) => [part, make("wbr")]));
+
+function facts(photo) {
+  const rows = [];
+  const row = (name, ...values) => {
+    const given = values.filter(Boolean);
+    if (given.length) rows.push(make("dt", {}, name), ...given.map((value) => make("dd", {}, value)));
+  };
+  const { facts: names } = S;
+  row(names.taken, photo.taken_at && formatDate(photo.taken_at));
+  row(names.camera, photo.camera);
+  row(names.lens, photo.lens);
+  if (photo.width && photo.height) {
+    row(names.size, `${S.dimensions(photo.width, photo.height)} · ${S.megapixels((photo.width * photo.height) / 1e6)}`);
+  }
+  row(names.file, [photo.format, photo.bytes && S.bytes(photo.bytes)].filter(Boolean).join(" · "));
+  if (photo.latitude !== null && photo.longitude !== null) {
+    row(names.place, `${photo.latitude.toFixed(5)}, ${photo.longitude.toFixed(5)}`);
+  }
+  row(names.added, photo.added_at && formatDate(photo.added_at));
+  row(names.path, ...photo.paths.map(breakable));
+  return make("section", {}, make("h3", {}, S.details), make("dl", { class: "facts" }, ...rows));
+}
+
+function about(id, photo, hit) {
+  const known = photo ?? hit;
+  const name = known ? fileName(known.path) : "";
+  return [
+    make("div", {}, make("h2", { id: "viewer-title" }, known?.caption || name), known?.caption ? make("p", { class: "sub" }, name) : null),
+    make(
+      "div",
+      { class: "actions" },
+      make("button", { class: "button main", type: "button", onclick: () => likeThis(id) }, S.moreLikeThis),
+      make("a", { class: "button", href: api.fileUrl(id), target: "_blank", rel: "noopener" }, S.original),
+    ),
+    why(hit),
+    photo ? facts(photo) : null,
+  ].filter(Boolean);
+}
+
+function likeThis(id) {
+  state.set({ photo: "", like: id, picture: null, q: "", sort: "", mode: "", all: "" });
+  scrollTo({ top: 0 });
+}
+
+async function open(id) {
+  running?.abort();
+  const controller = (running = new AbortController());
+  shown = id;
+  const hits = shownHits();
+  const place = hits.findIndex((hit) => hit.id === id);
+  const hit = hitOf(id);
+  const image = make("img", { src: api.thumbUrl(id, "large"), alt: hit?.caption || (hit ? fileName(hit.path) : "") });
+  if (hit?.width && hit.height) {
+    image.setAttribute("width", hit.width);
+    image.setAttribute("height", hit.height);
+    image.style.setProperty("width", "auto");
+    image.style.setProperty("height", "auto");
+  }
+  image.addEventListener("error", () => image.replaceWith(make("p", { class: "failed" }, S.noThumb)));
+  const previous = button("prev", S.previous, ICONS.previous, () => step(-1));
+  const next = button("next", S.next, ICONS.next, () => step(1));
+  previous.disabled = place <= 0;
+  next.disabled = place < 0 || place >= hits.length - 1;
+  const aside = make("div", { class: "about" }, ...about(id, null, hit));
+  dialog.setAttribute("aria-labelledby", "viewer-title");
+  const close = button("close", S.close, ICONS.close, () => state.closePhoto());
+  dialog.replaceChildren(make("div", { class: "stage" }, image, close, previous, next), aside);
+  if (!dialog.open) dialog.showModal();
+  close.focus({ focusVisible: false });
+  dialog.scrollTop = 0;
+  try {
+    const photo = await api.photo(id, controller.signal);
+    image.alt = photo.caption || fileName(photo.path);
+    aside.replaceChildren(...about(id, photo, hit));
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    aside.prepend(make("p", { class: "notice", role: "alert" }, error.message));
+  }
+}
+
+export function sync() {
+  const id = state.get().photo;
+  if (id) open(id);
+  else if (dialog.open) {
+    running?.abort();
+    dialog.close();
+    focusTile(shown);
+  }
+}
+
+// After a reload the photo is there before the hits are: once they come, so do the arrows and the reasons.
+export function refresh() {
+  const id = state.get().photo;
+  if (id && dialog.open && hitOf(id)) open(id);
+}
+
+export function start() {
+  dialog.addEventListener("cancel", (event) => {
+    event.preventDefault();
+    state.closePhoto();
+  });
+  dialog.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "ArrowLeft") step(-1);
+    else if (event.key === "ArrowRight") step(1);
+  });
+}
