@@ -78,6 +78,7 @@ class Outermost:
         self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, and count it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

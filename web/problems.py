@@ -134,6 +134,8 @@ def install(app: FastAPI) -> None:
         detail = str(error.detail)
         if detail in {status.phrase for status in HTTPStatus}:
             detail = detail_for(error.status_code)
+        elif not detail.endswith((".", "!", "?")):
+            detail += "."
         return problem(error.status_code, detail, headers=error.headers)
 
     async def on_invalid(request: Request, error: Exception) -> Response:

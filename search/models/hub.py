@@ -156,9 +156,7 @@ def _tagged_weights(model: ModelName) -> tuple[str, tuple[str, ...]]:
         )
     repo, _, filename = str(config.get("hf_hub", "")).rpartition("/")
     if not repo:
-        raise ModelError(
-            f"The weights of {model.name} are not on the Hugging Face hub: use `--model fast`."
-        )
+        raise ModelError(f"The weights of {model.name} are not on the Hugging Face hub: use `--model fast`.")
     if not filename:
         return repo, _DEFAULT_WEIGHTS
     # open_clip asks for the safetensors twin of a pickled file first.

@@ -48,16 +48,16 @@ def photos() -> list[Image.Image]:
     return [Image.open(file).convert("RGB") for file in photo_files()]
 
 
-def jpegs() -> list[bytes]:
-    """The larger photos as JPEG files of several sizes, so that draft decoding has something to leave out."""
+def jpegs(shortest: tuple[int, ...] = (580, 1000)) -> list[bytes]:
+    """Photos as JPEG files whose shorter side has so many pixels, so that draft decoding leaves much out."""
     files = []
-    for image in photos():
-        for scale in (1.0, 0.75, 0.5):
-            width, height = round(image.width * scale), round(image.height * scale)
-            if min(width, height) >= 250:
-                buffer = io.BytesIO()
-                image.resize((width, height)).save(buffer, "JPEG", quality=90)
-                files.append(buffer.getvalue())
+    for image in photos()[:40]:
+        for side in shortest:
+            scale = side / min(image.size)
+            buffer = io.BytesIO()
+            size = (round(image.width * scale), round(image.height * scale))
+            image.resize(size, Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=90)
+            files.append(buffer.getvalue())
     return files
 
 

@@ -146,7 +146,7 @@ SIGLIP = {
     "init_logit_bias": -10,
     "custom_text": True,
     "vision_cfg": {
-        "image_size": 64,
+        "image_size": 224,
         "timm_model_name": "vit_tiny_patch16_224",
         "timm_model_pretrained": False,
         "timm_pool": "avg",

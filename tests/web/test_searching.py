@@ -102,12 +102,10 @@ def test_a_field_out_of_bounds_is_named(client: TestClient, parameters: dict[str
     assert [error["field"] for error in document["errors"]] == [f"body.{name}"]
 
 
-@pytest.mark.parametrize(
-    "query", ["\0", "a\0b", "\ud800".encode("utf-8", "surrogatepass"), '"', "-", '" OR *', "🐈" * 500]
-)
+@pytest.mark.parametrize("query", ["\0", "a\0b", b"\xed\xa0\x80", '"', "-", '" OR *', "🐈" * 500])
 def test_odd_text_is_answered(client: TestClient, query: str | bytes) -> None:
     for mode in ("auto", "words"):
-        assert client.get("/api/search", params={"q": query, "not": query, "mode": mode}).status_code == 200  # type: ignore[dict-item]
+        assert client.get("/api/search", params={"q": query, "not": query, "mode": mode}).status_code == 200
 
 
 def test_an_impossible_query_is_a_400_with_a_sentence(client: TestClient) -> None:

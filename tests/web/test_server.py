@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 
 import pytest
 from serving import running_server
@@ -61,31 +62,34 @@ def ask(address: str, target: bytes, *headers: bytes) -> bytes:
     return answer
 
 
-def test_no_raw_request_line_leads_out(sample_home: Home) -> None:
+@pytest.fixture(scope="module")
+def address(sample_home: Home) -> Iterator[str]:
     with running_server(sample_home) as address:
-        assert ask(address, b"/healthz").startswith(b"HTTP/1.1 200")
-        for target in (
-            b"/api/photos/../../etc/passwd",
-            b"/api/photos/../../../../../../etc/passwd",
-            b"/api/photos/..%2f..%2f..%2fetc%2fpasswd",
-            b"/api/photos/%2e%2e/%2e%2e/etc/passwd/file",
-            b"/api/photos/....//....//etc/passwd",
-            b"/api/photos/..%c0%af..%c0%afetc/passwd",
-            b"/static/../../../etc/passwd",
-            b"/static/js/../../app.py",
-            b"//etc/passwd",
-        ):
-            answer = ask(address, target)
-            assert answer.startswith(b"HTTP/1.1 404"), (target, answer[:200])
-            assert b"application/problem+json" in answer and b"root:" not in answer
+        yield address
 
 
-def test_two_host_headers_are_refused(sample_home: Home) -> None:
-    with running_server(sample_home) as address:
-        assert ask(address, b"/healthz", b"Host: evil.example").startswith(b"HTTP/1.1 400")
+def test_no_raw_request_line_leads_out(address: str) -> None:
+    assert ask(address, b"/healthz").startswith(b"HTTP/1.1 200")
+    for target in (
+        b"/api/photos/../../etc/passwd",
+        b"/api/photos/../../../../../../etc/passwd",
+        b"/api/photos/..%2f..%2f..%2fetc%2fpasswd",
+        b"/api/photos/%2e%2e/%2e%2e/etc/passwd/file",
+        b"/api/photos/....//....//etc/passwd",
+        b"/api/photos/..%c0%af..%c0%afetc/passwd",
+        b"/static/../../../etc/passwd",
+        b"/static/js/../../app.py",
+        b"//etc/passwd",
+    ):
+        answer = ask(address, target)
+        assert answer.startswith(b"HTTP/1.1 404"), (target, answer[:200])
+        assert b"application/problem+json" in answer and b"root:" not in answer
 
 
-def test_on_ready_is_told_once_the_server_answers(sample_home: Home) -> None:
-    with running_server(sample_home) as address:
-        assert address.startswith("http://127.0.0.1:")
-        assert b"sightline" in ask(address, b"/").lower()
+def test_two_host_headers_are_refused(address: str) -> None:
+    assert ask(address, b"/healthz", b"Host: evil.example").startswith(b"HTTP/1.1 400")
+
+
+def test_on_ready_is_told_once_the_server_answers(address: str) -> None:
+    assert address.startswith("http://127.0.0.1:")
+    assert b"sightline" in ask(address, b"/").lower()

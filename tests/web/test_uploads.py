@@ -86,6 +86,9 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(small: TestClient) 
     assert_problem(small.post("/api/search", files={"image": bomb(1_001, 1_000)}), 422)
 
 
+JPEG = picture(90, 90, "JPEG")
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -101,6 +104,13 @@ def test_what_is_no_picture_is_refused_with_a_sentence(small: TestClient, conten
     assert document["detail"].startswith("The picture cannot be searched by: ")
 
 
+FIELD = b'--limit\r\nContent-Disposition: form-data; name="q"\r\n\r\n%s\r\n--limit--\r\n'
+
+
+def charset(name: str) -> dict[str, str]:
+    return {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}; charset={name}"}
+
+
 @pytest.mark.parametrize(
     ("body", "headers"),
     [
@@ -108,18 +118,10 @@ def test_what_is_no_picture_is_refused_with_a_sentence(small: TestClient, conten
         (b"nonsense", HEADERS),
         (b"nonsense", {"Content-Type": "multipart/form-data"}),
         (b"--limit\r\n\r\n\r\n--limit--", HEADERS),
-        (
-            b'--limit\r\nContent-Disposition: form-data; name="q"\r\n\r\nx\r\n--limit--',
-            {"Content-Type": "multipart/form-data; boundary=limit; charset=hex"},
-        ),
-        (
-            b'--limit\r\nContent-Disposition: form-data; name="q"\r\n\r\n\xff\xd8\r\n--limit--',
-            {"Content-Type": "multipart/form-data; boundary=limit; charset=utf-16"},
-        ),
-        (
-            b'--limit\r\nContent-Disposition: form-data; name="q"\r\n\r\n+2AA-\r\n--limit--',
-            {"Content-Type": "multipart/form-data; boundary=limit; charset=utf-7"},
-        ),
+        (FIELD % b"x", charset("hex")),
+        (FIELD % b"x", charset("a\0b")),
+        (FIELD % b"\xff\xd8", charset("utf-16")),
+        (FIELD % b"+2AA-", charset("utf-7")),
         (b'{"q": 1}', {"Content-Type": "application/json"}),
         (b"\xff\xfe", {"Content-Type": "application/x-www-form-urlencoded"}),
     ],

@@ -59,7 +59,8 @@ export async function run() {
     else {
       if (!error.offline) showNothing();
       count.textContent = "";
-      say(error.message, run);
+      // Asking the same again helps only where the fault was not in the question.
+      say(error.message, error.offline || error.status >= 500 ? run : null);
     }
   } finally {
     clearTimeout(patience);
@@ -116,21 +117,15 @@ function draw(answer) {
       icon(blank ? ICONS.photos : ICONS.search),
       make("h2", {}, blank ? S.noPhotos : S.noHits),
       make("p", {}, blank ? S.noPhotosHint : S.noHitsHint),
-      blank ? make("code", {}, S.noIndexCommand) : lessLikely() ?? "",
+      ...(blank ? [make("code", {}, S.noIndexCommand)] : []),
     );
   }
 }
 
-function lessLikely() {
-  const now = state.get();
-  if (isBlank(now) || now.all || now.mode === "words" || now.sort === "date") return null;
-  return make("button", { class: "button", type: "button", onclick: () => state.set({ all: "1" }) }, S.showLess);
-}
-
 function drawEnd() {
-  const done = hits.length >= total;
-  const offer = done ? (hits.length ? lessLikely() : null) : make("button", { class: "button", type: "button", onclick: more }, S.loadMore);
-  end.replaceChildren(...(offer ? [offer] : []));
+  // Scrolling loads what follows; the button is for those who do not scroll.
+  const offer = make("button", { class: "button", type: "button", onclick: more }, S.loadMore);
+  end.replaceChildren(...(hits.length < total ? [offer] : []));
 }
 
 function showNothing() {

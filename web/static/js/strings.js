@@ -22,8 +22,6 @@ export const S = {
   library: (total) => `${plural(total, "photo", "photos")}, newest first`,
   took: (ms) => (ms < 1 ? "under 1 ms" : `${number.format(Math.round(ms))} ms`),
   loadMore: "Show more",
-  showLess: "Show less likely ones too",
-  allShown: "That is all.",
 
   picture: "Your picture",
   likeThis: "Like this photo",
@@ -66,7 +64,6 @@ export const S = {
     for (; count >= 1000 && unit < 3; unit++) count /= 1000;
     return `${count < 10 && unit > 0 ? count.toFixed(1) : Math.round(count)} ${units[unit]}`;
   },
-  untitled: "Photo without a caption",
 
   statePhotos: (count) => plural(count, "photo", "photos"),
   stateModel: (name) => `model: ${name}`,
@@ -97,9 +94,16 @@ export function formatDate(iso) {
   return new Intl.DateTimeFormat("en", options).format(date);
 }
 
+// What the server's own clock wrote is UTC, and is shown in the time of the person who looks.
+const moment = (iso) => Date.parse(/[zZ]$|[+-]\d\d:?\d\d$/.test(iso) ? iso : `${iso.replace(" ", "T")}Z`);
+
+export function formatMoment(iso) {
+  const time = moment(iso);
+  return Number.isNaN(time) ? iso : new Intl.DateTimeFormat("en", { dateStyle: "long", timeStyle: "short" }).format(time);
+}
+
 export function ago(iso) {
-  const moment = /[zZ]$|[+-]\d\d:?\d\d$/.test(iso) ? iso : `${iso.replace(" ", "T")}Z`;
-  const seconds = (Date.parse(moment) - Date.now()) / 1000;
+  const seconds = (moment(iso) - Date.now()) / 1000;
   if (Number.isNaN(seconds)) return iso;
   const format = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
   const steps = [["day", 86400], ["hour", 3600], ["minute", 60]];

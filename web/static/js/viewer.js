@@ -5,7 +5,7 @@ import { byId, fileName, icon, ICONS, make } from "./dom.js";
 import { focusTile } from "./grid.js";
 import { hitOf, shownHits } from "./results.js";
 import * as state from "./state.js";
-import { formatDate, S } from "./strings.js";
+import { formatDate, formatMoment, S } from "./strings.js";
 
 const dialog = byId("viewer");
 let running = null;
@@ -59,7 +59,7 @@ function facts(photo) {
   if (photo.latitude !== null && photo.longitude !== null) {
     row(names.place, `${photo.latitude.toFixed(5)}, ${photo.longitude.toFixed(5)}`);
   }
-  row(names.added, photo.added_at && formatDate(photo.added_at));
+  row(names.added, photo.added_at && formatMoment(photo.added_at));
   row(names.path, ...photo.paths.map(breakable));
   return make("section", {}, make("h3", {}, S.details), make("dl", { class: "facts" }, ...rows));
 }

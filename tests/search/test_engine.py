@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from indexer.report import IndexOptions
+from indexer.run import run_index
+from indexer.samples import gather_samples
+from search.catalog import words
+from search.catalog.connection import connect_to_write
+from search.engine import Engine, Request
+from search.errors import CatalogError, QueryError, UnknownPhotoError
+from search.home import Home
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine over the sample photos, with captions for two of them."""
+    root = tmp_path_factory.mktemp("engine")
+    gather_samples(root / "library")
+    (root / "library" / "holidays").mkdir()
+    shutil.copy(root / "library" / "flower.jpg", root / "library" / "holidays" / "again.jpg")
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110], exif[0x0132] = "Canon", "Canon EOS 80D", "2021:06:30 18:00:00"
+    Image.new("RGB", (40, 60), "teal").save(root / "library" / "holidays" / "IMG_7.jpg", exif=exif)
+    home = Home(root / "home")
+    run_index(home, [root / "library"], IndexOptions(model="starter"))
+    connection = connect_to_write(home)
+    with connection:
+        for name, text in ((b"chelsea.png", "A ginger cat on a blanket."), (b"coffee.png", "A cup of coffee, no cat.")):
+            key = connection.execute("SELECT photo_key FROM files WHERE name = ?", (name,)).fetchone()[0]
+            connection.execute("INSERT INTO captions VALUES (?, 'you', ?, '2021-01-01')", (key, text))
+            words.refresh(connection, [key])
+    connection.close()
+    with Engine.open(home) as engine:
+        yield engine
+
+
+def names(engine: Engine, text: str = "", **options: object) -> list[str]:
+    return [Path(hit.path).name for hit in engine.search(Request(text, **options)).hits]  # type: ignore[arg-type]
+
+
+def test_a_text_finds_the_photo_by_meaning_and_says_so(engine: Engine) -> None:
+    answer = engine.search(Request("a motorcycle", mode="meaning", limit=3))
+    hit = answer.hits[0]
+    assert Path(hit.path).name == "motorcycle_left.png"
+    assert [why.signal for why in hit.why] == ["meaning"] and hit.score == hit.why[0].similarity
+    assert answer.total == engine.status()["photos"] and answer.model == "starter"
+    assert [one.score for one in answer.hits] == sorted((one.score for one in answer.hits), reverse=True)  # type: ignore[type-var]
+
+
+def test_words_find_captions_and_names_and_mark_what_matched(engine: Engine) -> None:
+    answer = engine.search(Request("cat", mode="words"))
+    assert {Path(hit.path).name for hit in answer.hits} == {"chelsea.png", "coffee.png"} and answer.total == 2
+    document = answer.hits[0].why[0].to_json()
+    assert document["field"] == "caption" and {"text": "cat", "marked": True} in document["parts"]
+    assert "".join(part["text"] for part in document["parts"]) == answer.hits[0].caption
+    assert names(engine, "img_7", mode="words") == ["IMG_7.jpg"]
+    assert names(engine, "ginger cat", mode="words") == ["chelsea.png"]
+
+
+def test_auto_brings_what_words_and_meaning_find_together(engine: Engine) -> None:
+    hit = engine.search(Request("ginger cat")).hits[0]
+    assert Path(hit.path).name == "chelsea.png" and {why.signal for why in hit.why} == {"meaning", "words"}
+
+
+def test_negatives_turn_the_answer_away(engine: Engine) -> None:
+    plain = names(engine, "a motorcycle", mode="meaning")
+    turned = names(engine, "a motorcycle", negative="a motorcycle in a garage", mode="meaning")
+    assert plain[0] == "motorcycle_left.png" and len(turned) == len(plain)
+    scores = {Path(h.path).name: h.score for h in engine.search(Request("a garage -motorcycle", mode="meaning")).hits}
+    assert "motorcycle_left.png" not in scores  # its file name says so
+    assert names(engine, "cat -coffee", mode="words") == ["chelsea.png"]
+
+
+def test_pictures_find_themselves_first_and_like_leaves_the_photo_out(engine: Engine) -> None:
+    every = engine.search(Request(limit=100)).hits
+    rocket = next(hit for hit in every if hit.path.endswith("rocket.jpg"))
+    picture = Image.open(rocket.path).convert("RGB")
+    answer = engine.search(Request(image=picture))
+    assert answer.hits[0].id == rocket.id and answer.hits[0].why[0].signal == "image"
+    assert answer.hits[0].score == pytest.approx(1.0, abs=0.01)
+    like = engine.search(Request(like=rocket.id, limit=100))
+    assert rocket.id not in {hit.id for hit in like.hits} and like.total == len(every) - 1 == len(like.hits)
+    both = engine.search(Request("a motorcycle", image=picture, mode="meaning"))
+    assert {why.signal for why in both.hits[0].why} == {"meaning", "image"}
+    alone = names(engine, image=picture).index("motorcycle_left.png")
+    assert [Path(hit.path).name for hit in both.hits].index("motorcycle_left.png") < alone
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("camera:canon", {"IMG_7.jpg"}),
+        ("after:2021-06 before:2022", {"IMG_7.jpg"}),
+        ("on:2021-07", set()),
+        ("folder:holidays", {"IMG_7.jpg", "flower.jpg"}),
+        ("folder:holidays -camera:canon", {"flower.jpg"}),
+        ("type:png -orientation:square", {"chelsea.png", "coffee.png", "motorcycle_left.png"}),
+        ('"ginger cat"', {"chelsea.png"}),
+        ("tag:nothing", set()),
+        ("camera:100%", set()),
+    ],
+)
+def test_filters_hold_before_ranking(engine: Engine, text: str, expected: set[str]) -> None:
+    listed = engine.search(Request(text, mode="words" if text.startswith('"') else "auto"))
+    assert {Path(hit.path).name for hit in listed.hits} == expected and listed.total == len(expected)
+    ranked = engine.search(Request(f"a photo {text}", mode="meaning"))
+    assert {Path(hit.path).name for hit in ranked.hits} == expected and ranked.total == len(expected)
+
+
+def test_no_query_lists_newest_first(engine: Engine) -> None:
+    hits = engine.search(Request(limit=100)).hits
+    assert len(hits) == engine.status()["photos"] and all(hit.score is None for hit in hits)
+
+
+@pytest.mark.parametrize("text", ["a motorcycle", "cat", ""])
+def test_pages_neither_overlap_nor_leave_out(engine: Engine, text: str) -> None:
+    whole = engine.search(Request(text, limit=100))
+    pages = [hit.id for at in range(0, whole.total, 4) for hit in engine.search(Request(text, limit=4, offset=at)).hits]
+    assert pages == [hit.id for hit in whole.hits] and len(set(pages)) == whole.total
+    assert engine.search(Request(text, offset=10_000_000)).hits == ()
+
+
+def test_sorting_by_date_orders_by_date(engine: Engine) -> None:
+    listed = [hit.id for hit in engine.search(Request(limit=100)).hits]
+    ranked = [hit.id for hit in engine.search(Request("a photo", mode="meaning", sort="date", limit=100)).hits]
+    assert ranked == listed
+
+
+@pytest.mark.parametrize("text", ["\x00", "\ud800", '"', "NEAR(a b)", "a AND", "(((", "*", "caption:cat", "'; DROP TABLE"])
+@pytest.mark.parametrize("mode", ["auto", "words"])
+def test_odd_text_is_only_text(engine: Engine, text: str, mode: str) -> None:
+    engine.search(Request(text, mode=mode))
+
+
+def test_what_cannot_be_asked_is_said(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(UnknownPhotoError):
+        engine.search(Request(like="0" * 32))
+    for request in (Request(mode="magic"), Request(sort="size"), Request(limit=0), Request("after:2021-99")):
+        with pytest.raises(QueryError):
+            engine.search(request)
+    with pytest.raises(CatalogError, match="sightline index"):
+        Engine.open(Home(tmp_path / "nothing"))
+
+
+def test_a_repeated_text_comes_from_the_cache(engine: Engine) -> None:
+    engine.search(Request("a very new text"))
+    questions = engine._questions
+    assert questions is not None
+    first = questions.of_text("a very new text")
+    assert questions.of_text("a very new text") is first
