@@ -13,8 +13,8 @@ from PIL import Image
 
 RESIZE_MODES = ("shortest", "squash", "longest")
 # How much larger than the model's size a JPEG must still be after draft decoding. Measured with the starter
-# model on photos of 200 to 1,400 px: at 1x the worst photo's embedding has a cosine of 0.977 to the full
-# decode's, at 1.5x 0.992, at 2x 0.999.
+# model on 200 JPEGs of 300 to 1,000 px: at 1x the worst photo's embedding has a cosine of 0.957 to the full
+# decode's, at 1.5x 0.993, at 2x 0.998, at 3x 0.999.
 _DRAFT = 2
 # Beyond twice this ratio Pillow averages whole pixels before it filters: far faster, worst cosine 0.9999.
 _REDUCING_GAP = 3.0
@@ -57,12 +57,17 @@ class Preprocess:
 
     @property
     def draft_size(self) -> tuple[int, int]:
-        """The (width, height) for `PIL.Image.Image.draft`: decoded no smaller, a JPEG loses nothing of note."""
+        """The (width, height) for `PIL.Image.Image.draft`: a JPEG decoded no smaller embeds the same."""
         return _DRAFT * self.size[1], _DRAFT * self.size[0]
 
-    def __call__(self, image: Image.Image) -> npt.NDArray[np.uint8]:
-        """`image` (RGB, upright, any size) resized and cropped to uint8 [height, width, 3]."""
-        (width, height), (target_h, target_w) = image.size, self.size
+    def __call__(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
+        """`image` (RGB, upright, any size) resized and cropped to uint8 [height, width, 3].
+
+        `full_size` is the (width, height), upright too, that `image` had before draft decoding. Without it a
+        photo's crop may shift by a pixel, since drafting rounds the sizes that the crop is computed from
+        (worst cosine 0.989 in place of 0.998).
+        """
+        (width, height), (target_h, target_w) = full_size or image.size, self.size
         if self.resize_mode == "squash":
             return self._resize(image, (target_w, target_h), (0, 0, target_w, target_h))
         new_w, new_h = self._scaled(width, height)

@@ -34,10 +34,8 @@ def photo_files() -> list[Path]:
         "motorcycle_left.png",
         "hubble_deep_field.jpg",
     )
-    files = [science / name for name in (*names, "ihc.png", "retina.jpg", "color.png")]
-    files += [
-        Path(sklearn.datasets.__file__).parent / "images" / name for name in ("china.jpg", "flower.jpg")
-    ]
+    files = [science / name for name in (*names, "hubble_deep_field.jpg", "ihc.png", "retina.jpg", "color.png")]
+    files += [Path(sklearn.datasets.__file__).parent / "images" / name for name in ("china.jpg", "flower.jpg")]
     files.append(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg")
     development = Path(__file__).resolve().parents[3] / "shared" / "flickr8k-dev" / "photos"
     return [file for file in files if file.exists()] + sorted(development.glob("*.jpg"))[::10]
@@ -73,8 +71,6 @@ def save_checkpoint(
     arguments = {key: value for key, value in config.items() if key != "custom_text"}
     kind = open_clip.CustomTextCLIP if config.get("custom_text") else open_clip.CLIP
     network = kind(**arguments)
-    save_file(
-        {key: value.contiguous() for key, value in network.state_dict().items()},
-        folder / "open_clip_model.safetensors",
-    )
+    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
+    save_file(weights, folder / "open_clip_model.safetensors")
     return f"local-dir:{folder}"

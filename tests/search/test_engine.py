@@ -132,7 +132,9 @@ def test_sorting_by_date_orders_by_date(engine: Engine) -> None:
     assert ranked == listed
 
 
-@pytest.mark.parametrize("text", ["\x00", "\ud800", '"', "NEAR(a b)", "a AND", "(((", "*", "caption:cat", "'; DROP TABLE"])
+@pytest.mark.parametrize(
+    "text", ["\x00", "\ud800", '"', "NEAR(a b)", "a AND", "(((", "*", "caption:cat", "'; DROP TABLE"]
+)
 @pytest.mark.parametrize("mode", ["auto", "words"])
 def test_odd_text_is_only_text(engine: Engine, text: str, mode: str) -> None:
     engine.search(Request(text, mode=mode))

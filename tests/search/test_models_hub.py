@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -24,13 +25,9 @@ UNREACHABLE = "http://127.0.0.1:9"
 
 def in_a_fresh_process(tmp_path: Path, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `code` with an empty cache: huggingface_hub reads its settings once, when it is imported."""
-    settings = {
-        key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))
-    }
+    settings = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))}
     settings |= {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": UNREACHABLE, **environment}
-    return subprocess.run(
-        [sys.executable, "-c", code], env=settings, capture_output=True, text=True, timeout=60
-    )
+    return subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, timeout=60)
 
 
 LOAD = """
@@ -46,8 +43,16 @@ except ModelError as error:
 """
 
 
-@pytest.mark.parametrize("allowed", [False, True])
-@pytest.mark.parametrize("name", ["fast", "hf-hub:timm/PE-Core-T-16-384", "ViT-B-32/openai"])
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("fast", False),
+        ("fast", True),
+        ("hf-hub:timm/PE-Core-T-16-384", False),
+        ("hf-hub:timm/PE-Core-T-16-384", True),
+        ("ViT-B-32/openai", False),
+    ],
+)
 def test_weights_that_are_not_here_and_no_hub(tmp_path: Path, name: str, allowed: bool) -> None:
     done = in_a_fresh_process(tmp_path, LOAD.format(name=name, allowed=allowed))
     assert done.returncode == 0, done.stderr
@@ -63,21 +68,13 @@ def test_weights_that_are_not_here_and_no_hub(tmp_path: Path, name: str, allowed
 
 
 def test_auto_is_the_starter_when_nothing_answers_and_says_so(tmp_path: Path) -> None:
-    code = (
-        "from search.models.hub import choose_auto; model, why = choose_auto(); print(model.name, '|', why)"
-    )
+    code = "from search.models.hub import choose_auto; model, why = choose_auto(); print(model.name, '|', why)"
     done = in_a_fresh_process(tmp_path, code)
     assert done.stdout.startswith("starter | Using the built-in model (starter): balanced ")
 
 
-def test_auto_without_leave_to_download_is_the_starter(tmp_path: Path) -> None:
-    code = "from search.models.encoder import load_encoder; print(load_encoder('auto', device='cpu').name)"
-    done = in_a_fresh_process(tmp_path, code)
-    assert done.stdout == "starter\n", done.stderr
-
-
-def test_loading_prints_nothing(tmp_path: Path) -> None:
-    code = "from search.models.encoder import load_encoder; load_encoder('starter', device='cpu')"
+def test_auto_without_leave_to_download_is_the_starter_and_prints_nothing(tmp_path: Path) -> None:
+    code = "from search.models.encoder import load_encoder; assert load_encoder('auto').name == 'starter'"
     done = in_a_fresh_process(tmp_path, code)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -105,17 +102,13 @@ def test_offline_is_honoured_without_a_connection(monkeypatch: pytest.MonkeyPatc
     ("status", "answers"), [("200 OK", True), ("307 Temporary Redirect", True), ("403 Forbidden", False)]
 )
 def test_a_proxy_that_refuses_is_no_hub(monkeypatch: pytest.MonkeyPatch, status: str, answers: bool) -> None:
-    import threading
-
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
             connection, _ = server.accept()
             with connection:
                 connection.recv(65536)
-                connection.sendall(
-                    f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
-                )
+                connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
 
         thread = threading.Thread(target=answer)
         thread.start()
@@ -131,10 +124,13 @@ def test_a_model_in_the_hubs_cache_is_loaded_without_a_hub(tmp_path: Path) -> No
     save_checkpoint(repo / "snapshots" / ("0" * 40))
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text("0" * 40)
-    code = "from search.models.encoder import load_encoder; print(load_encoder('hf-hub:someone/tiny', device='cpu', {}).dim)"
-    for allowed in ("", "allow_download=True"):
-        done = in_a_fresh_process(tmp_path, code.format(allowed))
-        assert done.stdout == "32\n", done.stderr
+    code = """
+from search.models.encoder import load_encoder
+for allowed in (False, True):
+    print(load_encoder("hf-hub:someone/tiny", device="cpu", allow_download=allowed).dim)
+"""
+    done = in_a_fresh_process(tmp_path, code)
+    assert done.stdout == "32\n32\n", done.stderr
 
 
 def test_unknown_weights_name_the_known_ones() -> None:

@@ -1,0 +1,110 @@
+"""Indexing is killed at random moments, and two runs meet; nothing is lost, and searches go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import picture
+
+from indexer.lock import writer_lock
+from indexer.run import run_index
+from search.catalog.connection import connect_to_read
+from search.engine import Engine, Request
+from search.errors import LockedError, SightlineError
+from search.home import Home
+
+KILLS = int(os.environ.get("SIGHTLINE_TEST_KILLS", "6"))
+# A small group makes many commits, so that kills fall between and inside them.
+INDEX = """
+import sys
+from pathlib import Path
+import indexer.record
+indexer.record.GROUP_SECONDS = 0.0
+from indexer.report import IndexOptions
+from indexer.run import run_index
+from search.home import Home
+print("go", flush=True)
+run_index(Home(Path(sys.argv[1])), [sys.argv[2]], IndexOptions(model="starter", batch_size=4, workers=2))
+"""
+
+
+def test_killed_again_and_again_it_finishes_with_every_photo_once(home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(400):
+        picture(folder / f"{number}.jpg", number)
+    dice = random.Random(0)
+    embedded = 0
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            [sys.executable, "-c", INDEX, str(home.path), str(folder)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        # Loading the model takes most of a run; the kills are to fall while it reads and writes.
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline and _embedded(home) <= embedded:
+            time.sleep(0.01)
+        time.sleep(dice.uniform(0, 0.1))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        now = _embedded(home)
+        assert now >= embedded  # what was committed stays
+        embedded = now
+        with Engine.open(home) as engine:
+            assert engine.search(Request("anything", mode="meaning", limit=1000)).total == embedded
+    report = run_index(home, [folder])
+    assert report.unchanged + report.added == 400
+    with Engine.open(home) as engine:
+        paths = [hit.path for hit in engine.search(Request("anything", mode="meaning", limit=1000)).hits]
+        jobs = engine.status()["jobs"]
+    assert len(paths) == len(set(paths)) == 400
+    assert jobs[0]["state"] == "done" and "died" in {job["state"] for job in jobs[1:]}
+
+
+def _embedded(home: Home) -> int:
+    try:
+        connection = connect_to_read(home)
+    except SightlineError:
+        return 0
+    try:
+        return int(connection.execute("SELECT count(*) FROM embeddings").fetchone()[0])
+    finally:
+        connection.close()
+
+
+def test_a_second_run_says_who_holds_the_lock(home: Home, library: Path) -> None:
+    run_index(home, [library])
+    with writer_lock(home):
+        with pytest.raises(LockedError, match="already writing"):
+            run_index(home)
+        done = subprocess.run(
+            [sys.executable, "-m", "sightline", "index", "--home", str(home.path), "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1 and "already writing" in json.loads(done.stdout)["error"]
+        with Engine.open(home) as engine:
+            assert engine.search(Request()).total > 0
+    run_index(home)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_home_that_cannot_be_written_is_said_and_still_answers(home: Home, library: Path) -> None:
+    run_index(home, [library])
+    home.path.chmod(0o555)
+    try:
+        with Engine.open(home) as engine:
+            assert engine.search(Request()).total > 0
+    finally:
+        home.path.chmod(0o755)

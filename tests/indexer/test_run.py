@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from conftest import picture
+
+from indexer.report import IndexOptions, IndexReport
+from indexer.run import run_index
+from search.catalog import changes
+from search.catalog.connection import connect_to_read
+from search.catalog.status import failures, status
+from search.engine import Engine, Request
+from search.errors import ModelError, SightlineError
+from search.home import Home
+
+STARTER = IndexOptions(model="starter")
+COUNTS = ("added", "updated", "moved", "removed", "unchanged", "failed", "embedded")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Ten small photos, four of them in a folder inside."""
+    folder = tmp_path / "photos"
+    (folder / "inner").mkdir(parents=True)
+    for number in range(10):
+        picture(folder / ("inner" if number > 5 else ".") / f"{number}.jpg", number)
+    return folder
+
+
+def counts(report: IndexReport) -> dict[str, int]:
+    return {name: value for name, value in report.counts().items() if value}
+
+
+def found(home: Home) -> set[str]:
+    with Engine.open(home) as engine:
+        listed = {hit.path for hit in engine.search(Request(limit=1000)).hits}
+        ranked = {hit.path for hit in engine.search(Request("anything", mode="meaning", limit=1000)).hits}
+    assert listed == ranked
+    return ranked
+
+
+def test_a_library_is_indexed_once_and_then_left_alone(home: Home, photos: Path) -> None:
+    first = run_index(home, [photos], STARTER)
+    assert counts(first) == {"added": 10, "embedded": 10} and first.photos_per_second > 0
+    second = run_index(home)
+    assert counts(second) == {"unchanged": 10} and "load" not in second.stages and "publish" not in second.stages
+    assert len(found(home)) == 10
+
+
+def test_changes_are_followed(home: Home, photos: Path) -> None:
+    run_index(home, [photos], STARTER)
+    picture(photos / "new.jpg", 100)
+    picture(photos / "0.jpg", 101, size=(48, 64))
+    os.rename(photos / "1.jpg", photos / "inner" / "one.jpg")
+    os.remove(photos / "2.jpg")
+    os.utime(photos / "3.jpg", (1, 1))
+    shutil.copy(photos / "4.jpg", photos / "copy.jpg")
+    report = run_index(home)
+    assert counts(report) == {
+        "added": 2, "updated": 1, "moved": 1, "removed": 1, "unchanged": 7, "embedded": 2,
+    }  # fmt: skip
+    paths = found(home)
+    assert len(paths) == 10 and str(photos / "2.jpg") not in paths and str(photos / "inner" / "one.jpg") in paths
+    assert counts(run_index(home)) == {"unchanged": 11}
+
+
+@pytest.mark.parametrize("known_again", [True, False])
+def test_a_renamed_library_keeps_every_embedding(home: Home, photos: Path, known_again: bool) -> None:
+    run_index(home, [photos], STARTER)
+    renamed = photos.with_name("renamed")
+    photos.rename(renamed)
+    if known_again:
+        run_index(home)  # the folder is missing: nothing is forgotten
+    report = run_index(home, [renamed])
+    assert counts(report) == {"moved": 10}
+    assert all(path.startswith(str(renamed)) for path in found(home))
+    with closing(connect_to_read(home)) as connection:
+        assert [library["path"] for library in status(home, connection)["libraries"]] == [str(renamed)]
+
+
+def test_a_renamed_folder_inside_a_library_is_moved(home: Home, photos: Path) -> None:
+    run_index(home, [photos], STARTER)
+    (photos / "inner").rename(photos / "outer")
+    assert counts(run_index(home)) == {"moved": 4, "unchanged": 6}
+
+
+def test_removed_photos_leave_every_answer_and_come_back_for_nothing(home: Home, photos: Path) -> None:
+    run_index(home, [photos], STARTER)
+    with Engine.open(home) as engine:
+        like = engine.search(Request(limit=100)).hits[0].id
+        aside = photos.with_name("aside")
+        (photos / "inner").rename(aside)
+        assert counts(run_index(home)) == {"removed": 4, "unchanged": 6}
+        assert len(engine.search(Request("anything", limit=100)).hits) == 6  # the same engine sees it
+        assert engine.search(Request(like=like, limit=100)).total in (5, 6) if engine.photo(like) else True
+        aside.rename(photos / "inner")
+        assert counts(run_index(home)) == {"added": 4, "unchanged": 6}
+        assert len(engine.search(Request("anything", limit=100)).hits) == 10
+
+
+def test_orphans_are_forgotten_after_their_time(home: Home, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_index(home, [photos], STARTER)
+    shutil.rmtree(photos / "inner")
+    run_index(home)
+    monkeypatch.setattr(changes, "ORPHANS_KEPT", -changes.ORPHANS_KEPT)
+    run_index(home)
+    with closing(connect_to_read(home)) as connection:
+        assert connection.execute("SELECT count(*) FROM photos").fetchone()[0] == 6
+        assert connection.execute("SELECT count(*) FROM embeddings").fetchone()[0] == 6
+    assert len(found(home)) == 6
+
+
+def test_what_cannot_be_read_is_said_and_the_rest_is_found(home: Home, photos: Path) -> None:
+    (photos / "empty.jpg").touch()
+    (photos / "text.png").write_text("no picture")
+    (photos / "cut.jpg").write_bytes((photos / "0.jpg").read_bytes()[:300])
+    (photos / "notes.txt").write_text("not looked at")
+    picture(os.fsencode(photos) + b"/caf\xe9\nline.jpg", 50)
+    os.mkfifo(photos / "pipe.jpg")
+    os.symlink(photos, photos / "round")
+    os.symlink(photos / "nowhere.jpg", photos / "dangling.jpg")
+    os.symlink("self.jpg", photos / "self.jpg")
+    report = run_index(home, [photos], STARTER)
+    assert counts(report) == {"added": 11, "failed": 3, "embedded": 11}
+    with closing(connect_to_read(home)) as connection:
+        reasons = {Path(failure["path"]).name: failure["reason"] for failure in failures(connection)}
+    assert set(reasons) == {"empty.jpg", "text.png", "cut.jpg"} and reasons["empty.jpg"] == "it is empty"
+    assert counts(run_index(home)) == {"unchanged": 11, "failed": 3}
+    assert any("line.jpg" in path for path in found(home))
+    picture(photos / "empty.jpg", 60)
+    assert counts(run_index(home)) == {"added": 1, "unchanged": 11, "failed": 2, "embedded": 1}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_cannot_be_listed_keeps_what_is_known(home: Home, photos: Path) -> None:
+    run_index(home, [photos], STARTER)
+    (photos / "inner").chmod(0)
+    try:
+        assert counts(run_index(home)) == {"unchanged": 6}
+    finally:
+        (photos / "inner").chmod(0o755)
+    assert len(found(home)) == 10
+
+
+def test_links_to_folders_are_followed_once(home: Home, photos: Path) -> None:
+    elsewhere = photos.with_name("elsewhere")
+    elsewhere.mkdir()
+    picture(elsewhere / "far.jpg", 70)
+    os.symlink(elsewhere, photos / "link")
+    os.symlink(elsewhere, photos / "link again")
+    assert counts(run_index(home, [photos], STARTER)) == {"added": 11, "embedded": 11}
+    assert counts(run_index(home)) == {"unchanged": 11}
+
+
+def test_hidden_folders_and_the_home_itself_are_not_entered(tmp_path: Path) -> None:
+    folder = tmp_path / "all"
+    for name in ("home", ".trash", "@eaDir", "seen"):
+        (folder / name).mkdir(parents=True)
+        picture(folder / name / "a.jpg", len(name))
+    picture(folder / ".hidden.jpg", 9)
+    assert counts(run_index(Home(folder / "home"), [folder], STARTER)) == {"added": 1, "embedded": 1}
+
+
+def test_nested_libraries_become_one(home: Home, photos: Path) -> None:
+    run_index(home, [photos / "inner"], STARTER)
+    assert counts(run_index(home, [photos])) == {"added": 6, "unchanged": 4, "embedded": 6}
+    assert counts(run_index(home, [photos / "inner"])) == {"unchanged": 4}
+    with closing(connect_to_read(home)) as connection:
+        assert [library["path"] for library in status(home, connection)["libraries"]] == [str(photos)]
+
+
+def test_another_model_embeds_every_photo_anew(home: Home, photos: Path, tiny_checkpoint: Callable[..., str]) -> None:
+    run_index(home, [photos], STARTER)
+    name = tiny_checkpoint()
+    report = run_index(home, options=IndexOptions(model=name))
+    assert counts(report) == {"unchanged": 10, "embedded": 10} and report.model == name
+    assert counts(run_index(home)) == {"unchanged": 10}  # the home remembers
+    with Engine.open(home) as engine:
+        answer = engine.search(Request("anything", mode="meaning", limit=100))
+        assert answer.model == name and len(answer.hits) == 10
+
+
+def test_replaced_weights_are_noticed(home: Home, photos: Path, tiny_checkpoint: Callable[..., str]) -> None:
+    name = tiny_checkpoint(seed=0)
+    run_index(home, [photos], IndexOptions(model=name))
+    assert tiny_checkpoint(seed=1) == name
+    with Engine.open(home) as engine, pytest.raises(ModelError, match="other weights"):
+        engine.search(Request("anything", mode="meaning"))
+    assert counts(run_index(home)) == {"unchanged": 10, "embedded": 10}
+    assert len(found(home)) == 10
+
+
+@pytest.mark.parametrize("wrong", ["missing", "file.jpg"])
+def test_a_folder_that_is_none_is_said(home: Home, tmp_path: Path, wrong: str) -> None:
+    (tmp_path / "file.jpg").touch()
+    with pytest.raises(SightlineError, match=wrong):
+        run_index(home, [tmp_path / wrong], STARTER)
+    with pytest.raises(SightlineError, match="name a folder"):
+        run_index(home, [], STARTER)
+
+
+def test_every_run_is_a_job(home: Home, photos: Path) -> None:
+    run_index(home, [photos], STARTER)
+    with pytest.raises(ModelError):
+        run_index(home, [photos], IndexOptions(model="no-such-model"))
+    with closing(connect_to_read(home)) as connection:
+        last, first = status(home, connection)["jobs"]
+    assert (first["state"], first["counts"]["added"]) == ("done", 10)
+    assert last["state"] == "failed" and "no-such-model" in last["message"]
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(home: Home, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_index(home, [photos], STARTER)
+    picture(photos / "more.jpg", 80)
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(changes, "put_embedding", full)
+        with pytest.raises(SightlineError, match="disk is full.*run it again"):
+            run_index(home)
+    assert len(found(home)) == 10
+    assert counts(run_index(home)) == {"added": 1, "unchanged": 10, "embedded": 1}
