@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from search.vectors.protocol import Floats
 
 
+BATCH_SIZE = {"cpu": 32, "cuda": 256}
+"""Photos in one forward pass: enough to keep the device busy, few enough for its caches or its memory."""
+
+
 def run_index(
     home: Home,
     folders: Sequence[Path | str | bytes] = (),
@@ -155,7 +159,7 @@ class _Run:
         recorder = Recorder(self.database, model, job, self.report, library_of, {key for key, _, _ in found.gone})
         if active is None:
             self._activate(model)  # a first index answers while it is being made
-        batch_size = self.options.batch_size or (32 if encoder.device == "cpu" else 256)
+        batch_size = self.options.batch_size or BATCH_SIZE[encoder.device]
         known = _Known(self.home, self.connection, model)
         with self._stage("embed", len(to_read)):
             batch: list[ReadFile] = []

@@ -44,7 +44,7 @@ class Engine:
         self.home = home
         self._device = device
         self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
+        self._connections: dict[threading.Thread, sqlite3.Connection] = {}
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
         self._questions: Questions | None = None
@@ -71,7 +71,7 @@ class Engine:
     def close(self) -> None:
         """Close every connection; the engine must not be used again."""
         with self._lock:
-            for connection in self._connections:
+            for connection in self._connections.values():
                 connection.close()
             self._connections.clear()
 
@@ -252,7 +252,10 @@ class Engine:
             connection = connections.connect_to_read(self.home)
             self._local.connection = connection
             with self._lock:
-                self._connections.append(connection)
+                # Servers let idle threads end and start others; what the ended ones held goes with them.
+                for thread in [thread for thread in self._connections if not thread.is_alive()]:
+                    self._connections.pop(thread).close()
+                self._connections[threading.current_thread()] = connection
         return connection
 
 

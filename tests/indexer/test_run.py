@@ -224,7 +224,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(home: Home, photos: Path, monke
 
     with monkeypatch.context() as patched:
         patched.setattr(changes, "put_embedding", full)
-        with pytest.raises(SightlineError, match="disk is full.*run it again"):
+        with pytest.raises(SightlineError, match=r"disk is full.*run it again"):
             run_index(home)
     assert len(found(home)) == 10
     assert counts(run_index(home)) == {"added": 1, "unchanged": 10, "embedded": 1}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,3 +157,13 @@ def test_a_repeated_text_comes_from_the_cache(engine: Engine) -> None:
     assert questions is not None
     first = questions.of_text("a very new text")
     assert questions.of_text("a very new text") is first
+
+
+def test_ended_threads_leave_no_connection_behind(engine: Engine) -> None:
+    for _ in range(5):
+        threads = [threading.Thread(target=engine.search, args=(Request("a photo"),)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(engine._connections) <= 5

@@ -1,0 +1,91 @@
+"""The documentation says all that there is: every command, option and environment variable; and its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import sightline
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docker" / "README.md"]
+COMMANDS = typer.main.get_command(sightline.app).commands  # type: ignore[attr-defined]
+OPTIONS = [
+    (name, option)
+    for name, command in COMMANDS.items()
+    for parameter in command.params
+    for option in (*parameter.opts, *parameter.secondary_opts)
+    if option.startswith("-") and option != "--help"
+]
+
+
+def section(command: str) -> str:
+    """What docs/cli.md says below the command's heading."""
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    found = re.search(rf"^## sightline {re.escape(command)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"docs/cli.md has no heading “## sightline {command}”"
+    return found[1]
+
+
+def named(text: str) -> set[str]:
+    """The options that stand in code spans of `text`."""
+    return {
+        option for span in re.findall(r"`([^`\n]+)`", text) for option in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", span)
+    }
+
+
+def sources() -> list[Path]:
+    return [
+        ROOT / "sightline.py",
+        *(path for folder in ("web", "indexer", "search") for path in (ROOT / folder).rglob("*.py")),
+    ]
+
+
+def links(page: Path) -> list[str]:
+    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"\]\(([^()\s]+)\)", prose) + re.findall(r"<img[^>]*\ssrc=\"([^\"]+)\"", prose)
+    return [link for link in found if not re.match(r"[a-z][a-z0-9+.-]*:", link)]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that headings get, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_its_section(command: str) -> None:
+    assert section(command).strip()
+
+
+@pytest.mark.parametrize(("command", "option"), OPTIONS)
+def test_every_option_is_in_its_commands_section(command: str, option: str) -> None:
+    assert option in named(section(command))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_table_names_an_option_that_the_command_lacks(command: str) -> None:
+    first_cells = "\n".join(re.findall(r"^\| (`-[^|]*) \|", section(command), re.MULTILINE))
+    assert named(first_cells) <= {option for owner, option in OPTIONS if owner == command}
+
+
+def test_every_environment_variable_is_documented() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    # By name, and whatever else is read from the environment by a literal name.
+    patterns = (r"\b(?:SIGHTLINE|HF|TRANSFORMERS)_[A-Z][A-Z_]*\b", r"(?:environ(?:\.get)?|getenv)[\[(]\s*\"(\w+)\"")
+    texts = [path.read_text(encoding="utf-8") for path in sources()]
+    read = {name for text in texts for pattern in patterns for name in re.findall(pattern, text)}
+    assert {"SIGHTLINE_HOME", "SIGHTLINE_TOKEN"} <= read
+    assert {name for name in read if f"`{name}`" not in page} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    lost = []
+    for link in links(page):
+        place, _, anchor = link.partition("#")
+        target = (page.parent / place).resolve() if place else page
+        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
+            lost.append(link)
+    assert lost == []
