@@ -34,11 +34,15 @@ def photo_files() -> list[Path]:
         "motorcycle_left.png",
         "hubble_deep_field.jpg",
     )
-    files = [science / name for name in (*names, "hubble_deep_field.jpg", "ihc.png", "retina.jpg", "color.png")]
-    files += [Path(sklearn.datasets.__file__).parent / "images" / name for name in ("china.jpg", "flower.jpg")]
+    files = [
+        science / name for name in (*names, "hubble_deep_field.jpg", "ihc.png", "retina.jpg", "color.png")
+    ]
+    files += [
+        Path(sklearn.datasets.__file__).parent / "images" / name for name in ("china.jpg", "flower.jpg")
+    ]
     files.append(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg")
-    development = Path(__file__).resolve().parents[3] / "shared" / "flickr8k-dev" / "photos"
-    return [file for file in files if file.exists()] + sorted(development.glob("*.jpg"))[::10]
+    development = Path(__file__).resolve().parents[2] / "shared" / "flickr8k-dev" / "photos"
+    return [file for file in files if file.exists()] + sorted(development.glob("*.jpg"))[::25]
 
 
 def photos() -> list[Image.Image]:
@@ -49,7 +53,7 @@ def photos() -> list[Image.Image]:
 def jpegs(shortest: tuple[int, ...] = (580, 1000)) -> list[bytes]:
     """Photos as JPEG files whose shorter side has so many pixels, so that draft decoding leaves much out."""
     files = []
-    for image in photos()[:40]:
+    for image in photos()[:24]:
         for side in shortest:
             scale = side / min(image.size)
             buffer = io.BytesIO()
