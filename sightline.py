@@ -262,8 +262,9 @@ def models(home: HomeOption = None, as_json: JsonOption = False) -> None:
 def evaluate(
     file: Annotated[Path, typer.Argument(help="Captions in Karpathy's JSON format.")],
     images: Annotated[Path, typer.Option(help="The folder that the photos lie in.")],
-    model: ModelOption = None,
+    model: Annotated[str | None, typer.Option(help="The model to measure, as for `index`.")] = None,
     mode: Annotated[str, typer.Option(help="meaning (the only one yet).")] = "meaning",
+    split: Annotated[str | None, typer.Option(help="Only photos of this split, such as test (default: all).")] = None,
     device: DeviceOption = "auto",
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -279,15 +280,18 @@ def evaluate(
     with _failing_kindly(as_json):
         if mode != "meaning":
             raise SightlineError(f"There is no way to evaluate “{mode}” in this version; use --mode meaning.")
-        captioned = read_karpathy(file, images)
+        captioned = read_karpathy(file, images, split)
         with tempfile.TemporaryDirectory(prefix="sightline-eval-") as folder:
             report = _index(Home(Path(folder)), [str(images)], IndexOptions(model=model, device=device))
-            keys, vectors = _vectors_by_name(Home(Path(folder)))
-        present = [i for i, name in enumerate(captioned.names) if name in keys]
+            rows, vectors = _vectors_by_path(Home(Path(folder)))
+        places = [os.path.join(os.path.realpath(images), name) for name in captioned.names]
+        present = [i for i, place in enumerate(places) if place in rows]
+        if not present:
+            raise SightlineError(f"None of the captioned photos in {images} could be read.")
         texts = [text for i in present for text in captioned.captions[i]]
         owners = np.repeat(np.arange(len(present)), [len(captioned.captions[i]) for i in present])
         encoder = load_encoder(report.model, device=device)
-        pictures = vectors[[keys[captioned.names[i]] for i in present]]
+        pictures = vectors[[rows[places[i]] for i in present]]
         document = {
             "model": report.model,
             "mode": mode,
@@ -302,7 +306,7 @@ def evaluate(
 @app.command()
 def demo(
     photos: Annotated[Path | None, typer.Option(help="A folder of your own photos, instead of the samples.")] = None,
-    no_serve: Annotated[bool, typer.Option("--no-serve", help="Stop before serving the page.")] = False,
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="Stop before serving the page, as --json does.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve the page on.")] = 8000,
     model: ModelOption = "starter",
     home: HomeOption = None,
@@ -315,7 +319,7 @@ def demo(
     from search.resources import data_path
 
     with _failing_kindly(as_json):
-        place = _home(home) if home else Home(Home.default().path / "demo")
+        place = Home(_home(home).path / "demo")  # the samples must not become a library of the user's own index
         folder = photos.expanduser() if photos else place.path / "photos"
         if photos is None:
             gather_samples(folder)
@@ -323,12 +327,8 @@ def demo(
         examples = json.loads(data_path("demo/queries.json").read_text(encoding="utf-8"))
         outcome = _ask(place, examples, judged=photos is None)
         _print({"index": report.to_json(), **outcome}, as_json, lambda: _show_demo(report, outcome))
-        if not no_serve:
-            if not as_json:
-                print(
-                    "\nTry: a motorcycle · a rocket launch · a flower -red · drop any picture on the page",
-                    flush=True,
-                )
+        if not (no_serve or as_json):  # with --json, stdout is one document, and the server would add to it
+            print("\nTry: a motorcycle · a rocket launch · a flower -red · drop any picture on the page", flush=True)
             serve("127.0.0.1", port, None, None, place.path, False)
         if not outcome["passed"]:
             raise SightlineError("An example query did not find the photo that it should; see above.")
@@ -342,12 +342,13 @@ def _index(home: Home, paths: list[str], options: Any) -> IndexReport:
         return run_index(home, paths, options, progress)
 
 
-def _vectors_by_name(home: Home) -> tuple[dict[str, int], Any]:
-    """Rows of a matrix of embeddings, float32[n, d], by file name."""
+def _vectors_by_path(home: Home) -> tuple[dict[str, int], Any]:
+    """Rows of a matrix of embeddings, float32[n, d], by the path of the file."""
     from contextlib import closing
 
     from search.catalog import model_records
     from search.catalog.connection import connect_to_read
+    from search.catalog.paths import join
     from search.vectors import stored
 
     with closing(connect_to_read(home)) as connection:
@@ -356,8 +357,8 @@ def _vectors_by_name(home: Home) -> tuple[dict[str, int], Any]:
             raise SightlineError("No photo could be read.")
         keys, vectors, _ = stored.load(connection, model.key, model.dimensions)
         rows = {int(key): row for row, key in enumerate(keys)}
-        names = connection.execute("SELECT name, photo_key FROM files WHERE photo_key IS NOT NULL")
-        return {os.fsdecode(name): rows[key] for name, key in names}, vectors
+        files = connection.execute("SELECT folder, name, photo_key FROM files WHERE photo_key IS NOT NULL")
+        return {os.fsdecode(join(folder, name)): rows[key] for folder, name, key in files}, vectors
 
 
 def _ask(home: Home, examples: list[dict[str, Any]], *, judged: bool) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def read_file(found: FoundFile, preprocess: Preprocess, known: Callable[[str], b
         if known(identity):
             return ReadFile(found, identity, size, mtime_ns)
         decoded = decode(content, draft=preprocess.draft_size)
-        pixels = preprocess(decoded.image)
+        pixels = preprocess(decoded.image, (decoded.width, decoded.height))
         return ReadFile(found, identity, size, mtime_ns, _measures(identity, size, mtime_ns, decoded), pixels)
     except FileNotFoundError:
         return ReadFile(found, vanished=True)

@@ -72,6 +72,7 @@ class _Run:
         self.options = options
         self.progress = progress
         self.report = IndexReport()
+        self.scanned: list[bytes] = []
 
     def go(self, roots: list[bytes]) -> IndexReport:
         began = time.perf_counter()
@@ -86,11 +87,13 @@ class _Run:
                 self.progress.say(choice.reason)
             self.report.model = choice.name
             with self.database.atomic():
-                libraries = {root: changes.add_library(self.connection, root) for root in roots}
-                settings.put(self.connection, "captions", self.options.captions or "off")
+                for root in roots:
+                    changes.add_library(self.connection, root)
+                if self.options.captions:
+                    settings.put(self.connection, "captions", self.options.captions)
             found = self._scan(roots or kept, must_exist=bool(roots))
             self._embed(found, job, choice.name, choice.settled)
-            self._forget(found, libraries or dict.fromkeys(kept, 0))
+            self._forget(found)
             self._publish()
             self.report.seconds = time.perf_counter() - began
             self._end(job, "done")
@@ -128,6 +131,7 @@ class _Run:
                         raise SightlineError(sentence) from error
                     self.progress.say(sentence)
                     continue
+                self.scanned.append(root)
                 whole.to_read += one.to_read
                 whole.gone += one.gone
                 whole.unchanged += one.unchanged
@@ -146,7 +150,8 @@ class _Run:
             return
         with self._stage("load", None):
             encoder, model = self._load(name)
-        again = self._photos_without(model)
+        busy = {file.known for file in found.to_read} | {key for key, _, _ in found.gone}
+        again = [file for file in self._photos_without(model) if file.known not in busy]
         self.report.unchanged -= len(again)  # they are counted when they are read
         to_read = found.to_read + again
         if not to_read:
@@ -197,12 +202,13 @@ class _Run:
                 logit_scale=encoder.logit_scale,
                 logit_bias=encoder.logit_bias,
             )
+            # From here on it is what the home uses, so that a run that is cut off goes on with it.
+            settings.put(self.connection, "model", model.name)
         return encoder, model
 
     def _activate(self, model: ModelRecord) -> None:
         with self.database.atomic():
             model_records.activate(self.connection, model.key)
-            settings.put(self.connection, "model", model.name)
             settings.put(self.connection, "weights_stamp", weights_stamp(model.name))
             settings.grow_revision(self.connection)
 
@@ -216,7 +222,7 @@ class _Run:
         )
         return [FoundFile(*row) for row in rows]
 
-    def _forget(self, found: Scan, libraries: dict[bytes, int]) -> None:
+    def _forget(self, found: Scan) -> None:
         if found.gone:
             with self.database.atomic():
                 held = set()
@@ -229,15 +235,20 @@ class _Run:
                 changes.mark_orphans(self.connection, [photo for photo in held if photo is not None])
                 settings.grow_revision(self.connection)
         with self.database.atomic():
-            changes.purge_orphans(self.connection)
-            for root in libraries:
+            purged = changes.purge_orphans(self.connection)
+            for root in self.scanned:
                 self.connection.execute("UPDATE libraries SET indexed_at = ? WHERE path = ?", (now(), root))
             # A folder that was renamed took its files along to the library that they were found in.
             for key, path in self.connection.execute(
                 "SELECT key, path FROM libraries WHERE key NOT IN (SELECT library_key FROM files)"
             ).fetchall():
-                if path not in libraries and not os.path.isdir(path):
+                if not os.path.isdir(path):
                     self.connection.execute("DELETE FROM libraries WHERE key = ?", (key,))
+        if purged:
+            from indexer.thumbnails import Thumbnails
+
+            for photo_id in purged:
+                Thumbnails(self.home).remove(photo_id)
 
     def _publish(self) -> None:
         model = model_records.active(self.connection)

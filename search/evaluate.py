@@ -23,8 +23,9 @@ class CaptionedSet:
     captions: tuple[tuple[str, ...], ...]
 
 
-def read_karpathy(file: Path, images: Path) -> CaptionedSet:
-    """Read captions in Karpathy's JSON format, for those of its photos that lie in the folder `images`.
+def read_karpathy(file: Path, images: Path, split: str | None = None) -> CaptionedSet:
+    """Read captions in Karpathy's JSON format, for those of its photos that lie in the folder `images`; of one `split`
+    alone where that is given.
 
     Raises:
         SightlineError: the file cannot be read, is not in this format, or names no photo of the folder.
@@ -34,6 +35,7 @@ def read_karpathy(file: Path, images: Path) -> CaptionedSet:
         entries = [
             (str(entry["filename"]), tuple(str(sentence["raw"]) for sentence in entry["sentences"]))
             for entry in document["images"]
+            if split is None or entry["split"] == split
         ]
     except OSError as error:
         raise SightlineError(f"{file} cannot be read: {error.strerror}.") from error
@@ -43,7 +45,8 @@ def read_karpathy(file: Path, images: Path) -> CaptionedSet:
         ) from error
     present = [(name, captions) for name, captions in entries if captions and (images / name).is_file()]
     if not present:
-        raise SightlineError(f"None of the {len(entries)} photos that {file} names lies in {images}.")
+        of_split = f" of the split “{split}”" if split else ""
+        raise SightlineError(f"None of the {len(entries)} photos that {file} names{of_split} lies in {images}.")
     return CaptionedSet(tuple(name for name, _ in present), tuple(captions for _, captions in present))
 
 
