@@ -1,13 +1,12 @@
-"""Pictures for the tests: the real photographs of installed packages, and small ones made on the spot."""
+"""Fixtures that every kind of test shares."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from support import save_checkpoint
 
 from indexer.samples import gather_samples
 from search.home import Home
@@ -37,39 +36,7 @@ def flickr() -> Path:
     return FLICKR
 
 
-def picture(path: Path | bytes, seed: int, size: tuple[int, int] = (64, 48)) -> None:
-    """Write a small JPEG whose content depends on `seed` alone."""
-    colours = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), dtype=np.uint8)
-    with open(path, "wb") as file:
-        Image.fromarray(colours).resize(size, Image.Resampling.BICUBIC).save(file, "JPEG")
-
-
 @pytest.fixture
 def tiny_checkpoint(tmp_path: Path) -> Callable[..., str]:
-    """Makes a `local-dir:` checkpoint of a tiny CLIP with random weights, in open_clip's own format."""
-
-    def make(seed: int = 0) -> str:
-        import json
-
-        import open_clip
-        import torch
-        from safetensors.torch import save_file
-
-        config = {
-            "embed_dim": 32,
-            "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
-            "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
-        }
-        torch.manual_seed(seed)
-        folder = tmp_path / "checkpoint"
-        folder.mkdir(exist_ok=True)
-        network = open_clip.CLIP(**config)
-        save_file(
-            {name: value.contiguous() for name, value in network.state_dict().items()},
-            folder / "open_clip_model.safetensors",
-        )
-        preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
-        (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}))
-        return f"local-dir:{folder}"
-
-    return make
+    """Makes a checkpoint with random weights, always at the same place; returns its name."""
+    return lambda seed=0: save_checkpoint(tmp_path / "checkpoint", seed=seed)

@@ -64,7 +64,7 @@ def check_host(settings: ServerSettings) -> Check:
         return problem(
             400,
             "This server does not answer to that host name. Use the address that `sightline serve` printed, "
-            "or add the name to the allowed hosts.",
+            "or start it with `--allow-host` and this name.",
         )
 
     return check
@@ -107,8 +107,8 @@ def check_token(token: str) -> Check:
             return None
         return problem(
             401,
-            "This server asks for a token. Open the address with `?token=…` that `sightline serve` printed, "
-            "or send the header `Authorization: Bearer …`.",
+            "This server asks for a token: the one that `sightline serve` was started with. Open this address with "
+            "`/?token=…` at its end, or send the header `Authorization: Bearer …`.",
             headers={"WWW-Authenticate": 'Bearer realm="sightline"'},
         )
 

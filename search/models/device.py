@@ -25,9 +25,7 @@ def choose_device(device: str = "auto") -> str:
     if device == "auto":
         return "cpu"
     build = "sees no NVIDIA GPU" if torch.version.cuda else "was built without CUDA"
-    raise ModelError(
-        f"The device cuda was asked for, but PyTorch {build} here: use `--device cpu` or `--device auto`."
-    )
+    raise ModelError(f"The device cuda was asked for, but PyTorch {build} here: use `--device cpu` or `--device auto`.")
 
 
 def choose_precision(precision: str, device: str) -> str:

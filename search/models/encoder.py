@@ -47,9 +47,7 @@ class Encoder:
         preprocess: makes the pixels that `embed_images` takes.
     """
 
-    def __init__(
-        self, model: ModelName, network: torch.nn.Module, tokenizer: Any, device: str, precision: str
-    ) -> None:
+    def __init__(self, model: ModelName, network: torch.nn.Module, tokenizer: Any, device: str, precision: str) -> None:
         """Takes over `network`, in fp32 on the CPU as open_clip has loaded it."""
         import torch
 
@@ -130,9 +128,7 @@ class Encoder:
         return np.concatenate(parts) if parts else np.empty((0, self.dim), dtype=np.float32)
 
 
-def load_encoder(
-    name: str, *, device: str = "auto", precision: str = "auto", allow_download: bool = False
-) -> Encoder:
+def load_encoder(name: str, *, device: str = "auto", precision: str = "auto", allow_download: bool = False) -> Encoder:
     """Load the model that `name` means (see `search.models.names.resolve`; `"auto"` as `hub.choose_auto`).
 
     Without `allow_download` no connection is opened, and weights that are not on this machine are an error
@@ -152,11 +148,6 @@ def load_encoder(
     else:
         model = resolve(name)
     here = _check_on_this_machine(model, allow_download)
-    if hub.needs_transformers(model) and not hub.has_transformers():
-        raise ModelError(
-            f"The model {model.name} needs the package transformers for its texts: "
-            "`pip install transformers`, or use `--model starter`."
-        )
     device = choose_device(device)
     precision = choose_precision(precision, device)
     with ExitStack() as stack:
@@ -199,8 +190,7 @@ def _check_on_this_machine(model: ModelName, allow_download: bool) -> bool:
     if folder is not None:
         if not folder.is_dir():
             raise ModelError(
-                f"There is no folder {folder}: name one that holds an open_clip checkpoint, "
-                "or use `--model starter`."
+                f"There is no folder {folder}: name one that holds an open_clip checkpoint, or use `--model starter`."
             )
         lacks = "weights (*.safetensors)" if (folder / hub.CONFIG_FILE).is_file() else hub.CONFIG_FILE
         raise ModelError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import threading
@@ -56,17 +55,15 @@ def hub_answers(timeout: float = 3.0) -> bool:
 
 def choose_auto() -> tuple[ModelName, str]:
     """The model that `auto` means here and now, and a sentence that says which and why. At most about 3 s."""
-    balanced, starter = resolve("balanced"), resolve(STARTER)
-    purpose = "Using the built-in model (starter)"
-    if needs_transformers(balanced) and not has_transformers():
-        why = "balanced needs the package transformers, which is not installed (`pip install transformers`)"
-        return starter, f"{purpose}: {why}."
+    balanced = resolve("balanced")
     if is_cached(balanced):
         return balanced, "Using the model balanced: it is on this machine."
     if hub_answers():
         return balanced, "Using the model balanced: the Hugging Face hub answers, so it can be downloaded."
-    why = "balanced is not on this machine and the Hugging Face hub does not answer"
-    return starter, f"{purpose}: {why}. Later, `sightline index --model balanced` downloads it."
+    return resolve(STARTER), (
+        "Using the built-in model (starter): balanced is not on this machine and the Hugging Face hub does not "
+        "answer. Later, `sightline index --model balanced` downloads it."
+    )
 
 
 def ways_out(model: ModelName) -> str:
@@ -81,17 +78,6 @@ def ways_out(model: ModelName) -> str:
 def weight_files(folder: Path) -> list[Path]:
     """The files in `folder` that open_clip would take for weights."""
     return [path for path in sorted(folder.glob("*")) if path.suffix in WEIGHT_SUFFIXES and path.is_file()]
-
-
-def has_transformers() -> bool:
-    """Whether the optional package transformers is installed (looked up, not imported)."""
-    return importlib.util.find_spec("transformers") is not None
-
-
-def needs_transformers(model: ModelName) -> bool:
-    """Whether tokenizer or text tower come from transformers; False where this cannot be known yet."""
-    text = _config(model).get("text_cfg", {})
-    return "hf_tokenizer_name" in text or "hf_model_name" in text
 
 
 @contextmanager
@@ -167,9 +153,7 @@ def _config(model: ModelName) -> dict[str, Any]:
     """The model's configuration, as far as this machine has it."""
     if model.folder is None and model.hub_repo is None:
         return architecture_config(model.open_clip_name)
-    path = (
-        model.folder / CONFIG_FILE if model.folder is not None else _cached(model.hub_repo or "", CONFIG_FILE)
-    )
+    path = model.folder / CONFIG_FILE if model.folder is not None else _cached(model.hub_repo or "", CONFIG_FILE)
     try:
         config = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
     except (OSError, ValueError):

@@ -104,9 +104,7 @@ def resolve(name: str) -> ModelName:
     architecture, _, pretrained = name.partition("/")
     if pretrained and architecture in _architectures():
         if "multimodal_cfg" in architecture_config(architecture):
-            raise ModelError(
-                f"{name} is a captioning model (CoCa): choose it with --captions, not with --model."
-            )
+            raise ModelError(f"{name} is a captioning model (CoCa): choose it with --captions, not with --model.")
         for preset in PRESETS.values():
             if preset.open_clip_name == name:
                 return resolve(preset.name)

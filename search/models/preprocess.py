@@ -106,9 +106,7 @@ class Preprocess:
         torch = sys.modules.get("torch")
         cropped_away = new_w * new_h > 2 * (right - left) * (bottom - top)
         if torch is None or cropped_away or min(across, down) >= 2 * _REDUCING_GAP:
-            method = (
-                Image.Resampling.BILINEAR if self.interpolation == "bilinear" else Image.Resampling.BICUBIC
-            )
+            method = Image.Resampling.BILINEAR if self.interpolation == "bilinear" else Image.Resampling.BICUBIC
             box = (left * across, top * down, min(right * across, width), min(bottom * down, height))
             return np.asarray(image.resize((right - left, bottom - top), method, box, _REDUCING_GAP))
         # A copy: torch warns of arrays that cannot be written to, and Pillow's cannot.

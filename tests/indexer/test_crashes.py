@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import picture
+from support import picture
 
 from indexer.lock import writer_lock
 from indexer.run import run_index

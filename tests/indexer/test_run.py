@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import picture
+from support import picture
 
 from indexer.report import IndexOptions, IndexReport
 from indexer.run import run_index

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import open_clip
 import pytest
 import torch
-from models_support import TINY, jpegs, photos, save_checkpoint
 from PIL import Image
+from support import TINY, jpegs, photos, save_checkpoint
 
 from search.errors import ModelError
 from search.models.encoder import Encoder, load_encoder
@@ -27,9 +27,7 @@ def starter() -> Encoder:
     return load_encoder("starter", device="cpu", precision="fp32")
 
 
-def open_clips_own(
-    name: str, images: list[Image.Image], texts: list[str]
-) -> tuple[npt.NDArray[np.float32], ...]:
+def open_clips_own(name: str, images: list[Image.Image], texts: list[str]) -> tuple[npt.NDArray[np.float32], ...]:
     """What the library itself makes of photos and texts: its transform, its towers, fp32."""
     network, _, transform = open_clip.create_model_and_transforms(resolve(name).open_clip_name)
     tokenizer = open_clip.get_tokenizer(resolve(name).open_clip_name)
@@ -100,9 +98,7 @@ def test_pixels_of_another_shape_are_refused(starter: Encoder) -> None:
 def test_threads_take_turns(starter: Encoder) -> None:
     expected = starter.embed_texts(["a dog"])
     found: list[npt.NDArray[np.float32]] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(starter.embed_texts(["a dog"]))) for _ in range(8)
-    ]
+    threads = [threading.Thread(target=lambda: found.append(starter.embed_texts(["a dog"]))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -160,9 +156,7 @@ SIGLIP = {
     ("config", "preprocess", "bias"),
     [
         pytest.param(TINY, {"interpolation": "bicubic", "resize_mode": "shortest"}, None, id="clip"),
-        pytest.param(
-            SIGLIP, {"mean": [0.5] * 3, "std": [0.5] * 3, "resize_mode": "squash"}, -10.0, id="siglip"
-        ),
+        pytest.param(SIGLIP, {"mean": [0.5] * 3, "std": [0.5] * 3, "resize_mode": "squash"}, -10.0, id="siglip"),
         pytest.param(TINY, {"interpolation": "bilinear", "resize_mode": "squash"}, None, id="bilinear"),
         pytest.param(TINY, {"resize_mode": "longest", "fill_color": 128}, None, id="longest"),
         pytest.param(
@@ -200,3 +194,22 @@ def test_weights_that_are_not_numbers_are_an_error(tmp_path: Path) -> None:
     save_file(weights, tmp_path / "open_clip_model.safetensors")
     with pytest.raises(ModelError, match="finite"):
         load_encoder(name, device="cpu")
+
+
+def test_a_tokenizer_of_transformers_is_loaded_from_the_checkpoint(tmp_path: Path) -> None:
+    """SigLIP 2 and many hub models bring such a tokenizer; here a small one, saved in its own format."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {word: number for number, word in enumerate(("<pad>", "<unk>", "<eos>", "a", "dog", "cat"))}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", eos_token="<eos>")
+    text = {**TINY["text_cfg"], "hf_tokenizer_name": "here", "vocab_size": 6, "pool_type": "last"}
+    name = save_checkpoint(tmp_path / "siglip", {**TINY, "text_cfg": text})
+    fast.save_pretrained(tmp_path / "siglip")
+    encoder = load_encoder(name, device="cpu", precision="fp32")
+    dog, cat, again = encoder.embed_texts(["a dog", "a cat", "a dog"])
+    assert np.allclose(dog, again) and not np.allclose(dog, cat)

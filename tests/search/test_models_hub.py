@@ -12,26 +12,21 @@ import time
 from pathlib import Path
 
 import pytest
-from models_support import TINY, save_checkpoint
+from support import TINY, save_checkpoint
 
 from search.errors import ModelError
 from search.models import hub
 from search.models.device import choose_device, choose_precision
 from search.models.encoder import load_encoder
-from search.models.names import resolve
 
 UNREACHABLE = "http://127.0.0.1:9"
 
 
 def in_a_fresh_process(tmp_path: Path, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `code` with an empty cache: huggingface_hub reads its settings once, when it is imported."""
-    settings = {
-        key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))
-    }
+    settings = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))}
     settings |= {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": UNREACHABLE, **environment}
-    return subprocess.run(
-        [sys.executable, "-c", code], env=settings, capture_output=True, text=True, timeout=60
-    )
+    return subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, timeout=60)
 
 
 LOAD = """
@@ -72,9 +67,7 @@ def test_weights_that_are_not_here_and_no_hub(tmp_path: Path, name: str, allowed
 
 
 def test_auto_is_the_starter_when_nothing_answers_and_says_so(tmp_path: Path) -> None:
-    code = (
-        "from search.models.hub import choose_auto; model, why = choose_auto(); print(model.name, '|', why)"
-    )
+    code = "from search.models.hub import choose_auto; model, why = choose_auto(); print(model.name, '|', why)"
     done = in_a_fresh_process(tmp_path, code)
     assert done.stdout.startswith("starter | Using the built-in model (starter): balanced ")
 
@@ -114,9 +107,7 @@ def test_a_proxy_that_refuses_is_no_hub(monkeypatch: pytest.MonkeyPatch, status:
             connection, _ = server.accept()
             with connection:
                 connection.recv(65536)
-                connection.sendall(
-                    f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
-                )
+                connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
 
         thread = threading.Thread(target=answer)
         thread.start()
@@ -203,9 +194,3 @@ def test_devices_and_precisions() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="--device cpu"):
             choose_device("cuda")
-
-
-def test_what_needs_transformers_is_known_beforehand() -> None:
-    assert hub.needs_transformers(resolve("balanced"))
-    assert not hub.needs_transformers(resolve("fast"))
-    assert not hub.needs_transformers(resolve("starter"))

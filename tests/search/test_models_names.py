@@ -47,9 +47,7 @@ def test_a_folder_is_recorded_by_its_absolute_path() -> None:
     assert resolve("local-dir:~/model").folder == Path.home() / "model"
 
 
-@pytest.mark.parametrize(
-    "name", ["", "nonsense", "ViT-Z-99/openai", "hf-hub:", "hf-hub:one", "local-dir:", "auto"]
-)
+@pytest.mark.parametrize("name", ["", "nonsense", "ViT-Z-99/openai", "hf-hub:", "hf-hub:one", "local-dir:", "auto"])
 def test_any_other_name_is_an_error_that_names_the_presets(name: str) -> None:
     with pytest.raises(ModelError) as caught:
         resolve(name)

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 import pytest
-from models_support import photos
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
+from support import photos
 
 from search.models.preprocess import Preprocess
 
@@ -70,9 +70,7 @@ def test_pixels_are_open_clips(config: dict[str, object], kernel: str) -> None:
 @pytest.mark.parametrize("kernel", ["torch", "pillow"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
-def test_any_shape_of_photo_becomes_the_models(
-    config: dict[str, object], shape: tuple[int, int], kernel: str
-) -> None:
+def test_any_shape_of_photo_becomes_the_models(config: dict[str, object], shape: tuple[int, int], kernel: str) -> None:
     ours = preprocess(config)
     with resizing_with(kernel):
         pixels = ours(Image.new("RGB", shape, (200, 100, 50)))

@@ -1,4 +1,4 @@
-"""Real photos and small checkpoints in real formats, for the tests of the models."""
+"""Real photos, small pictures made on the spot, and small checkpoints in the real format."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 import open_clip
 import skimage
 import sklearn.datasets
@@ -34,12 +35,8 @@ def photo_files() -> list[Path]:
         "motorcycle_left.png",
         "hubble_deep_field.jpg",
     )
-    files = [
-        science / name for name in (*names, "hubble_deep_field.jpg", "ihc.png", "retina.jpg", "color.png")
-    ]
-    files += [
-        Path(sklearn.datasets.__file__).parent / "images" / name for name in ("china.jpg", "flower.jpg")
-    ]
+    files = [science / name for name in (*names, "hubble_deep_field.jpg", "ihc.png", "retina.jpg", "color.png")]
+    files += [Path(sklearn.datasets.__file__).parent / "images" / name for name in ("china.jpg", "flower.jpg")]
     files.append(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg")
     development = Path(__file__).resolve().parents[2] / "shared" / "flickr8k-dev" / "photos"
     return [file for file in files if file.exists()] + sorted(development.glob("*.jpg"))[::25]
@@ -61,6 +58,13 @@ def jpegs(shortest: tuple[int, ...] = (580, 1000)) -> list[bytes]:
             image.resize(size, Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=90)
             files.append(buffer.getvalue())
     return files
+
+
+def picture(path: Path | bytes, seed: int, size: tuple[int, int] = (64, 48)) -> None:
+    """Write a small JPEG whose content depends on `seed` alone."""
+    colours = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), dtype=np.uint8)
+    with open(path, "wb") as file:
+        Image.fromarray(colours).resize(size, Image.Resampling.BICUBIC).save(file, "JPEG")
 
 
 def save_checkpoint(
