@@ -113,5 +113,5 @@ def test_the_build_context_holds_what_the_wheel_needs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     needed = ["pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]]
-    needed += [*wheel["packages"], *wheel["force-include"]]
+    needed += wheel["only-include"]
     assert [name for name in needed if not any(fnmatch(name, pattern) for pattern in let_in)] == []
