@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from indexer.terminal import printable
 from search.errors import SightlineError
+from search.resources import version as installed_version
 
 if TYPE_CHECKING:
     from indexer.report import IndexReport
@@ -38,7 +39,7 @@ HomeOption = Annotated[
     typer.Option("--home", envvar="SIGHTLINE_HOME", help="Folder that holds the index (default: your data folder)."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
-DeviceOption = Annotated[str, typer.Option(help="Where the model runs: auto, cpu or cuda.")]
+DeviceOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the model runs.")]
 ModelOption = Annotated[
     str | None,
     typer.Option(help="auto, a preset (see `sightline models`), ARCH/PRETRAINED, hf-hub:… or local-dir:…; remembered."),
@@ -51,24 +52,20 @@ def _home(path: Path | None) -> Home:
     return Home(path.expanduser()) if path else Home.default()
 
 
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("sightline")
-    except PackageNotFoundError:  # run from a checkout that was never installed
-        return "unknown"
-
-
 @contextmanager
 def _failing_kindly(as_json: bool) -> Iterator[None]:
     """Turn an expected error into its sentence and exit status 1."""
+    import sqlite3
+
     try:
         yield
-    except SightlineError as error:
-        print(f"sightline: {error}", file=sys.stderr)
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        raise
+    except (SightlineError, sqlite3.Error, OSError) as error:
+        sentence = str(error) if isinstance(error, SightlineError) else f"That did not work: {error}."
+        print(f"sightline: {printable(sentence)}", file=sys.stderr)
         if as_json:
-            print(json.dumps({"error": str(error)}))
+            print(json.dumps({"error": sentence}))
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         print("sightline: stopped; what was done so far is kept.", file=sys.stderr)
@@ -88,7 +85,7 @@ def main_options(
 ) -> None:
     """Find your photos by describing them."""
     if version:
-        print(f"sightline {_version()}")
+        print(f"sightline {installed_version()}")
         raise typer.Exit()
 
 
@@ -99,10 +96,12 @@ def index(
     ] = None,
     model: ModelOption = None,
     captions: Annotated[
-        str | None, typer.Option(help="Who writes captions: off (the only one yet); remembered.")
+        Literal["off"] | None, typer.Option(help="Who writes captions; remembered. There is no captioner yet.")
     ] = None,
     device: DeviceOption = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="In which numbers the model computes.")
+    ] = "auto",
     batch_size: Annotated[
         int | None, typer.Option(min=1, max=4096, help="Photos in one forward pass (default: by device).")
     ] = None,
@@ -126,10 +125,10 @@ def search(
     text: Annotated[str, typer.Argument(help="What the photos show, in the query language.", show_default=False)] = "",
     image: Annotated[Path | None, typer.Option(help="A picture to search by; combines with the text.")] = None,
     negative: Annotated[str, typer.Option("--not", help="What the photos must not show.")] = "",
-    mode: Annotated[str, typer.Option(help="auto, meaning or words.")] = "auto",
+    mode: Annotated[Literal["auto", "meaning", "words"], typer.Option(help="What the photos are ranked by.")] = "auto",
     limit: Annotated[int, typer.Option("-k", min=1, help="How many hits to show.")] = 10,
     offset: Annotated[int, typer.Option(min=0, help="How many hits to pass over.")] = 0,
-    sort: Annotated[str, typer.Option(help="relevance or date.")] = "relevance",
+    sort: Annotated[Literal["relevance", "date"], typer.Option(help="The order of the hits.")] = "relevance",
     include_all: Annotated[bool, typer.Option("--all", help="Also the hits judged not relevant.")] = False,
     device: DeviceOption = "auto",
     home: HomeOption = None,
@@ -218,7 +217,7 @@ def status(
     with _failing_kindly(as_json):
         place = _home(home)
         with closing(connect_to_read(place)) as connection:
-            document = {"version": _version(), **read_status(place, connection)}
+            document = {"version": installed_version(), **read_status(place, connection)}
             failed = list_failures(connection) if failures else []
         if failures:
             document["failed"] = failed
@@ -247,12 +246,12 @@ def models(home: HomeOption = None, as_json: JsonOption = False) -> None:
             "presets": [
                 {
                     "name": preset.name,
-                    "open_clip_name": preset.open_clip_name,
+                    "open_clip_name": str((model.folder and model.open_clip_name) or preset.open_clip_name),
                     "purpose": preset.purpose,
-                    "installed": is_cached(resolve(preset.name)),
+                    "installed": is_cached(model),
                     "used": active is not None and active.name == preset.name,
                 }
-                for preset in PRESETS.values()
+                for preset, model in ((preset, resolve(preset.name)) for preset in PRESETS.values())
             ],
         }
         _print(document, as_json, lambda: _show_models(document))
@@ -263,43 +262,19 @@ def evaluate(
     file: Annotated[Path, typer.Argument(help="Captions in Karpathy's JSON format.")],
     images: Annotated[Path, typer.Option(help="The folder that the photos lie in.")],
     model: Annotated[str | None, typer.Option(help="The model to measure, as for `index`.")] = None,
-    mode: Annotated[str, typer.Option(help="meaning (the only one yet).")] = "meaning",
+    mode: Annotated[Literal["meaning"], typer.Option(help="How to ask: meaning is the only way yet.")] = "meaning",
     split: Annotated[str | None, typer.Option(help="Only photos of this split, such as test (default: all).")] = None,
     device: DeviceOption = "auto",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure how well photos are found by their captions, in a throw-away home."""
-    import numpy as np
-
-    from indexer.report import IndexOptions
-    from search.evaluate import read_karpathy, retrieval
-    from search.home import Home
-    from search.models.encoder import load_encoder
+    from indexer.evaluation import evaluate as measure
+    from indexer.terminal import TerminalProgress
 
     with _failing_kindly(as_json):
-        if mode != "meaning":
-            raise SightlineError(f"There is no way to evaluate “{mode}” in this version; use --mode meaning.")
-        captioned = read_karpathy(file, images, split)
-        with tempfile.TemporaryDirectory(prefix="sightline-eval-") as folder:
-            report = _index(Home(Path(folder)), [str(images)], IndexOptions(model=model, device=device))
-            rows, vectors = _vectors_by_path(Home(Path(folder)))
-        places = [os.path.join(os.path.realpath(images), name) for name in captioned.names]
-        present = [i for i, place in enumerate(places) if place in rows]
-        if not present:
-            raise SightlineError(f"None of the captioned photos in {images} could be read.")
-        texts = [text for i in present for text in captioned.captions[i]]
-        owners = np.repeat(np.arange(len(present)), [len(captioned.captions[i]) for i in present])
-        encoder = load_encoder(report.model, device=device)
-        pictures = vectors[[rows[places[i]] for i in present]]
-        document = {
-            "model": report.model,
-            "mode": mode,
-            "photos": len(present),
-            "texts": len(texts),
-            **retrieval(pictures, encoder.embed_texts(texts), owners),
-            "captions": None,
-        }
+        with TerminalProgress() as progress:
+            document = measure(file, images, model=model, split=split, device=device, progress=progress)
         _print(document, as_json, lambda: _show_evaluation(document))
 
 
@@ -307,31 +282,46 @@ def evaluate(
 def demo(
     photos: Annotated[Path | None, typer.Option(help="A folder of your own photos, instead of the samples.")] = None,
     no_serve: Annotated[bool, typer.Option("--no-serve", help="Stop before serving the page, as --json does.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve the page on.")] = 8000,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to serve the page on (default: 8000, or a free one).")
+    ] = None,
     model: ModelOption = "starter",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Index the sample photos that installed packages carry, ask a few questions, and serve the page."""
+    from indexer.demo import ask, gather_samples
     from indexer.report import IndexOptions
-    from indexer.samples import gather_samples
     from search.home import Home
-    from search.resources import data_path
 
     with _failing_kindly(as_json):
-        place = Home(_home(home).path / "demo")  # the samples must not become a library of the user's own index
+        # Homes of their own: the samples must not become a library of the user's index, nor her photos one of theirs.
+        place = Home(_home(home).path / ("demo" if photos is None else "demo-photos"))
         folder = photos.expanduser() if photos else place.path / "photos"
         if photos is None:
             gather_samples(folder)
-        report = _index(place, [str(folder)], IndexOptions(model=model))
-        examples = json.loads(data_path("demo/queries.json").read_text(encoding="utf-8"))
-        outcome = _ask(place, examples, judged=photos is None)
+        report = _index(place, [str(folder)], IndexOptions(model=model, download=False))
+        outcome = ask(place, judged=photos is None)
         _print({"index": report.to_json(), **outcome}, as_json, lambda: _show_demo(report, outcome))
         if not (no_serve or as_json):  # with --json, stdout is one document, and the server would add to it
             print("\nTry: a motorcycle · a rocket launch · a flower -red · drop any picture on the page", flush=True)
-            serve("127.0.0.1", port, None, None, place.path, False)
+            serve("127.0.0.1", _free_port() if port is None else port, None, None, place.path, False)
         if not outcome["passed"]:
             raise SightlineError("An example query did not find the photo that it should; see above.")
+
+
+def _free_port() -> int:
+    """8000, or 0 where something else listens there: a demo should not end with that."""
+    import socket
+
+    with socket.socket() as probe:
+        if os.name != "nt":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", 8000))
+        except OSError:
+            return 0
+    return 8000
 
 
 def _index(home: Home, paths: list[str], options: Any) -> IndexReport:
@@ -340,42 +330,6 @@ def _index(home: Home, paths: list[str], options: Any) -> IndexReport:
 
     with TerminalProgress() as progress:
         return run_index(home, paths, options, progress)
-
-
-def _vectors_by_path(home: Home) -> tuple[dict[str, int], Any]:
-    """Rows of a matrix of embeddings, float32[n, d], by the path of the file."""
-    from contextlib import closing
-
-    from search.catalog import model_records
-    from search.catalog.connection import connect_to_read
-    from search.catalog.paths import join
-    from search.vectors import stored
-
-    with closing(connect_to_read(home)) as connection:
-        model = model_records.active(connection)
-        if model is None:
-            raise SightlineError("No photo could be read.")
-        keys, vectors, _ = stored.load(connection, model.key, model.dimensions)
-        rows = {int(key): row for row, key in enumerate(keys)}
-        files = connection.execute("SELECT folder, name, photo_key FROM files WHERE photo_key IS NOT NULL")
-        return {os.fsdecode(join(folder, name)): rows[key] for folder, name, key in files}, vectors
-
-
-def _ask(home: Home, examples: list[dict[str, Any]], *, judged: bool) -> dict[str, Any]:
-    """Ask the demo's questions by meaning alone: the samples' file names would give the answers away."""
-    from search.answer import Request
-    from search.engine import Engine
-
-    asked = []
-    with Engine.open(home) as engine:
-        for example in examples:
-            hits = engine.search(Request(example["query"], mode="meaning", limit=3)).hits
-            found = [Path(hit.path).stem for hit in hits]
-            right = bool(found) and found[0] in example["expects"]
-            asked.append({"query": example["query"], "found": found, "right": right, "must": example["must"]})
-    if not judged:
-        return {"queries": [{"query": one["query"], "found": one["found"]} for one in asked], "passed": True}
-    return {"queries": asked, "passed": all(one["right"] for one in asked if one["must"])}
 
 
 def _show_report(report: IndexReport) -> None:
@@ -397,7 +351,7 @@ def _show_answer(answer: Answer, request: Request) -> None:
     for hit in answer.hits:
         why = ", ".join(sorted({reason.field or reason.signal for reason in hit.why}))
         score = "" if hit.score is None else f"{hit.score:.3f}  "
-        print(f"{score}{hit.path}" + (f"  [{why}]" if why else ""))
+        print(f"{score}{printable(hit.path)}" + (f"  [{why}]" if why else ""))
     shown = request.offset + len(answer.hits)
     print(
         f"{request.offset + 1}–{shown} of {answer.total}, {answer.took_ms:.0f} ms, model {answer.model}",
@@ -408,21 +362,26 @@ def _show_answer(answer: Answer, request: Request) -> None:
 def _show_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None:
     print(f"{document['photos']} photos in {document['files']} files, {document['failures']} could not be read")
     for library in document["libraries"]:
-        print(f"  {library['path']}: {library['photos']} photos, last indexed {library['indexed_at'] or 'never'}")
+        indexed = library["indexed_at"] or "never"
+        print(f"  {printable(library['path'])}: {library['photos']} photos, last indexed {indexed}")
     print(f"model {document['model']} ({document['fingerprint']}), {document['embedded']} embedded")
     print(f"home {document['home']}, generation {document['generation']}, captions {document['captions']}")
     for job in document["jobs"]:
-        print(f"  {job['started_at']} {job['kind']} {job['state']}" + (f": {job['message']}" if job["message"] else ""))
+        print(
+            f"  {job['started_at']} {job['kind']} {job['state']}"
+            + (f": {printable(job['message'])}" if job["message"] else "")
+        )
     for failure in failed:
-        print(f"{failure['path']}: {failure['reason']}")
+        print(printable(f"{failure['path']}: {failure['reason']}"))
 
 
 def _show_models(document: dict[str, Any]) -> None:
+    width = max(len(preset["open_clip_name"]) for preset in document["presets"])
     for preset in document["presets"]:
         state = (
             "used by the index" if preset["used"] else "installed" if preset["installed"] else "downloaded when used"
         )
-        print(f"{preset['name']:10} {preset['open_clip_name']:36} {preset['purpose']} ({state})")
+        print(f"{preset['name']:10} {preset['open_clip_name']:{width}} {preset['purpose']} ({state})")
     if document["index"] and not any(preset["used"] for preset in document["presets"]):
         print(f"The index uses {document['index']['model']}.")
 

@@ -20,8 +20,10 @@ class ModelChoice:
     reason: str | None = None
 
 
-def choose(connection: sqlite3.Connection, asked: str | None) -> ModelChoice:
-    """The model to use. Raises ModelError where the name cannot be one."""
+def choose(connection: sqlite3.Connection, asked: str | None, *, download: bool) -> ModelChoice:
+    """The model to use; `download` says whether one that is not on this machine may be. Raises ModelError where the
+    name cannot be one.
+    """
     from search.models.names import resolve
 
     name = asked or settings.get(connection, "model") or "auto"
@@ -29,7 +31,7 @@ def choose(connection: sqlite3.Connection, asked: str | None) -> ModelChoice:
     if name == "auto":
         from search.models.hub import choose_auto
 
-        chosen, reason = choose_auto()
+        chosen, reason = choose_auto(download=download)
         name = chosen.name
     else:
         name = resolve(name).name

@@ -6,9 +6,6 @@ model's size, never whole photos.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import stat
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,16 +17,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from indexer.read import DecodedPhoto, decode
-from indexer.scan import FoundFile
+from indexer.read import DecodedPhoto, decode, photo_id, whole_file
+from indexer.scan import FAILED_FOR_NOW, FoundFile, modified_ns
 from search.catalog.changes import NewPhoto
 from search.errors import PhotoError
 
 if TYPE_CHECKING:
     from search.models.preprocess import Preprocess
 
-MAX_BYTES = 2**30
-"""No photo file is larger; a file is read as a whole, so this bounds memory."""
 _FILES_A_TASK = 8  # handing a task to a thread costs about a tenth of decoding a small photo
 
 
@@ -90,9 +85,9 @@ def read_file(found: FoundFile, preprocess: Preprocess, known: Callable[[str], b
     """Read, hash and decode one file; never raises for what the file is or holds."""
     identity, size, mtime_ns = "", found.size, found.mtime_ns
     try:
-        content, status = _content(found.path)
-        size, mtime_ns = status.st_size, status.st_mtime_ns
-        identity = hashlib.blake2b(content, digest_size=16).hexdigest()
+        content, status = whole_file(found.path)
+        size, mtime_ns = status.st_size, modified_ns(status)
+        identity = photo_id(content)
         if known(identity):
             return ReadFile(found, identity, size, mtime_ns)
         decoded = decode(content, draft=preprocess.draft_size)
@@ -100,8 +95,13 @@ def read_file(found: FoundFile, preprocess: Preprocess, known: Callable[[str], b
         return ReadFile(found, identity, size, mtime_ns, _measures(identity, size, mtime_ns, decoded), pixels)
     except FileNotFoundError:
         return ReadFile(found, vanished=True)
-    except (PhotoError, OSError, MemoryError, ValueError) as error:
-        return ReadFile(found, identity, size, mtime_ns, failure=_sentence(error))
+    except (PhotoError, ValueError) as error:
+        return ReadFile(found, identity, size, mtime_ns, failure=str(error))
+    except MemoryError:
+        return ReadFile(found, identity, size, FAILED_FOR_NOW, failure="there is not enough memory to decode it")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return ReadFile(found, identity, size, FAILED_FOR_NOW, failure=f"it cannot be read: {reason}")
 
 
 def _measures(identity: str, size: int, mtime_ns: int, decoded: DecodedPhoto) -> NewPhoto:
@@ -120,23 +120,3 @@ def _measures(identity: str, size: int, mtime_ns: int, decoded: DecodedPhoto) ->
         latitude=exif.latitude,
         longitude=exif.longitude,
     )
-
-
-def _content(path: bytes) -> tuple[bytes, os.stat_result]:
-    # Not to wait for ever where a FIFO took the place of a photo since the folder was scanned.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise PhotoError("it is not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise PhotoError(f"it has {status.st_size / 2**30:.1f} GiB, more than a photo has")
-        return stream.read(MAX_BYTES), status
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, PhotoError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "there is not enough memory to decode it"
-    return f"it cannot be read: {(getattr(error, 'strerror', None) or str(error)).lower()}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-_BYTES_PER_PIXEL = 8  # the decoded picture, and one copy of it while it is converted or turned
-_SHARE = 8  # of the memory that is free: workers run side by side, and the model needs room too
+_BYTES_PER_PIXEL = 14  # the decoded picture with its alpha, its RGB, and one more while it is turned
+_SHARE = 4  # of the memory that is free: the model and the files themselves need room too
 _FEWEST, _MOST = 50_000_000, 500_000_000
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -26,6 +29,35 @@ def default_max_pixels() -> int:
 
     free = min([int(psutil.virtual_memory().available), *_cgroup_rooms(_CGROUP)])
     return max(_FEWEST, min(_MOST, free // _SHARE // _BYTES_PER_PIXEL))
+
+
+class DecodingRoom:
+    """The memory that pictures decoded side by side share: one waits until it fits in beside the others."""
+
+    def __init__(self, pixels: int) -> None:
+        """Room for so many pixels at a time; a larger picture is let in alone."""
+        self._all = pixels
+        self._taken = 0
+        self._left = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Hold room for a picture of so many pixels."""
+        with self._left:
+            self._left.wait_for(lambda: not self._taken or self._taken + pixels <= self._all)
+            self._taken += pixels
+        try:
+            yield
+        finally:
+            with self._left:
+                self._taken -= pixels
+                self._left.notify_all()
+
+
+@functools.cache
+def decoding_room() -> DecodingRoom:
+    """The room of this process."""
+    return DecodingRoom(default_max_pixels())
 
 
 def _cgroup_rooms(root: Path) -> list[int]:

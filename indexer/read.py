@@ -14,6 +14,7 @@ Embedded colour profiles are not applied: pixels are taken to be sRGB, as the mo
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import logging
 import os
@@ -28,19 +29,21 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from indexer.exif import NO_EXIF, ExifData, read_exif
 from indexer.formats import is_cut_short, recognise, webp_canvas
-from indexer.pixels import default_max_pixels, to_rgb
+from indexer.pixels import decoding_room, default_max_pixels, to_rgb
 from search.errors import PhotoError
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-__all__ = ["DecodedPhoto", "decode", "read_photo"]
+__all__ = ["DecodedPhoto", "decode", "photo_id", "read_photo", "whole_file"]
 
 # Odd files make Pillow warn and log; the catalog's sentence for each failure is the report that counts. Once
 # for the process, and only for Pillow: `warnings.catch_warnings` for each photo would not be safe in threads.
 warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\b")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
+MAX_BYTES = 2**30
+"""No photo file is larger; a file is read as a whole, so this bounds memory."""
 # Whatever decodes row by row into a drafted (reduced) picture never holds the full size in memory, so it may
 # be larger than the limit; this many times, because time grows with the full size all the same.
 _DRAFT_ALLOWANCE = 8
@@ -70,6 +73,27 @@ class DecodedPhoto:
     height: int
     format: str
     exif: ExifData
+
+
+def whole_file(path: str | bytes) -> tuple[bytes, os.stat_result]:
+    """A regular file's content, and its state as it was opened.
+
+    Raises `PhotoError` where there is none or it is too large for a photo, `OSError` where it cannot be read.
+    """
+    # Not to wait for ever where a FIFO took the place of a photo since the folder was scanned.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise PhotoError("it is not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise PhotoError(f"it has {status.st_size / 2**30:.1f} GiB, more than a photo has")
+        return stream.read(MAX_BYTES), status
+
+
+def photo_id(content: bytes) -> str:
+    """The name of the photo that a file with this content holds: its BLAKE2b hash, 32 hexadecimal digits."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def read_photo(
@@ -142,8 +166,14 @@ def _decode(image: ImageFile, name: str, draft: tuple[int, int] | None, limit: i
         _check_pixels(*jpeg.size, limit)
     else:
         _check_pixels(width, height, limit)
+    with decoding_room().taken(image.width * image.height):
+        return _load(image, name, exif, width, height)
+
+
+def _load(image: ImageFile, name: str, exif: ExifData, width: int, height: int) -> DecodedPhoto:
+    jpeg = isinstance(image, JpegImageFile)
     image.load()
-    if exif is NO_EXIF and _has_exif(image) and jpeg is None and name != "TIFF":
+    if exif is NO_EXIF and _has_exif(image) and not jpeg and name != "TIFF":
         exif = read_exif(image)
     turn = None if name == "TIFF" else _UPRIGHT.get(exif.orientation)
     upright = to_rgb(image)

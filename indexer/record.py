@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,11 @@ class Recorder:
         report: IndexReport,
         library_of: Callable[[bytes], int],
         gone: set[int],
+        left: Counter[int],
     ) -> None:
-        """Record into `database` for `model`; `gone` holds the keys of files that the scan missed."""
+        """Record into `database` for `model`; `gone` holds the keys of files that the scan missed. In `left` it is
+        counted, by the libraries' keys, how many files have moved out of each library.
+        """
         self._database = database
         self._connection: sqlite3.Connection = database.conn
         self._model = model
@@ -45,6 +49,7 @@ class Recorder:
         self._report = report
         self._library_of = library_of
         self._gone = gone
+        self._left = left
         self._group: list[tuple[ReadFile, bytes | None]] = []
         self._began = time.monotonic()
 
@@ -78,8 +83,8 @@ class Recorder:
                 continue
             if file.failure is not None:
                 self._report.failed += 1
+                left.update(self._held_before(file))  # asked first: what follows strikes it out
                 self._put(file, None)
-                left.update(self._held_before(file))
                 continue
             photo = self._photo(file, vector)
             if photo is None:
@@ -113,6 +118,10 @@ class Recorder:
         if before is None:
             moved_from = self._moved_from(photo)
             if moved_from is not None:
+                ((library,),) = self._connection.execute(
+                    "SELECT library_key FROM files WHERE key = ?", (moved_from,)
+                ).fetchall()
+                self._left[library] += 1  # should this transaction fail, the run ends with it
                 self._connection.execute(
                     "UPDATE files SET folder = ?, name = ? WHERE key = ?",
                     (file.found.folder, file.found.name, moved_from),

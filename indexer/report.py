@@ -16,6 +16,7 @@ class IndexOptions:
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         batch_size: photos in one forward pass.
         workers: threads that read and decode.
+        download: whether a model that is not on this machine may be downloaded.
     """
 
     model: str | None = None
@@ -24,6 +25,7 @@ class IndexOptions:
     precision: str = "auto"
     batch_size: int | None = None
     workers: int | None = None
+    download: bool = True
 
 
 @dataclass

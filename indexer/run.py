@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from indexer.forget import forget
 from indexer.lock import writer_lock
 from indexer.model_choice import choose, weights_stamp
 from indexer.progress import Progress, Silent
 from indexer.report import IndexOptions, IndexReport
 from indexer.scan import FoundFile, Scan, scan
 from search.catalog import changes, jobs, model_records, paths, settings
-from search.catalog.clock import now
 from search.catalog.connection import connect_to_read, connect_to_write
 from search.catalog.model_records import ModelRecord
 from search.errors import SightlineError
@@ -26,9 +27,7 @@ from search.vectors.generations import publish, unpublished
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-    from indexer.pipeline import ReadFile
     from search.models.encoder import Encoder
-    from search.vectors.protocol import Floats
 
 
 BATCH_SIZE = {"cpu": 32, "cuda": 256}
@@ -54,7 +53,7 @@ def run_index(
     options = options or IndexOptions()
     if options.captions not in (None, "off"):
         raise SightlineError(f"There is no captioner “{options.captions}” in this version; use --captions off.")
-    roots = [_root(folder) for folder in folders]
+    roots = _outermost([_root(home, folder) for folder in folders])
     with writer_lock(home), closing(connect_to_write(home)) as connection:
         from sqlite_utils import Database
 
@@ -73,16 +72,18 @@ class _Run:
         self.progress = progress
         self.report = IndexReport()
         self.scanned: list[bytes] = []
+        self.left: Counter[int] = Counter()
 
     def go(self, roots: list[bytes]) -> IndexReport:
         began = time.perf_counter()
         kept = [row[0] for row in self.connection.execute("SELECT path FROM libraries ORDER BY key")]
         if not roots and not kept:
             raise SightlineError("There is no library to index yet; name a folder: `sightline index PATH`.")
-        with self.database.atomic():
-            job = jobs.start(self.connection, "index")
+        job: int | None = None
         try:
-            choice = choose(self.connection, self.options.model)
+            with self.database.atomic():
+                job = jobs.start(self.connection, "index")
+            choice = choose(self.connection, self.options.model, download=self.options.download)
             if choice.reason:
                 self.progress.say(choice.reason)
             self.report.model = choice.name
@@ -93,7 +94,7 @@ class _Run:
                     settings.put(self.connection, "captions", self.options.captions)
             found = self._scan(roots or kept, must_exist=bool(roots))
             self._embed(found, job, choice.name, choice.settled)
-            self._forget(found)
+            self.report.removed += forget(self.home, self.database, self.scanned, found.gone, self.left)
             self._publish()
             self.report.seconds = time.perf_counter() - began
             self._end(job, "done")
@@ -108,6 +109,9 @@ class _Run:
             sentence = f"The run ended early: {reason}. What was indexed so far is kept; run it again to go on."
             self._end(job, "failed", sentence)
             raise SightlineError(sentence) from error
+        except Exception as error:  # a fault of the program; whoever reads `status` should not take it for at work
+            self._end(job, "failed", f"{type(error).__name__}: {error}")
+            raise
         return self.report
 
     def _scan(self, roots: list[bytes], *, must_exist: bool) -> Scan:
@@ -145,54 +149,50 @@ class _Run:
 
     def _embed(self, found: Scan, job: int, name: str, settled: bool) -> None:
         active = model_records.active(self.connection)
-        waiting = model_records.pending(self.connection, active.key) if active and settled else 0
-        if not found.to_read and settled and not waiting:
+        if not found.to_read and settled and active and not self._photos_without(active, found):
             return
         with self._stage("load", None):
             encoder, model = self._load(name)
-        busy = {file.known for file in found.to_read} | {key for key, _, _ in found.gone}
-        again = [file for file in self._photos_without(model) if file.known not in busy]
+        again = self._photos_without(model, found)
         self.report.unchanged -= len(again)  # they are counted when they are read
         to_read = found.to_read + again
         if not to_read:
             self._activate(model)
             return
+        from indexer.embed import batches, embed
         from indexer.pipeline import read_ahead
         from indexer.record import Recorder
 
         library_of = _Libraries(self.connection)
-        recorder = Recorder(self.database, model, job, self.report, library_of, {key for key, _, _ in found.gone})
+        gone = {key for key, _, _ in found.gone}
+        recorder = Recorder(self.database, model, job, self.report, library_of, gone, self.left)
         if active is None:
             self._activate(model)  # a first index answers while it is being made
         batch_size = self.options.batch_size or BATCH_SIZE[encoder.device]
         known = _Known(self.home, self.connection, model)
+        done = 0
         with self._stage("embed", len(to_read)):
-            batch: list[ReadFile] = []
-            ready = 0
-            for done, file in enumerate(
-                read_ahead(
-                    to_read,
-                    encoder.preprocess,
-                    known=known,
-                    workers=self.options.workers or os.cpu_count() or 2,
-                    look_ahead=3 * batch_size,
-                ),
-                start=1,
-            ):
-                batch.append(file)
-                ready += file.pixels is not None
-                if ready == batch_size or len(batch) == 16 * batch_size or done == len(to_read):
-                    recorder.add(batch, _vectors(encoder, batch))
-                    batch, ready = [], 0
-                    self.progress.advance(done, self.report.failed)
-                    self._publish_if_many(model)
+            files = read_ahead(
+                to_read,
+                encoder.preprocess,
+                known=known,
+                workers=self.options.workers or os.cpu_count() or 2,
+                look_ahead=3 * batch_size,
+            )
+            for batch, vectors in embed(encoder, batches(files, batch_size)):
+                recorder.add(batch, vectors)
+                done += len(batch)
+                self.progress.advance(done, self.report.failed)
+                self._publish_if_many(model)
             recorder.commit()
         self._activate(model)
 
     def _load(self, name: str) -> tuple[Encoder, ModelRecord]:
         from search.models.encoder import load_encoder
 
-        encoder = load_encoder(name, device=self.options.device, precision=self.options.precision, allow_download=True)
+        encoder = load_encoder(
+            name, device=self.options.device, precision=self.options.precision, allow_download=self.options.download
+        )
         with self.database.atomic():
             model = model_records.register(
                 self.connection,
@@ -212,43 +212,21 @@ class _Run:
             settings.put(self.connection, "weights_stamp", weights_stamp(model.name))
             settings.grow_revision(self.connection)
 
-    def _photos_without(self, model: ModelRecord) -> list[FoundFile]:
-        """A file of each live photo that the model has not embedded yet."""
+    def _photos_without(self, model: ModelRecord, found: Scan) -> list[FoundFile]:
+        """A file, where this run has scanned, of each live photo that the model has not embedded yet."""
+        busy = {file.known for file in found.to_read} | {key for key, _, _ in found.gone}
         rows = self.connection.execute(
             "SELECT folder, name, size, mtime_ns, min(files.key) FROM files JOIN photos ON photos.key = photo_key"
             " WHERE orphaned_at IS NULL AND NOT EXISTS"
             " (SELECT 1 FROM embeddings WHERE model_key = ? AND embeddings.photo_key = photos.key) GROUP BY photos.key",
             (model.key,),
         )
-        return [FoundFile(*row) for row in rows]
-
-    def _forget(self, found: Scan) -> None:
-        if found.gone:
-            with self.database.atomic():
-                held = set()
-                for key, folder, name in found.gone:
-                    before = self.connection.total_changes
-                    photo = changes.forget_file(self.connection, key, folder, name)
-                    self.report.removed += self.connection.total_changes > before
-                    held.add(photo)
-                held.discard(None)
-                changes.mark_orphans(self.connection, [photo for photo in held if photo is not None])
-                settings.grow_revision(self.connection)
-        with self.database.atomic():
-            purged = changes.purge_orphans(self.connection)
-            for root in self.scanned:
-                self.connection.execute("UPDATE libraries SET indexed_at = ? WHERE path = ?", (now(), root))
-            # A folder that was renamed took its files along to the library that they were found in.
-            for key, path in self.connection.execute(
-                "SELECT key, path FROM libraries WHERE key NOT IN (SELECT library_key FROM files)"
-            ).fetchall():
-                if not os.path.isdir(path):
-                    self.connection.execute("DELETE FROM libraries WHERE key = ?", (key,))
-        if purged:
-            from indexer.thumbnails import Thumbnails
-
-            for photo_id in purged:
-                Thumbnails(self.home).remove(photo_id)
+        files = [FoundFile(*row) for row in rows]
+        return [
+            file
+            for file in files
+            if file.known not in busy and any(paths.is_within(file.folder, root) for root in self.scanned)
+        ]
 
     def _publish(self) -> None:
         model = model_records.active(self.connection)
@@ -261,7 +239,9 @@ class _Run:
         if self.report.embedded % 1024 < 32 and unpublished(self.connection, model.key) > 50_000:
             publish(self.home, self.connection, model)
 
-    def _end(self, job: int, state: str, message: str | None = None) -> None:
+    def _end(self, job: int | None, state: str, message: str | None = None) -> None:
+        if job is None:
+            return
         try:
             with self.database.atomic():
                 jobs.update(self.connection, job, self.report.counts())
@@ -312,20 +292,22 @@ class _Known:
         return changes.embedded_photo(self._local.connection, self._model.key, photo_id) is not None
 
 
-def _vectors(encoder: Encoder, batch: list[ReadFile]) -> Floats:
-    import numpy as np
+def _outermost(roots: list[bytes]) -> list[bytes]:
+    """Each folder once, without those that lie in another one: they are scanned with it."""
+    return [
+        root
+        for place, root in enumerate(roots)
+        if root not in roots[:place] and not any(other != root and paths.is_within(root, other) for other in roots)
+    ]
 
-    pixels = [file.pixels for file in batch if file.pixels is not None]
-    if not pixels:
-        return np.empty((0, encoder.dim), np.float32)
-    return encoder.embed_images(np.stack(pixels))
 
-
-def _root(folder: Path | str | bytes) -> bytes:
+def _root(home: Home, folder: Path | str | bytes) -> bytes:
     """The folder's absolute path, links in it resolved, so that one folder is one library."""
     named = os.fsencode(folder)
     root = os.path.realpath(os.path.expanduser(named))
     if not os.path.isdir(root):
         what = "is a file; name the folder that it is in" if os.path.exists(root) else "does not exist"
         raise SightlineError(f"{paths.display(named)} {what}.")
+    if root == os.fsencode(os.path.realpath(home.path)):
+        raise SightlineError(f"{paths.display(named)} is Sightline's own home, not a folder of photos.")
     return root

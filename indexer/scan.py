@@ -6,6 +6,7 @@ that any name survives; links are followed, each real folder being visited once;
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sqlite3
@@ -19,6 +20,8 @@ from search.catalog.paths import is_within, join
 SKIPPED_FOLDERS = frozenset({b"@eadir", b"#recycle", b"$recycle.bin", b"system volume information", b"lost+found"})
 """Folders of other programs, in lower case; hidden ones (a leading dot) are skipped too."""
 
+FAILED_FOR_NOW = -1
+"""The modification time recorded for a file that could not be opened: no file has it, so each run tries again."""
 _SUFFIXES = tuple(sorted(suffix.encode() for suffix in SUFFIXES))
 
 
@@ -36,6 +39,11 @@ class FoundFile:
     def path(self) -> bytes:
         """Where it lies."""
         return join(self.folder, self.name)
+
+
+def modified_ns(status: os.stat_result) -> int:
+    """When the file was last written, in nanoseconds; dates beyond the year 2262, which SQLite cannot hold, are cut."""
+    return max(0, min(status.st_mtime_ns, 2**63 - 1))
 
 
 @dataclass
@@ -65,7 +73,8 @@ def scan(
 ) -> Scan:
     """Compare the tree below `root` (absolute) with the catalog.
 
-    `skip` is a folder never entered (the home may lie inside a library); `seen` hears how many files were seen so far.
+    `skip` is a folder never entered, by whatever name (the home may lie inside a library); `seen` hears how
+    many files were seen so far.
 
     Raises:
         OSError: `root` itself cannot be listed.
@@ -83,14 +92,13 @@ def scan(
         }
         for name, status in entries:
             count += 1
+            size, modified = status.st_size, modified_ns(status)
             before = known.pop(name, None)
-            if before is not None and before[1:3] == (status.st_size, status.st_mtime_ns):
+            if before is not None and _is_as(before[1:3], (size, modified), join(folder, name)):
                 result.unchanged += before[3] is None
                 result.failed += before[3] is not None
             else:
-                result.to_read.append(
-                    FoundFile(folder, name, status.st_size, status.st_mtime_ns, before[0] if before else None)
-                )
+                result.to_read.append(FoundFile(folder, name, size, modified, before[0] if before else None))
         result.gone.extend((row[0], folder, name) for name, row in known.items())
         seen(count)
     blind = [folder for folder, _ in result.unreadable]
@@ -101,12 +109,20 @@ def scan(
     return result
 
 
+def _is_as(before: tuple[int, int], now: tuple[int, int], path: bytes) -> bool:
+    # What could not be opened is asked for again here, where that costs nothing, not by loading a model first.
+    return before == now or (before[1] == FAILED_FOR_NOW and not os.access(path, os.R_OK))
+
+
 def _walk(
     root: bytes, skip: bytes, unreadable: list[tuple[bytes, str]]
 ) -> Iterator[tuple[bytes, list[tuple[bytes, os.stat_result]]]]:
     """Every folder with its photo files. Real folders come first, so that a link never gives a photo its path where
     the folder itself is in the library."""
     entered: set[tuple[int, int]] = set()
+    with contextlib.suppress(OSError):
+        own = os.stat(skip)
+        entered.add((own.st_dev, own.st_ino))
     real, linked = [root], list[bytes]()
     while real or linked:
         folder = real.pop() if real else linked.pop()
@@ -121,7 +137,7 @@ def _walk(
                     kind = _kind(entry)
                     if kind == "file" and (found := _regular(entry)) is not None:
                         files.append((entry.name, found))
-                    elif kind in ("folder", "linked folder") and not _skipped(entry.name) and entry.path != skip:
+                    elif kind in ("folder", "linked folder") and not _skipped(entry.name):
                         (real if kind == "folder" else linked).append(entry.path)
         except OSError as error:
             if folder == root:

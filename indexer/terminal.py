@@ -1,4 +1,4 @@
-"""How a run looks to a person: a live bar on a terminal, plain lines now and then in a pipe or a log."""
+"""What a person sees on a terminal: a run as a live bar, or as plain lines now and then in a pipe or a log."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
 _LINE_EVERY = 5.0  # seconds
 _TITLES = {"scan": "Scanning", "load": "Loading the model", "embed": "Indexing", "publish": "Publishing"}
+
+
+def printable(text: str) -> str:
+    """`text` for a terminal, to which the control characters that a file name may hold are commands."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 class TerminalProgress:
@@ -59,9 +64,9 @@ class TerminalProgress:
     def say(self, sentence: str) -> None:
         """See `Progress.say`."""
         if self._bar is not None:
-            self._bar.console.print(sentence, markup=False, highlight=False)
+            self._bar.console.print(printable(sentence), markup=False, highlight=False)
         else:
-            print(sentence, file=self._stream, flush=True)
+            print(printable(sentence), file=self._stream, flush=True)
 
     def _show(self, total: int | None) -> None:
         # Imported here: a run in a pipe, and one that finds nothing to do, need no bar.

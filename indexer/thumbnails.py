@@ -17,7 +17,8 @@ from typing import Final
 
 from PIL import Image
 
-from indexer.read import read_photo
+from indexer import read
+from search.errors import PhotoError
 from search.home import Home
 
 SIZES: Final = {"small": 320, "large": 1600}
@@ -61,7 +62,7 @@ class Thumbnails:
             kept = _whole(path)  # another thread may have made it meanwhile
             if kept is not None:
                 return kept
-            made = _make(source_path, size)
+            made = _make(photo_id, source_path, size)
             with contextlib.suppress(OSError):
                 _save(path, made)
             return made
@@ -88,9 +89,15 @@ def _whole(path: Path) -> bytes | None:
     return content if complete else None
 
 
-def _make(source_path: str | bytes, size: str) -> bytes:
+def _make(identity: str, source_path: str | bytes, size: str) -> bytes:
     longest = SIZES[size]
-    image = read_photo(os.fsdecode(source_path), draft=(longest, longest))
+    try:
+        original, _ = read.whole_file(source_path)
+    except OSError as error:
+        raise PhotoError(f"it cannot be opened: {(error.strerror or str(error)).lower()}") from error
+    if read.photo_id(original) != identity:  # a kept thumbnail would show another picture under this id for good
+        raise PhotoError("its file has changed since it was indexed; run `sightline index`")
+    image = read.decode(original, draft=(longest, longest)).image
     # Pillow's `thumbnail` never enlarges; the gap lets it halve large pictures cheaply before it filters.
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=3.0)
     content = io.BytesIO()

@@ -6,20 +6,21 @@ import json
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
 from search.answer import MODES, SORTS, Answer, Hit, Request, Why
-from search.catalog import connection as connections
 from search.catalog import words
+from search.catalog.connection import Reader, connect_to_read
 from search.catalog.photo import Photo, photo_by_id, photos_by_key
 from search.catalog.status import status
 from search.errors import QueryError, SightlineError, UnknownPhotoError
 from search.filters import allowed_keys, condition, match_all
 from search.home import Home
-from search.query import MAX_LENGTH, Query, parse
+from search.query import Query, cleaned, parse
 from search.questions import Questions
 from search.ranking import reciprocal_rank_fusion
 from search.vectors import stored
@@ -44,7 +45,7 @@ class Engine:
         self.home = home
         self._device = device
         self._local = threading.local()
-        self._connections: dict[threading.Thread, sqlite3.Connection] = {}
+        self._connections: dict[threading.Thread, Reader] = {}
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
         self._questions: Questions | None = None
@@ -119,9 +120,9 @@ class Engine:
         if found_by_words:
             lists.append(found_by_words[:FUSED_DEPTH] if fused else found_by_words)
 
-        ordered: list[tuple[int, float | None]]
+        ordered: list[tuple[int, float | None]] = []
         if fused:
-            ordered = list(reciprocal_rank_fusion(lists))
+            ordered += reciprocal_rank_fusion(lists)[: DATED_DEPTH if dated else None]
             total = len(ordered)
         elif wanted:
             (only,) = signals.values()
@@ -247,9 +248,15 @@ class Engine:
 
     def _connection(self) -> sqlite3.Connection:
         """This thread's own connection: SQLite answers threads side by side only on connections of their own."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        connection: Reader | None = getattr(self._local, "connection", None)
+        if connection is not None and not connection.is_current(self.home):
+            with self._lock:
+                self._connections.pop(threading.current_thread(), None)
+                self._snapshot = None  # it may be of a catalog that is not there any more
+            connection.close()
+            connection = None
         if connection is None:
-            connection = connections.connect_to_read(self.home)
+            connection = connect_to_read(self.home)
             self._local.connection = connection
             with self._lock:
                 # Servers let idle threads end and start others; what the ended ones held goes with them.
@@ -268,12 +275,8 @@ def _understood(request: Request) -> Query:
         raise QueryError("A page needs a limit of at least 1 and an offset of at least 0.")
     query = parse(request.text)
     # Cleaned as any query is, but as one phrase: --not "red car" is not this, rather than neither red nor car.
-    negative = " ".join(request.negative.replace('"', " ").split())
-    if len(negative) > MAX_LENGTH:
-        raise QueryError(f"What is not wanted has {len(negative)} characters; at most {MAX_LENGTH} are allowed.")
-    if negative:
-        unwanted = parse(f'-"{negative}"').excluded
-        query = Query(query.words, query.exact, query.excluded + unwanted, query.filters)
+    if negative := " ".join(cleaned(request.negative).replace('"', " ").split()):
+        query = replace(query, excluded=(*query.excluded, negative))
     return query
 
 

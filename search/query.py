@@ -76,10 +76,7 @@ def parse(text: str) -> Query:
         QueryError: a filter that is known has a value that cannot be, such as `after:2021-13`; or the text is longer
             than `MAX_LENGTH` characters.
     """
-    if len(text) > MAX_LENGTH:
-        raise QueryError(f"The query has {len(text)} characters; at most {MAX_LENGTH} are allowed.")
-    # NUL and lone surrogates can stand in no caption and would stop SQLite and the tokenizer.
-    text = text.replace("\x00", " ").encode("utf-8", "replace").decode()
+    text = cleaned(text)
     words: list[str] = []
     exact: list[str] = []
     excluded: list[str] = []
@@ -103,6 +100,17 @@ def parse(text: str) -> Query:
         elif match["word"].strip('"-'):
             words.append(match["word"])
     return Query(tuple(words), tuple(exact), tuple(excluded), tuple(filters))
+
+
+def cleaned(text: str) -> str:
+    """`text` without NUL and lone surrogates, which stand in no caption and would stop SQLite and the tokenizer.
+
+    Raises:
+        QueryError: it is longer than `MAX_LENGTH` characters.
+    """
+    if len(text) > MAX_LENGTH:
+        raise QueryError(f"The query has {len(text)} characters; at most {MAX_LENGTH} are allowed.")
+    return text.replace("\x00", " ").encode("utf-8", "replace").decode()
 
 
 def date_range(value: str) -> tuple[str, str]:

@@ -1,10 +1,21 @@
-"""Files that ship with Sightline: beside the packages in a checkout, inside `sightline_data` in a wheel."""
+"""What ships with Sightline: its version, and its files, beside the packages in a checkout and inside
+`sightline_data` in a wheel.
+"""
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 from search.errors import SightlineError
+
+
+def version() -> str:
+    """Sightline's version, or `unknown` where it runs from a folder without having been installed."""
+    try:
+        return metadata.version("sightline")
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def data_path(relative: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import save_checkpoint
 
-from indexer.samples import gather_samples
+from indexer.demo import gather_samples
 from search.home import Home
 
 FLICKR = Path(__file__).resolve().parents[2] / "shared" / "flickr8k-dev"

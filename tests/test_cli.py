@@ -16,7 +16,7 @@ from support import picture
 from typer.testing import CliRunner, Result
 
 import sightline
-from indexer.samples import gather_samples
+from indexer.demo import gather_samples
 
 pytestmark = pytest.mark.usefixtures("away_from_home")
 STAGES = {"scan", "load", "embed", "publish"}
@@ -131,7 +131,27 @@ def test_a_failure_is_one_sentence_and_status_1(arguments: tuple[str, ...]) -> N
     assert f"sightline: {json.loads(failed.stdout)['error']}\n" == failed.stderr
 
 
-@pytest.mark.parametrize("arguments", [("search", "-k", "0"), ("index", "--workers", "none"), ("sreve",), ("eval",)])
+def test_a_damaged_catalog_is_one_sentence(indexed: tuple[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "catalog.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 8192)
+    for arguments in (("status",), ("search", "cat"), ("index", str(indexed[1]))):
+        result = run(*arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("sightline: ")
+        assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("search", "-k", "0"),
+        ("search", "--mode", "feeling"),
+        ("index", "--workers", "none"),
+        ("index", "--precision", "int8"),
+        ("sreve",),
+        ("eval",),
+    ],
+)
 def test_wrong_usage_is_status_2(arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2
 
@@ -158,15 +178,11 @@ def test_the_demo_takes_a_folder_of_ones_own(tmp_path: Path) -> None:
     assert outcome["queries"][0] == {"query": "a motorcycle", "found": ["one"]}
 
 
-def test_help_loads_no_heavy_library() -> None:
-    code = (
-        "import sys, sightline\n"
-        "try: sightline.app(['--help'])\n"
-        "except SystemExit: pass\n"
-        "print(sorted({'torch', 'open_clip', 'faiss', 'numpy', 'fastapi'} & set(sys.modules)))"
-    )
-    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert shown.endswith("[]\n")
+def test_the_demos_own_photos_and_the_users_stay_apart(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    picture(tmp_path / "mine" / "one.jpg", 1)
+    assert document(run("demo", "--photos", str(tmp_path / "mine"), "--json"))["passed"]
+    assert document(run("demo", "--json"))["index"]["added"] == 11
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows' file names are not bytes")
@@ -177,6 +193,8 @@ def test_a_name_that_is_no_text_is_printed_all_the_same(tmp_path: Path) -> None:
     command = [sys.executable, sightline.__file__]
     indexed = subprocess.run([*command, "index", photos, "--model", "starter"], capture_output=True, check=False)
     assert indexed.returncode == 0, indexed.stderr
+    shown = subprocess.run([*command, "search", "type:jpg"], capture_output=True, check=False).stdout
+    assert b"caf" in shown and b"\x1b" not in shown and shown.count(b"\n") == 1  # nothing that a terminal obeys
     found = subprocess.run([*command, "search", "type:jpg", "--json"], capture_output=True, check=False)
     assert found.returncode == 0, found.stderr
     assert len(json.loads(found.stdout)["hits"]) == 1

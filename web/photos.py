@@ -14,6 +14,8 @@ from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, Response
 
+from indexer import read
+from indexer.scan import modified_ns
 from indexer.thumbnails import Thumbnails
 from search.catalog import paths as catalog_paths
 from search.catalog.photo import Photo
@@ -27,14 +29,12 @@ from web.uploads import Decoder
 # Only formats that cannot run script are shown in the browser; whatever else is in the catalog is saved.
 MEDIA_TYPES = {
     "JPEG": "image/jpeg",
-    "MPO": "image/jpeg",
     "PNG": "image/png",
     "WEBP": "image/webp",
     "GIF": "image/gif",
     "TIFF": "image/tiff",
     "BMP": "image/bmp",
     "AVIF": "image/avif",
-    "HEIF": "image/heif",
     "HEIC": "image/heic",
 }
 SAVED = "application/octet-stream"
@@ -102,14 +102,17 @@ def find_file(photo: Photo) -> tuple[Path, os.stat_result]:
     Raises:
         ProblemError: 404 when none does.
     """
-    for path in photo.paths:
+    for path, modified in zip(photo.paths, photo.modified_ns, strict=True):
         try:
             state = os.stat(path)
-        except (OSError, ValueError):
+            if not stat.S_ISREG(state.st_mode) or state.st_size != photo.bytes or not os.access(path, os.R_OK):
+                continue
+            # One that was written since may hold another picture by now, which must not be shown under this id.
+            if modified_ns(state) != modified and read.photo_id(read.whole_file(path)[0]) != photo.id:
+                continue
+        except (OSError, PhotoError):
             continue
-        # A file of another size is another picture by now, and must not be shown under this id.
-        if stat.S_ISREG(state.st_mode) and photo.bytes in (None, state.st_size) and os.access(path, os.R_OK):
-            return Path(os.fsdecode(path)), state
+        return Path(os.fsdecode(path)), state
     raise ProblemError(
         404,
         "The file of this photo is not where it was indexed, or has changed. If its disk is absent, connect "
@@ -206,7 +209,7 @@ def photo_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder)
         etag = f'"{photo.id}"'
         if _has_already(request, etag):
             return Response(status_code=304, headers=_caching(etag))
-        media_type = MEDIA_TYPES.get((photo.format or "").upper())
+        media_type = MEDIA_TYPES.get(photo.format)
         return FileResponse(
             path,
             media_type=media_type or SAVED,

@@ -12,7 +12,7 @@ from search.answer import Request as SearchRequest
 from web.access import EngineAccess
 from web.answers import json_answer
 from web.photos import PhotoId, checked_id
-from web.problems import displayable, responses
+from web.problems import responses
 from web.schemas import PHOTO_ID, SEARCH_EXAMPLE, Mode, SearchAnswer, Sort
 from web.uploads import Decoder
 
@@ -30,11 +30,6 @@ _Q = "What to look for: free words by meaning, and the filters of the query lang
 _NOT = "What the photos should not show."
 _MODE = "`auto` asks by meaning and by words, `meaning` and `words` by one alone."
 _ALL = "Also give the hits that are judged not relevant."
-
-
-def clean(text: str) -> str:
-    """`text` as a query: what no keyboard types (NUL, halves of surrogate pairs) stands for nothing."""
-    return displayable(text).replace("\0", " ")
 
 
 def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
@@ -65,8 +60,8 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
         """Photos that answer a query, best first, with an honest total for paging."""
         return answer(
             SearchRequest(
-                text=clean(q),
-                negative=clean(negative),
+                text=q,
+                negative=negative,
                 mode=mode,
                 sort=sort,
                 limit=limit,
@@ -100,10 +95,10 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
             await run_in_threadpool(access.engine)  # no index: say so before the picture is decoded
             picture = await decoder.query_image(image)
         request = SearchRequest(
-            text=clean(q),
+            text=q,
             image=picture,
             like=liked,
-            negative=clean(negative),
+            negative=negative,
             mode=mode,
             sort=sort,
             limit=limit,

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from importlib import metadata
-
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
 from search.answer import Request
+from search.resources import version
 from web.access import EngineAccess
 from web.answers import json_answer
 from web.outermost import Metrics
 from web.problems import ProblemError, responses
 from web.schemas import Health, Status
-
-
-def _version() -> str:
-    try:
-        return metadata.version("sightline")
-    except metadata.PackageNotFoundError:
-        return "unknown"  # run from a folder, without having been installed
 
 
 def service_router(access: EngineAccess, metrics: Metrics) -> APIRouter:
@@ -35,7 +27,7 @@ def service_router(access: EngineAccess, metrics: Metrics) -> APIRouter:
     )
     def status() -> Response:
         """Photos, libraries, model, generation, and the last runs of the indexer."""
-        return json_answer({"version": _version(), **access.engine().status()})
+        return json_answer({"version": version(), **access.engine().status()})
 
     @router.get("/healthz", summary="Does the process live?", response_model=None, responses={200: {"model": Health}})
     async def healthz() -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from urllib.parse import quote
 
@@ -10,6 +11,36 @@ from search.errors import CatalogError
 from search.home import Home
 
 BUSY_MS = 30_000
+
+
+class Reader(sqlite3.Connection):
+    """A connection that only reads, and knows when it reads what is no longer there."""
+
+    _immutable = False
+    _opened: tuple[int, ...] = ()
+
+    def is_current(self, home: Home) -> bool:
+        """Whether the catalog of `home` is still what this connection reads: no other file has taken its place, and
+        if it was opened as one that cannot change, it has not."""
+        return self._opened == self._state(home)
+
+    def _state(self, home: Home) -> tuple[int, ...]:
+        try:
+            status = os.stat(home.catalog_path)
+        except OSError:
+            return ()
+        file = (status.st_dev, status.st_ino)
+        return (*file, status.st_size, status.st_mtime_ns) if self._immutable else file
+
+    @classmethod
+    def open(cls, home: Home, *, immutable: bool) -> Reader:
+        """Open the catalog and look into it. Raises `sqlite3.Error`."""
+        address = f"file:{quote(str(home.catalog_path.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
+        reader = sqlite3.connect(address, uri=True, check_same_thread=False, timeout=BUSY_MS / 1000, factory=cls)
+        reader._immutable = immutable
+        reader._opened = reader._state(home)
+        reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return reader
 
 
 def connect_to_write(home: Home) -> sqlite3.Connection:
@@ -39,7 +70,7 @@ def connect_to_write(home: Home) -> sqlite3.Connection:
     return connection
 
 
-def connect_to_read(home: Home) -> sqlite3.Connection:
+def connect_to_read(home: Home) -> Reader:
     """Open the catalog for reading only; works while a writer is at work, and on a read-only disk.
 
     Raises:
@@ -50,13 +81,15 @@ def connect_to_read(home: Home) -> sqlite3.Connection:
             f"There is no index in {home.path} yet. Make one with `sightline index PATH`, "
             "or name another home with --home."
         )
-    address = "file:" + quote(str(home.catalog_path.absolute()))
     try:
         try:
-            connection = _open_and_check(address + "?mode=ro")
-        except sqlite3.OperationalError:
-            # A read-only disk cannot hold the shared-memory file of WAL; what is there cannot change either.
-            connection = _open_and_check(address + "?mode=ro&immutable=1")
+            connection = Reader.open(home, immutable=False)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+                raise
+            # Who may not write there cannot make the shared-memory file of WAL; without it SQLite reads only what it
+            # is told will not change.
+            connection = Reader.open(home, immutable=True)
         version = _version(connection)
     except sqlite3.DatabaseError as error:
         raise _unusable(home, error) from error
@@ -67,12 +100,6 @@ def connect_to_read(home: Home) -> sqlite3.Connection:
             f"The index in {home.path} was written by an older Sightline (or its first run was cut off); "
             "run `sightline index` once to bring it up to date."
         )
-    return connection
-
-
-def _open_and_check(address: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(address, uri=True, check_same_thread=False, timeout=BUSY_MS / 1000)
-    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     return connection
 
 

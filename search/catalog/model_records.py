@@ -58,14 +58,3 @@ def register(
         f"SELECT {_COLUMNS} FROM models WHERE name = ? AND fingerprint = ?", (name, fingerprint)
     ).fetchone()
     return ModelRecord(*row)
-
-
-def pending(connection: sqlite3.Connection, key: int) -> int:
-    """How many live photos have no embedding of the model `key` yet."""
-    return int(
-        connection.execute(
-            "SELECT count(*) FROM photos WHERE orphaned_at IS NULL AND NOT EXISTS"
-            " (SELECT 1 FROM embeddings WHERE model_key = ? AND photo_key = photos.key)",
-            (key,),
-        ).fetchone()[0]
-    )

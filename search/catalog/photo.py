@@ -19,6 +19,7 @@ class Photo:
         id: hash of the file's bytes, 32 hexadecimal digits; the name by which the world knows the photo.
         key: the catalog's own number for it, and its id in the vector index.
         paths: every file that holds it, as the bytes that the file system uses.
+        modified_ns: when each of these files was last written, as it was when it was indexed.
         width, height: pixels, upright.
         taken_at: ISO 8601, with the offset where the camera wrote one.
     """
@@ -26,6 +27,7 @@ class Photo:
     id: str
     key: int
     paths: tuple[bytes, ...]
+    modified_ns: tuple[int, ...]
     width: int
     height: int
     format: str
@@ -54,12 +56,13 @@ FROM photos WHERE orphaned_at IS NULL AND key IN (SELECT value FROM json_each(?)
 def photos_by_key(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, Photo]:
     """The live photos among `keys`; a photo whose last file has gone is not among them."""
     listed = json.dumps([int(key) for key in keys])
-    places: dict[int, list[bytes]] = {}
-    for key, folder, name in connection.execute(
-        "SELECT photo_key, folder, name FROM files WHERE photo_key IN (SELECT value FROM json_each(?)) ORDER BY key",
+    places: dict[int, list[tuple[bytes, int]]] = {}
+    for key, folder, name, modified in connection.execute(
+        "SELECT photo_key, folder, name, mtime_ns FROM files"
+        " WHERE photo_key IN (SELECT value FROM json_each(?)) ORDER BY key",
         (listed,),
     ):
-        places.setdefault(key, []).append(paths.join(folder, name))
+        places.setdefault(key, []).append((paths.join(folder, name), modified))
     return {row[1]: _photo(row, places[row[1]]) for row in connection.execute(_PHOTOS, (listed,)) if row[1] in places}
 
 
@@ -69,12 +72,13 @@ def photo_by_id(connection: sqlite3.Connection, photo_id: str) -> Photo | None:
     return photos_by_key(connection, [row[0]]).get(row[0]) if row else None
 
 
-def _photo(row: tuple[Any, ...], places: Sequence[bytes]) -> Photo:
+def _photo(row: tuple[Any, ...], places: Sequence[tuple[bytes, int]]) -> Photo:
     identity, key, width, height, form, size, taken_at, camera, lens, latitude, longitude, added_at, caption = row
     return Photo(
         id=identity,
         key=key,
-        paths=tuple(places),
+        paths=tuple(path for path, _ in places),
+        modified_ns=tuple(modified for _, modified in places),
         width=width,
         height=height,
         format=form,

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from search.errors import ModelError
 from search.models import hub
 from search.models.device import choose_device, choose_precision
-from search.models.names import AUTO, STARTER, ModelName, resolve
+from search.models.names import AUTO, ModelName, resolve
 from search.models.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Encoder:
 
         # torch warns of arrays that cannot be written to, such as those in shared memory may be.
         pixels = np.require(pixels, requirements=["C", "W"])
-        with self._lock, torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self._autocast():
             # [n, h, w, 3] seen as [n, 3, h, w] is channels last already; bytes travel to the device, floats
             # are made there.
             batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
@@ -112,8 +112,10 @@ class Encoder:
     def _encode_texts(self, texts: list[str]) -> npt.NDArray[np.float32]:
         import torch
 
-        with self._lock, torch.inference_mode(), self._autocast():
-            tokens = self._tokenizer(texts).to(self.device)
+        with self._lock:  # the tokenizers of transformers are not made for several threads
+            tokens = self._tokenizer(texts)
+        with torch.inference_mode(), self._autocast():
+            tokens = tokens.to(self.device)
             return _unit(self._network.encode_text(tokens, normalize=False))
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -141,12 +143,7 @@ def load_encoder(name: str, *, device: str = "auto", precision: str = "auto", al
     # OpenMP reads this when torch is first imported. Threads that spin while they wait take the cores away from
     # those that decode photos: indexing on two busy cores was four to six times slower with them.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if name == AUTO:
-        model = hub.choose_auto()[0] if allow_download else resolve("balanced")
-        if not allow_download and not hub.is_cached(model):
-            model = resolve(STARTER)
-    else:
-        model = resolve(name)
+    model = hub.choose_auto(download=allow_download)[0] if name == AUTO else resolve(name)
     here = _check_on_this_machine(model, allow_download)
     device = choose_device(device)
     precision = choose_precision(precision, device)

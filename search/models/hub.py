@@ -53,16 +53,20 @@ def hub_answers(timeout: float = 3.0) -> bool:
     return bool(answers and answers[0])
 
 
-def choose_auto() -> tuple[ModelName, str]:
-    """The model that `auto` means here and now, and a sentence that says which and why. At most about 3 s."""
+def choose_auto(*, download: bool) -> tuple[ModelName, str]:
+    """The model that `auto` means here and now, and a sentence that says which and why.
+
+    With `download` the hub is asked whether it answers, for 3 s at most; without, only what is here counts.
+    """
     balanced = resolve("balanced")
     if is_cached(balanced):
         return balanced, "Using the model balanced: it is on this machine."
-    if hub_answers():
+    if download and hub_answers():
         return balanced, "Using the model balanced: the Hugging Face hub answers, so it can be downloaded."
+    why = "balanced is not on this machine" + (" and the Hugging Face hub does not answer" if download else "")
     return resolve(STARTER), (
-        "Using the built-in model (starter): balanced is not on this machine and the Hugging Face hub does not "
-        "answer. Later, `sightline index --model balanced` downloads it."
+        f"Using the built-in model (starter): {why}. `sightline index --model balanced` downloads it where there is a "
+        "network."
     )
 
 

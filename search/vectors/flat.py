@@ -27,9 +27,9 @@ class FlatIndex:
         self._keys = np.ascontiguousarray(keys, dtype=np.int64)
 
     @property
-    def dimensions(self) -> int:
-        """Length d of every vector."""
-        return int(self._index.d)
+    def keys(self) -> Keys:
+        """See `VectorIndex.keys`."""
+        return self._keys
 
     def __len__(self) -> int:
         return len(self._keys)

@@ -15,8 +15,8 @@ class VectorIndex(Protocol):
     """Nearest neighbours by inner product over embeddings of unit length, so that a score is a cosine."""
 
     @property
-    def dimensions(self) -> int:
-        """Length d of every vector."""
+    def keys(self) -> Keys:
+        """int64[n], the photo of each vector."""
         ...
 
     def __len__(self) -> int:

@@ -15,6 +15,9 @@ from search.vectors.flat import FlatIndex
 from search.vectors.generations import newest, open_generation
 from search.vectors.protocol import Floats, Keys, VectorIndex
 
+_LIVE = "SELECT key FROM photos WHERE orphaned_at IS NULL ORDER BY key"
+_MOST_PIECES = 32  # then they are read anew as one: each costs every search a little
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -23,8 +26,9 @@ class Snapshot:
     Attributes:
         revision: the catalog's revision that it shows.
         base: the published index, covering embeddings up to number `through`; `generation` is its number.
-        recent: those committed after it.
-        live: int64[m], sorted: the photos that may answer.
+        recent: those committed after it, in pieces, one for each time that new ones were seen.
+        seen: the number of the last embedding in them.
+        live: int64[m], sorted: the photos that may answer, which have an embedding of this model and a file.
     """
 
     revision: int
@@ -32,13 +36,14 @@ class Snapshot:
     base: VectorIndex
     through: int
     generation: int | None
-    recent: VectorIndex
+    recent: tuple[VectorIndex, ...]
+    seen: int
     live: Keys
 
     def search(self, query: Floats, k: int, *, allowed: Keys | None = None) -> tuple[Floats, Keys]:
         """The `k` best live photos for `query` (float32[d]): scores float32[j] and keys int64[j], j <= k."""
         among = self.live if allowed is None else allowed
-        found = [index.search(query[None], k, allowed=among) for index in (self.base, self.recent) if len(index)]
+        found = [index.search(query[None], k, allowed=among) for index in (self.base, *self.recent) if len(index)]
         scores = np.concatenate([scores[0] for scores, _ in found]) if found else np.empty(0, np.float32)
         keys = np.concatenate([keys[0] for _, keys in found]) if found else np.empty(0, np.int64)
         scores, keys = scores[keys >= 0], keys[keys >= 0]
@@ -66,13 +71,16 @@ def take(home: Home, connection: sqlite3.Connection, before: Snapshot | None) ->
             and (generation is None or before.through >= generation.through)
         ):
             base, through, number = before.base, before.through, before.generation
+            recent, seen = (before.recent, before.seen) if len(before.recent) < _MOST_PIECES else ((), through)
         else:
             base, through, number = open_generation(home, connection, model)
-        recent = FlatIndex(*stored.load(connection, model.key, model.dimensions, after=through)[:2])
-        live = np.asarray(
-            [row[0] for row in connection.execute("SELECT key FROM photos WHERE orphaned_at IS NULL ORDER BY key")],
-            dtype=np.int64,
-        )
-        return Snapshot(revision, model, base, through, number, recent, live)
+            recent, seen = (), through
+        keys, vectors, seen = stored.load(connection, model.key, model.dimensions, after=seen)
+        if len(keys):
+            recent = (*recent, FlatIndex(keys, vectors))
+        embedded = np.concatenate([index.keys for index in (base, *recent)])
+        live = np.asarray([row[0] for row in connection.execute(_LIVE)], dtype=np.int64)
+        live = live[np.isin(live, embedded)]
+        return Snapshot(revision, model, base, through, number, recent, seen, live)
     finally:
         connection.rollback()

@@ -24,14 +24,9 @@ def unpack(blobs: list[bytes], dimensions: int) -> Floats:
 
 
 def load(
-    connection: sqlite3.Connection,
-    model_key: int,
-    dimensions: int,
-    *,
-    after: int = 0,
-    through: int | None = None,
+    connection: sqlite3.Connection, model_key: int, dimensions: int, *, after: int = 0
 ) -> tuple[Keys, Floats, int]:
-    """Embeddings of one model, committed later than number `after` and up to `through`, orphans' included.
+    """Embeddings of one model, committed later than number `after`, orphans' included.
 
     An orphan stays in the index (searches leave it out), so that a photo that comes back is found at once.
 
@@ -43,9 +38,8 @@ def load(
     last = after
     while True:
         rows = connection.execute(
-            "SELECT key, photo_key, vector FROM embeddings WHERE model_key = ? AND key > ? AND key <= ?"
-            " ORDER BY key LIMIT ?",
-            (model_key, last, through if through is not None else 2**62, _CHUNK),
+            "SELECT key, photo_key, vector FROM embeddings WHERE model_key = ? AND key > ? ORDER BY key LIMIT ?",
+            (model_key, last, _CHUNK),
         ).fetchall()
         if not rows:
             break

@@ -21,10 +21,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from indexer.samples import gather_samples
+from indexer.demo import gather_samples
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Dialog, Page
+    from playwright.sync_api import Browser, Dialog, Page, Route
 
 playwright_api = pytest.importorskip("playwright.sync_api")
 expect = playwright_api.expect
@@ -331,6 +331,23 @@ def test_no_width_makes_the_page_scroll_sideways(page: Page, address: str, width
         page.goto(address + query)
         page.wait_for_load_state("networkidle")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), query
+
+
+def test_pages_that_bring_nothing_new_come_to_an_end(page: Page, address: str) -> None:
+    """A photo that leaves the index between two pages moves the others up: fewer come than were announced."""
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        response = route.fetch()
+        route.fulfill(response=response, json={**response.json(), "total": 150})
+
+    page.route("**/api/search?*", answer)
+    page.goto(f"{address}?q=dog")
+    page.get_by_role("button", name="Show more").click()
+    page.get_by_role("button", name="Show more").wait_for(state="detached")
+    page.wait_for_timeout(500)
+    assert len(asked) == 3  # of 60 photos each
 
 
 def test_the_rows_of_the_grid_are_level(page: Page, address: str) -> None:

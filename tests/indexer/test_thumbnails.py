@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from indexer.read import photo_id
 from indexer.thumbnails import SIZES, Thumbnails
 from search.errors import PhotoError
 from search.home import Home
@@ -31,75 +32,84 @@ def thumbnails(tmp_path: Path) -> Thumbnails:
 @pytest.mark.parametrize(("size", "longest"), SIZES.items())
 def test_the_longest_side_is_the_sizes(thumbnails: Thumbnails, tmp_path: Path, size: str, longest: int) -> None:
     source = picture(tmp_path / "tall.jpg", (1500, 2000))
-    made = Image.open(io.BytesIO(thumbnails.get_bytes(ID, str(source), size)))
+    identity = photo_id(source.read_bytes())
+    made = Image.open(io.BytesIO(thumbnails.get_bytes(identity, str(source), size)))
     assert (made.format, made.size) == ("WEBP", (longest * 3 // 4, longest))
-    assert thumbnails.path_for(ID, size).parent.name == "ab"
+    assert thumbnails.path_for(identity, size).parent.name == identity[:2]
 
 
 def test_a_small_photo_is_never_enlarged(thumbnails: Thumbnails, tmp_path: Path) -> None:
     source = picture(tmp_path / "tiny.png", (40, 30))
-    assert Image.open(io.BytesIO(thumbnails.get_bytes(ID, str(source), "large"))).size == (40, 30)
+    identity = photo_id(source.read_bytes())
+    assert Image.open(io.BytesIO(thumbnails.get_bytes(identity, str(source), "large"))).size == (40, 30)
 
 
 def test_it_stands_upright_and_tells_nothing_of_place_and_time(thumbnails: Thumbnails, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x0110] = 6, "camera"
     source = picture(tmp_path / "turned.jpg", (800, 400), exif=exif)
-    made = Image.open(io.BytesIO(thumbnails.get_bytes(ID, str(source), "small")))
+    identity = photo_id(source.read_bytes())
+    made = Image.open(io.BytesIO(thumbnails.get_bytes(identity, str(source), "small")))
     assert made.size == (160, 320)
     assert not made.getexif()
 
 
 def test_it_is_made_once(thumbnails: Thumbnails, tmp_path: Path) -> None:
     source = picture(tmp_path / "a.jpg", (500, 400))
-    first = thumbnails.get_bytes(ID, os.fsencode(source), "small")
+    identity = photo_id(source.read_bytes())
+    first = thumbnails.get_bytes(identity, os.fsencode(source), "small")
     source.unlink()
-    assert thumbnails.get_bytes(ID, os.fsencode(source), "small") == first
+    assert thumbnails.get_bytes(identity, os.fsencode(source), "small") == first
     with pytest.raises(PhotoError):
-        thumbnails.get_bytes(ID, os.fsencode(source), "large")
+        thumbnails.get_bytes(identity, os.fsencode(source), "large")
 
 
 @pytest.mark.parametrize("damage", [b"", b"RIFF", b"\0" * 4000, None])
 def test_a_damaged_one_is_made_anew(thumbnails: Thumbnails, tmp_path: Path, damage: bytes | None) -> None:
     source = picture(tmp_path / "a.jpg", (500, 400))
-    whole = thumbnails.get_bytes(ID, str(source), "small")
-    path = thumbnails.path_for(ID, "small")
+    identity = photo_id(source.read_bytes())
+    whole = thumbnails.get_bytes(identity, str(source), "small")
+    path = thumbnails.path_for(identity, "small")
     path.write_bytes(whole[:-10] if damage is None else damage)
-    assert thumbnails.get_bytes(ID, str(source), "small") == whole
+    assert thumbnails.get_bytes(identity, str(source), "small") == whole
     assert path.read_bytes() == whole
 
 
 def test_a_home_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None:
     source = picture(tmp_path / "a.jpg", (500, 400))
+    identity = photo_id(source.read_bytes())
     (tmp_path / "home").write_text("a file where the folder should be: nothing can be made under it")
     thumbnails = Thumbnails(Home(tmp_path / "home"))
     for _ in range(2):
-        assert thumbnails.get_bytes(ID, str(source), "small").startswith(b"RIFF")
-    thumbnails.remove(ID)
+        assert thumbnails.get_bytes(identity, str(source), "small").startswith(b"RIFF")
+    thumbnails.remove(identity)
 
 
 def test_many_at_once_leave_one_whole_file(thumbnails: Thumbnails, tmp_path: Path) -> None:
     source = picture(tmp_path / "a.jpg", (900, 700))
+    identity = photo_id(source.read_bytes())
     made: list[bytes] = []
     threads = [
-        threading.Thread(target=lambda: made.append(thumbnails.get_bytes(ID, str(source), "small"))) for _ in range(8)
+        threading.Thread(target=lambda: made.append(thumbnails.get_bytes(identity, str(source), "small")))
+        for _ in range(8)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(made) == 8 and len(set(made)) == 1
-    assert [path.name for path in thumbnails.path_for(ID, "small").parent.iterdir()] == [f"{ID}-small.webp"]
+    assert [path.name for path in thumbnails.path_for(identity, "small").parent.iterdir()] == [f"{identity}-small.webp"]
 
 
 def test_a_removed_photo_leaves_nothing(thumbnails: Thumbnails, tmp_path: Path) -> None:
     source = picture(tmp_path / "a.jpg", (500, 400))
-    thumbnails.get_bytes(ID, str(source), "small")
-    thumbnails.get_bytes(ID, str(source), "large")
-    folder = thumbnails.path_for(ID, "small").parent
-    (folder / f"{ID}-small.x7.tmp").touch()
-    thumbnails.remove(ID)
-    thumbnails.remove(ID)
+    identity = photo_id(source.read_bytes())
+    thumbnails.get_bytes(identity, str(source), "small")
+    thumbnails.get_bytes(identity, str(source), "large")
+    folder = thumbnails.path_for(identity, "small").parent
+    (folder / f"{identity}-small.x7.tmp").touch()
+    thumbnails.remove(identity)
+    thumbnails.remove(identity)
     assert list(folder.iterdir()) == []
 
 
@@ -109,3 +119,13 @@ def test_a_removed_photo_leaves_nothing(thumbnails: Thumbnails, tmp_path: Path) 
 def test_only_ids_and_sizes_make_a_path(thumbnails: Thumbnails, photo_id: str, size: str) -> None:
     with pytest.raises(ValueError, match="there is no thumbnail"):
         thumbnails.path_for(photo_id, size)
+
+
+def test_a_file_that_changed_is_never_shown_under_the_id_of_what_it_was(thumbnails: Thumbnails, tmp_path: Path) -> None:
+    source = tmp_path / "a.bmp"
+    Image.new("RGB", (64, 64), "red").save(source)
+    identity = photo_id(source.read_bytes())
+    Image.new("RGB", (64, 64), "blue").save(source)
+    with pytest.raises(PhotoError, match="has changed since it was indexed"):
+        thumbnails.get_bytes(identity, str(source), "small")
+    assert not thumbnails.path_for(identity, "small").exists()

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from indexer.demo import gather_samples
 from indexer.report import IndexOptions
 from indexer.run import run_index
-from indexer.samples import gather_samples
 from search.catalog import words
-from search.catalog.connection import connect_to_write
+from search.catalog.connection import Reader, connect_to_write
 from search.engine import Engine, Request
 from search.errors import CatalogError, QueryError, UnknownPhotoError
 from search.home import Home
@@ -131,6 +131,48 @@ def test_sorting_by_date_orders_by_date(engine: Engine) -> None:
     listed = [hit.id for hit in engine.search(Request(limit=100)).hits]
     ranked = [hit.id for hit in engine.search(Request("a photo", mode="meaning", sort="date", limit=100)).hits]
     assert ranked == listed
+
+
+def test_the_order_of_dates_is_that_of_the_best_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.engine.DATED_DEPTH", 5)
+    for text in ("a photo", "cat"):  # "cat" is found by words too, so that two lists are fused
+        best = engine.search(Request(text, limit=5))
+        dated = engine.search(Request(text, sort="date", limit=100))
+        assert dated.total == 5 and {hit.id for hit in dated.hits} == {hit.id for hit in best.hits}
+
+
+def test_an_unwanted_text_may_be_as_long_as_a_query(engine: Engine) -> None:
+    assert engine.search(Request("a photo", negative="x " * 1000, limit=1)).hits
+    with pytest.raises(QueryError, match="2001 characters"):
+        engine.search(Request("a photo", negative="x" * 2001))
+
+
+def test_a_home_that_is_made_anew_is_seen(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (40, 60), "red").save(tmp_path / "photos" / "0.png")
+    run_index(home, [tmp_path / "photos"], IndexOptions(model="starter"))
+    with Engine.open(home) as engine:
+        assert engine.search(Request("a colour")).total == 1
+        shutil.rmtree(home.path)
+        Image.new("RGB", (40, 60), "blue").save(tmp_path / "photos" / "1.png")
+        run_index(home, [tmp_path / "photos"], IndexOptions(model="starter"))
+        assert engine.search(Request("a colour")).total == 2
+
+
+def test_a_reader_that_may_not_write_sees_later_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a reader opens the catalog as one that cannot change; here any reader is made to."""
+    opened = Reader.open
+    monkeypatch.setattr(Reader, "open", lambda home, immutable: opened(home, immutable=True))
+    home = Home(tmp_path / "home")
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (40, 60), "red").save(tmp_path / "photos" / "0.png")
+    run_index(home, [tmp_path / "photos"], IndexOptions(model="starter"))
+    with Engine.open(home) as engine:
+        assert engine.search(Request("a colour")).total == 1
+        Image.new("RGB", (40, 60), "blue").save(tmp_path / "photos" / "1.png")
+        run_index(home)
+        assert engine.search(Request("a colour")).total == 2
 
 
 @pytest.mark.parametrize(

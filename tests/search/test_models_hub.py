@@ -67,7 +67,10 @@ def test_weights_that_are_not_here_and_no_hub(tmp_path: Path, name: str, allowed
 
 
 def test_auto_is_the_starter_when_nothing_answers_and_says_so(tmp_path: Path) -> None:
-    code = "from search.models.hub import choose_auto; model, why = choose_auto(); print(model.name, '|', why)"
+    code = (
+        "from search.models.hub import choose_auto\n"
+        "model, why = choose_auto(download=True); print(model.name, '|', why)"
+    )
     done = in_a_fresh_process(tmp_path, code)
     assert done.stdout.startswith("starter | Using the built-in model (starter): balanced ")
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from indexer.demo import gather_samples
 from indexer.progress import Silent
 from indexer.report import IndexOptions
 from indexer.run import run_index
-from indexer.samples import gather_samples
 from search.home import Home
 from web.app import create_app
 from web.settings import ServerSettings

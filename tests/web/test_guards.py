@@ -30,6 +30,9 @@ def make(home: Home, **settings: Any) -> TestClient:
         ("photos.example.", "photos.example"),
         ("", ""),
         ("[::1", ""),
+        ("localhost:8000/healthz?", ""),
+        ("localhost#", ""),
+        ("user@localhost", ""),
     ],
 )
 def test_the_host_of_a_header(header: str, host: str) -> None:
@@ -42,7 +45,17 @@ def test_loopback_names_are_ours(client: TestClient, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "192.168.1.5", "", "[::1", "::2"]
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "192.168.1.5",
+        "",
+        "[::1",
+        "::2",
+        "localhost:8000/healthz?",
+    ],
 )
 @pytest.mark.parametrize("path", ["/", "/api/search", "/healthz", "/static/style.css"])
 def test_other_names_are_refused(client: TestClient, host: str, path: str) -> None:

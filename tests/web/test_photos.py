@@ -121,6 +121,7 @@ def test_no_address_leads_out(client: TestClient, path: str) -> None:
 def test_a_file_that_has_gone_or_changed_is_not_shown(tmp_path: Path, sample_photos: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
+    Image.new("RGB", (64, 64), "red").save(folder / "same size.bmp")
     for name in ("rocket.jpg", "coffee.png", "chelsea.png"):
         shutil.copy(sample_photos / name, folder)
     home = Home(tmp_path / "home")
@@ -133,13 +134,25 @@ def test_a_file_that_has_gone_or_changed_is_not_shown(tmp_path: Path, sample_pho
     (folder / "coffee.png").write_bytes(b"something else")
     (folder / "chelsea.png").unlink()
     os.mkfifo(folder / "rocket.jpg")
+    Image.new("RGB", (64, 64), "blue").save(folder / "same size.bmp")
 
     for name in ids:
         assert "sightline index" in assert_problem(client.get(f"/api/photos/{ids[name]}/file"), 404)["detail"]
-    for name in ("rocket.jpg", "coffee.png"):
+    for name in ("rocket.jpg", "coffee.png", "same size.bmp"):
         assert_problem(client.get(f"/api/photos/{ids[name]}/thumb"), 404)
     # A thumbnail that was made is shown even while the photo's disk is away.
     assert client.get(f"/api/photos/{ids['chelsea.png']}/thumb").status_code == 200
+
+
+def test_a_file_that_was_only_touched_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "photos" / "a.png")
+    home = Home(tmp_path / "home")
+    run_index(home, [tmp_path / "photos"], IndexOptions(model="starter"), Silent())
+    os.utime(tmp_path / "photos" / "a.png", (1, 1))
+    client = TestClient(create_app(home), base_url="http://127.0.0.1")
+    (hit,) = client.get("/api/search").json()["hits"]
+    assert client.get(f"/api/photos/{hit['id']}/file").status_code == 200
 
 
 def test_no_file_is_shown_as_something_that_runs_script() -> None:

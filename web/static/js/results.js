@@ -16,6 +16,7 @@ const suggestions = byId("suggestions");
 
 let hits = [];
 let total = 0;
+let passed = 0; // how many places of the ranking were asked for: a hit may leave the index between two pages
 let running = null; // the AbortController of the request under way
 let failed = false; // the last request got no answer: worth asking again once the server is back
 let stopped = false; // the last page failed: do not ask again by scrolling
@@ -48,6 +49,7 @@ export async function run() {
     const answer = await api.search(asked(0), controller.signal);
     hits = answer.hits;
     total = answer.total;
+    passed = PAGE;
     failed = stopped = false;
     clearNotice();
     draw(answer);
@@ -77,13 +79,14 @@ export function recover() {
 }
 
 async function more() {
-  if (running || stopped || hits.length >= total || hits.length === 0) return;
+  if (running || stopped || passed >= total || hits.length === 0) return;
   const controller = (running = new AbortController());
   try {
-    const answer = await api.search(asked(hits.length), controller.signal);
+    const answer = await api.search(asked(passed), controller.signal);
     const known = new Set(hits.map((hit) => hit.id));
     const fresh = answer.hits.filter((hit) => !known.has(hit.id));
-    total = answer.hits.length ? answer.total : hits.length;
+    total = answer.total;
+    passed += PAGE;
     hits = [...hits, ...fresh];
     grid.add(fresh);
     drawEnd();
@@ -125,7 +128,7 @@ function draw(answer) {
 function drawEnd() {
   // Scrolling loads what follows; the button is for those who do not scroll.
   const offer = make("button", { class: "button", type: "button", onclick: more }, S.loadMore);
-  end.replaceChildren(...(hits.length < total ? [offer] : []));
+  end.replaceChildren(...(passed < total ? [offer] : []));
 }
 
 function showNothing() {

@@ -41,6 +41,7 @@ export async function check(onNewPhotos) {
   } catch (error) {
     show(make("span", { class: error.noIndex ? "" : "wrong" }, error.noIndex ? S.stateNoIndex : error.offline ? S.stateOffline : error.message));
   }
+  clearTimeout(timer); // another check may have set it while this one waited for its answer
   timer = setTimeout(() => check(onNewPhotos), document.hidden ? CALM * 3 : wait);
 }
 

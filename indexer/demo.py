@@ -1,4 +1,4 @@
-"""The demo's photos: real colour photographs that well-known Python packages carry in their wheels.
+"""The demo: real colour photographs that well-known Python packages carry in their wheels, and questions about them.
 
 Nothing is downloaded, and nothing of theirs is kept in this repository.
 """
@@ -6,11 +6,17 @@ Nothing is downloaded, and nothing of theirs is kept in this repository.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
+from search.answer import Request
+from search.engine import Engine
 from search.errors import SightlineError
+from search.home import Home
+from search.resources import data_path
 
 # Photographs in colour only: the packages' grey textures, drawings and test patterns would not be in an
 # album. Of the stereo pair of the motorcycle one view is enough.
@@ -50,6 +56,24 @@ def gather_samples(folder: Path) -> list[Path]:
         )
     folder.mkdir(parents=True, exist_ok=True)
     return [_copy(path, folder / path.name) for path in found]
+
+
+def ask(home: Home, *, judged: bool) -> dict[str, Any]:
+    """Ask the demo's questions by meaning alone, since the samples' file names would give the answers away.
+
+    Returns `queries`, each with what was `found`, and `passed`. Where the photos are the samples the answers are
+    `judged`: whether the first one was `right`, and whether it `must` be.
+    """
+    asked = []
+    with Engine.open(home) as engine:
+        for example in json.loads(data_path("demo/queries.json").read_text(encoding="utf-8")):
+            hits = engine.search(Request(example["query"], mode="meaning", limit=3)).hits
+            found = [Path(hit.path).stem for hit in hits]
+            right = bool(found) and found[0] in example["expects"]
+            asked.append({"query": example["query"], "found": found, "right": right, "must": example["must"]})
+    if not judged:
+        return {"queries": [{"query": one["query"], "found": one["found"]} for one in asked], "passed": True}
+    return {"queries": asked, "passed": all(one["right"] for one in asked if one["must"])}
 
 
 def _installed(package: str, inside: str, names: tuple[str, ...]) -> list[Path]:

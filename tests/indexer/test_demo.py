@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from indexer import samples
+from indexer.demo import gather_samples
 from indexer.read import decode
-from indexer.samples import gather_samples
 from search.errors import SightlineError
 
 QUERIES = json.loads((Path(__file__).parents[2] / "data" / "demo" / "queries.json").read_text("utf-8"))
@@ -52,7 +52,7 @@ def test_gathering_imports_none_of_the_packages(tmp_path: Path) -> None:
     code = """if True:
         import sys
         from pathlib import Path
-        from indexer.samples import gather_samples
+        from indexer.demo import gather_samples
         try:
             gather_samples(Path(sys.argv[1]))
         except Exception:
