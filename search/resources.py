@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from pathlib import Path
 
 from search.errors import SightlineError
@@ -12,6 +11,8 @@ from search.errors import SightlineError
 
 def version() -> str:
     """Sightline's version, or `unknown` where it runs from a folder without having been installed."""
+    from importlib import metadata
+
     try:
         return metadata.version("sightline")
     except metadata.PackageNotFoundError:
