@@ -7,8 +7,8 @@ PHOTOS is a folder of photos. `--model random:ViT-B-32` saves that architecture 
 measured after one another, so that a noisy machine disturbs them alike: the forward pass on ready batches, decoding
 with all threads, and a whole index run without captions into a new home. The ratios are taken round by round.
 
-The forward pass here is one call after another, each with all cores, as any caller would make it. Indexing on a CPU gives
-each core batches of its own, which wastes less: so its ratio may exceed 1.
+The forward pass here is one call after another, each with all cores, as any caller would make it. Indexing on a CPU
+gives each core batches of its own, which wastes less: so its ratio may exceed 1.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Batches of photos through the model, in as many streams as that is fast.
 
-On a CPU each core takes batches of its own, instead of all cores sharing each batch: cores that decode photos in
-between then keep no other core waiting. On a GPU one batch after another goes through, while the last is recorded.
+On a CPU each core (of more than eight, each few cores) takes batches of its own, instead of all cores sharing each
+batch: cores that decode photos in between then keep no other core waiting. On a GPU one batch after another goes
+through, while the last is recorded.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -19,34 +20,32 @@ if TYPE_CHECKING:
     from search.models.encoder import Encoder
     from search.vectors.protocol import Floats
 
-_MOST_STREAMS = 8  # each holds the activations of a batch
+_MOST_STREAMS = 8
+_STREAMING = 64
+"""Photos in all streams of a CPU together: each holds its activations, and a crash loses them."""
 
 
-def batches(files: Iterable[ReadFile], size: int) -> Iterator[list[ReadFile]]:
-    """Group files so that `size` of a group have pixels; where few have, a group ends after 16 times as many files."""
-    batch: list[ReadFile] = []
-    ready = 0
-    for file in files:
-        batch.append(file)
-        ready += file.pixels is not None
-        if ready == size or len(batch) == 16 * size:
-            yield batch
-            batch, ready = [], 0
-    if batch:
-        yield batch
+def embed(
+    encoder: Encoder, files: Iterable[ReadFile], batch_size: int, total: int
+) -> Generator[tuple[list[ReadFile], Floats]]:
+    """Send `files` (about `total`) through the model, `batch_size` photos at a time or fewer.
 
-
-def embed(encoder: Encoder, groups: Iterable[list[ReadFile]]) -> Iterator[tuple[list[ReadFile], Floats]]:
-    """Each group with the embeddings, float32[m, d], of those of its files that have pixels; in the given order."""
+    Yields:
+        groups of files in their order, each with the embeddings, float32[m, d], of those that have pixels.
+    """
     import torch
 
     threads = torch.get_num_threads()
-    streams = min(threads, _MOST_STREAMS) if encoder.device == "cpu" else 1
+    streams = 1
+    if encoder.device == "cpu":
+        streams = min(threads, _MOST_STREAMS)
+        # Small enough, too, that a short run has work for every core.
+        batch_size = max(1, min(batch_size, _STREAMING // streams, -(-total // streams)))
     # torch keeps this number for each thread, and what was set last for threads to come.
-    pool = ThreadPoolExecutor(streams, "embed", torch.set_num_threads, (threads // streams,))
+    pool = ThreadPoolExecutor(streams, "embed", torch.set_num_threads, (-(-threads // streams),))
     waiting: deque[tuple[list[ReadFile], Future[Floats]]] = deque()
     try:
-        for group in groups:
+        for group in _groups(files, batch_size):
             waiting.append((group, pool.submit(_vectors, encoder, group)))
             if len(waiting) > streams:
                 done, vectors = waiting.popleft()
@@ -55,8 +54,24 @@ def embed(encoder: Encoder, groups: Iterable[list[ReadFile]]) -> Iterator[tuple[
             done, vectors = waiting.popleft()
             yield done, vectors.result()
     finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+        try:
+            pool.shutdown(cancel_futures=True)
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _groups(files: Iterable[ReadFile], size: int) -> Iterator[list[ReadFile]]:
+    """Group files so that `size` of a group have pixels; where few have, a group ends after 16 times as many files."""
+    group: list[ReadFile] = []
+    ready = 0
+    for file in files:
+        group.append(file)
+        ready += file.pixels is not None
+        if ready == size or len(group) == 16 * size:
+            yield group
+            group, ready = [], 0
+    if group:
+        yield group
 
 
 def _vectors(encoder: Encoder, group: list[ReadFile]) -> Floats:

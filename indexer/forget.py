@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from search.catalog import changes, settings
 from search.catalog.clock import now
+from search.catalog.paths import join
 from search.home import Home
 
 if TYPE_CHECKING:
@@ -18,16 +19,55 @@ GoneFile = tuple[int, bytes, bytes]
 """Key in the catalog, folder, name."""
 
 
-def forget(home: Home, database: Database, scanned: list[bytes], gone: list[GoneFile], moved: Counter[int]) -> int:
-    """Forget the files that are `gone` from the libraries `scanned`, and all that falls with them.
+class Renames:
+    """Notices that the folder of a library was renamed: files of it were found, as they had been, at the same places
+    below a folder that is new to the index. Photos copied from a drive that is away look otherwise, or are fewer.
 
-    `moved` counts, by the libraries' keys, the files that were found elsewhere in this run.
+    `new` holds the folders that this run has added.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.new: list[bytes] = []
+        self._connection = connection
+        self._moved: Counter[int] = Counter()
+
+    def moved(self, key: int, path: bytes, mtime_ns: int) -> None:
+        """The file `key` of the catalog was found at `path`."""
+        library, root, folder, name, before_ns = self._connection.execute(
+            "SELECT libraries.key, path, folder, name, mtime_ns FROM files"
+            " JOIN libraries ON libraries.key = library_key WHERE files.key = ?",
+            (key,),
+        ).fetchone()
+        place = join(folder, name)[len(root) :]
+        if mtime_ns == before_ns and any(path == new + place for new in self.new):
+            self._moved[library] += 1
+
+    def left_behind(self) -> list[GoneFile]:
+        """Files of renamed libraries that were not found with the others, most of which were: they are gone."""
+        files: list[GoneFile] = []
+        for library, count in self._moved.items():
+            (root,) = self._connection.execute("SELECT path FROM libraries WHERE key = ?", (library,)).fetchone()
+            rest = self._connection.execute(
+                "SELECT key, folder, name FROM files WHERE library_key = ? AND photo_key IS NOT NULL", (library,)
+            ).fetchall()
+            if len(rest) < count and not os.path.isdir(root):
+                files += rest
+                with self._connection:  # what could not be read there was read anew with the others
+                    self._connection.execute(
+                        "DELETE FROM files WHERE library_key = ? AND photo_key IS NULL", (library,)
+                    )
+        return files
+
+
+def forget(home: Home, database: Database, scanned: list[bytes], gone: list[GoneFile], renames: Renames) -> int:
+    """Forget the files that are `gone` from the libraries `scanned` or were left behind by `renames`, and all that
+    falls with them.
 
     Returns:
         how many files were forgotten.
     """
     connection: sqlite3.Connection = database.conn
-    gone = gone + _left_behind(connection, moved)
+    gone = gone + renames.left_behind()
     removed = 0
     if gone:
         with database.atomic():
@@ -55,16 +95,3 @@ def forget(home: Home, database: Database, scanned: list[bytes], gone: list[Gone
         for photo_id in purged:
             thumbnails.remove(photo_id)
     return removed
-
-
-def _left_behind(connection: sqlite3.Connection, moved: Counter[int]) -> list[GoneFile]:
-    """Files of libraries whose folder is not there, and most of whose files were found elsewhere: the folder was
-    renamed, and what was not found with the others is gone.
-    """
-    files: list[GoneFile] = []
-    for library, count in moved.items():
-        (path,) = connection.execute("SELECT path FROM libraries WHERE key = ?", (library,)).fetchone()
-        rest = connection.execute("SELECT key, folder, name FROM files WHERE library_key = ?", (library,)).fetchall()
-        if len(rest) < count and not os.path.isdir(path):
-            files += rest
-    return files

@@ -7,7 +7,7 @@ model's size, never whole photos.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from indexer.read import DecodedPhoto, decode, photo_id, whole_file
 from indexer.scan import FAILED_FOR_NOW, FoundFile, modified_ns
 from search.catalog.changes import NewPhoto
-from search.errors import PhotoError
+from search.errors import PhotoError, PhotoMemoryError
 
 if TYPE_CHECKING:
     from search.models.preprocess import Preprocess
@@ -58,7 +58,7 @@ def read_ahead(
     known: Callable[[str], bool],
     workers: int,
     look_ahead: int,
-) -> Iterator[ReadFile]:
+) -> Generator[ReadFile]:
     """Read `files` in their order with `workers` threads, at most about `look_ahead` files ahead of the caller.
 
     A photo whose id is `known` is not decoded.
@@ -95,10 +95,10 @@ def read_file(found: FoundFile, preprocess: Preprocess, known: Callable[[str], b
         return ReadFile(found, identity, size, mtime_ns, _measures(identity, size, mtime_ns, decoded), pixels)
     except FileNotFoundError:
         return ReadFile(found, vanished=True)
+    except (PhotoMemoryError, MemoryError):
+        return ReadFile(found, identity, size, FAILED_FOR_NOW, failure="it needs more memory than there is")
     except (PhotoError, ValueError) as error:
         return ReadFile(found, identity, size, mtime_ns, failure=str(error))
-    except MemoryError:
-        return ReadFile(found, identity, size, FAILED_FOR_NOW, failure="there is not enough memory to decode it")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         return ReadFile(found, identity, size, FAILED_FOR_NOW, failure=f"it cannot be read: {reason}")

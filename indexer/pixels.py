@@ -32,7 +32,10 @@ def default_max_pixels() -> int:
 
 
 class DecodingRoom:
-    """The memory that pictures decoded side by side share: one waits until it fits in beside the others."""
+    """The memory that pictures decoded side by side share: one waits until it fits in beside the others.
+
+    What a caller keeps of a decoded picture afterwards is not counted.
+    """
 
     def __init__(self, pixels: int) -> None:
         """Room for so many pixels at a time; a larger picture is let in alone."""

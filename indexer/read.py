@@ -30,7 +30,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from indexer.exif import NO_EXIF, ExifData, read_exif
 from indexer.formats import is_cut_short, recognise, webp_canvas
 from indexer.pixels import decoding_room, default_max_pixels, to_rgb
-from search.errors import PhotoError
+from search.errors import PhotoError, PhotoMemoryError
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -238,7 +238,7 @@ def _photo_errors() -> Iterator[_Stage]:
     except PhotoError:
         raise
     except MemoryError as error:
-        raise PhotoError("it needs more memory than there is") from error
+        raise PhotoMemoryError("it needs more memory than there is") from error
     except Image.DecompressionBombError as error:
         raise PhotoError("it has more pixels than it is safe to decode") from error
     except Exception as error:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from indexer.forget import Renames
 from indexer.pipeline import ReadFile
 from indexer.report import IndexReport
 from search.catalog import changes, jobs, settings, words
@@ -37,10 +37,10 @@ class Recorder:
         report: IndexReport,
         library_of: Callable[[bytes], int],
         gone: set[int],
-        left: Counter[int],
+        renames: Renames,
     ) -> None:
-        """Record into `database` for `model`; `gone` holds the keys of files that the scan missed. In `left` it is
-        counted, by the libraries' keys, how many files have moved out of each library.
+        """Record into `database` for `model`; `gone` holds the keys of files that the scan missed, and `renames` hears
+        of files that were found elsewhere.
         """
         self._database = database
         self._connection: sqlite3.Connection = database.conn
@@ -49,7 +49,7 @@ class Recorder:
         self._report = report
         self._library_of = library_of
         self._gone = gone
-        self._left = left
+        self._renames = renames
         self._group: list[tuple[ReadFile, bytes | None]] = []
         self._began = time.monotonic()
 
@@ -118,10 +118,7 @@ class Recorder:
         if before is None:
             moved_from = self._moved_from(photo)
             if moved_from is not None:
-                ((library,),) = self._connection.execute(
-                    "SELECT library_key FROM files WHERE key = ?", (moved_from,)
-                ).fetchall()
-                self._left[library] += 1  # should this transaction fail, the run ends with it
+                self._renames.moved(moved_from, file.found.path, file.mtime_ns)
                 self._connection.execute(
                     "UPDATE files SET folder = ?, name = ? WHERE key = ?",
                     (file.found.folder, file.found.name, moved_from),

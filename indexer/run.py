@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.forget import forget
+from indexer.forget import Renames, forget
 from indexer.lock import writer_lock
 from indexer.model_choice import choose, weights_stamp
 from indexer.progress import Progress, Silent
@@ -72,7 +71,7 @@ class _Run:
         self.progress = progress
         self.report = IndexReport()
         self.scanned: list[bytes] = []
-        self.left: Counter[int] = Counter()
+        self.renames = Renames(self.connection)
 
     def go(self, roots: list[bytes]) -> IndexReport:
         began = time.perf_counter()
@@ -90,11 +89,13 @@ class _Run:
             with self.database.atomic():
                 for root in roots:
                     changes.add_library(self.connection, root)
+                    if not _is_below(root, kept):
+                        self.renames.new.append(root)
                 if self.options.captions:
                     settings.put(self.connection, "captions", self.options.captions)
             found = self._scan(roots or kept, must_exist=bool(roots))
             self._embed(found, job, choice.name, choice.settled)
-            self.report.removed += forget(self.home, self.database, self.scanned, found.gone, self.left)
+            self.report.removed += forget(self.home, self.database, self.scanned, found.gone, self.renames)
             self._publish()
             self.report.seconds = time.perf_counter() - began
             self._end(job, "done")
@@ -159,27 +160,28 @@ class _Run:
         if not to_read:
             self._activate(model)
             return
-        from indexer.embed import batches, embed
+        from indexer.embed import embed
         from indexer.pipeline import read_ahead
         from indexer.record import Recorder
 
         library_of = _Libraries(self.connection)
         gone = {key for key, _, _ in found.gone}
-        recorder = Recorder(self.database, model, job, self.report, library_of, gone, self.left)
+        recorder = Recorder(self.database, model, job, self.report, library_of, gone, self.renames)
         if active is None:
             self._activate(model)  # a first index answers while it is being made
         batch_size = self.options.batch_size or BATCH_SIZE[encoder.device]
         known = _Known(self.home, self.connection, model)
         done = 0
-        with self._stage("embed", len(to_read)):
-            files = read_ahead(
-                to_read,
-                encoder.preprocess,
-                known=known,
-                workers=self.options.workers or os.cpu_count() or 2,
-                look_ahead=3 * batch_size,
-            )
-            for batch, vectors in embed(encoder, batches(files, batch_size)):
+        files = read_ahead(
+            to_read,
+            encoder.preprocess,
+            known=known,
+            workers=self.options.workers or os.cpu_count() or 2,
+            look_ahead=3 * batch_size,
+        )
+        embedded = embed(encoder, files, batch_size, len(to_read))
+        with self._stage("embed", len(to_read)), closing(files), closing(embedded):  # however it ends, threads end too
+            for batch, vectors in embedded:
                 recorder.add(batch, vectors)
                 done += len(batch)
                 self.progress.advance(done, self.report.failed)
@@ -215,18 +217,19 @@ class _Run:
     def _photos_without(self, model: ModelRecord, found: Scan) -> list[FoundFile]:
         """A file, where this run has scanned, of each live photo that the model has not embedded yet."""
         busy = {file.known for file in found.to_read} | {key for key, _, _ in found.gone}
-        rows = self.connection.execute(
-            "SELECT folder, name, size, mtime_ns, min(files.key) FROM files JOIN photos ON photos.key = photo_key"
+        blind = [folder for folder, _ in found.unreadable]
+        chosen: dict[int, FoundFile] = {}
+        for photo, *row in self.connection.execute(
+            "SELECT photo_key, folder, name, size, mtime_ns, files.key FROM files JOIN photos ON photos.key = photo_key"
             " WHERE orphaned_at IS NULL AND NOT EXISTS"
-            " (SELECT 1 FROM embeddings WHERE model_key = ? AND embeddings.photo_key = photos.key) GROUP BY photos.key",
+            " (SELECT 1 FROM embeddings WHERE model_key = ? AND embeddings.photo_key = photos.key) ORDER BY files.key",
             (model.key,),
-        )
-        files = [FoundFile(*row) for row in rows]
-        return [
-            file
-            for file in files
-            if file.known not in busy and any(paths.is_within(file.folder, root) for root in self.scanned)
-        ]
+        ):
+            file = FoundFile(*row)
+            seen = _is_below(file.folder, self.scanned) and not _is_below(file.folder, blind)
+            if seen and file.known not in busy:
+                chosen.setdefault(photo, file)
+        return list(chosen.values())
 
     def _publish(self) -> None:
         model = model_records.active(self.connection)
@@ -290,6 +293,10 @@ class _Known:
         if not hasattr(self._local, "connection"):
             self._local.connection = connect_to_read(self._home)
         return changes.embedded_photo(self._local.connection, self._model.key, photo_id) is not None
+
+
+def _is_below(folder: bytes, roots: list[bytes]) -> bool:
+    return any(paths.is_within(folder, root) for root in roots)
 
 
 def _outermost(roots: list[bytes]) -> list[bytes]:

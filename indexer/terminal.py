@@ -6,17 +6,22 @@ import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
+from unicodedata import category
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+_COMMANDS = ("Cc", "Cs", "Zl", "Zp")
+_TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _LINE_EVERY = 5.0  # seconds
 _TITLES = {"scan": "Scanning", "load": "Loading the model", "embed": "Indexing", "publish": "Publishing"}
 
 
 def printable(text: str) -> str:
-    """`text` for a terminal, to which the control characters that a file name may hold are commands."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+    """`text` for a terminal, to which the control characters that a file name may hold are commands; marks that
+    reverse the direction of writing could make a name look like another.
+    """
+    return "".join("\ufffd" if category(letter) in _COMMANDS or letter in _TURNS else letter for letter in text)
 
 
 class TerminalProgress:

@@ -82,11 +82,11 @@ class Engine:
 
     def photo(self, photo_id: str) -> Photo | None:
         """The photo with this id, or None where no file holds it any more."""
-        return photo_by_id(self._connection(), photo_id)
+        return photo_by_id(self._current_connection(), photo_id)
 
     def status(self) -> dict[str, Any]:
         """What the index holds and what was done to it: the contract of `sightline status --json`."""
-        return status(self.home, self._connection())
+        return status(self.home, self._current_connection())
 
     def search(self, request: Request) -> Answer:
         """Answer one request.
@@ -103,6 +103,7 @@ class Engine:
         page = slice(request.offset, request.offset + request.limit)
         allowed = allowed_keys(connection, query)
         wanted, allowed = self._wanted(request, query, snapshot, allowed)
+        ranked = snapshot.live if allowed is None else allowed[np.isin(allowed, snapshot.live)]
         expression = match_all(query.words + query.exact) if request.mode != "meaning" else ""
 
         signals: dict[str, dict[int, float]] = {}
@@ -112,7 +113,7 @@ class Engine:
         dated = request.sort == "date" and bool(wanted)
         depth = FUSED_DEPTH if fused else DATED_DEPTH if dated else page.stop
         for signal, vector in wanted.items():
-            scores, keys = snapshot.search(vector, depth, allowed=allowed)
+            scores, keys = snapshot.search(vector, depth, allowed=ranked)
             signals[signal] = dict(zip(keys.tolist(), scores.tolist(), strict=True))
             lists.append(keys.tolist())
         if found_by_words and allowed is not None:
@@ -127,7 +128,7 @@ class Engine:
         elif wanted:
             (only,) = signals.values()
             ordered = list(only.items())
-            total = min(len(snapshot.live if allowed is None else allowed), DATED_DEPTH if dated else 2**62)
+            total = min(len(ranked), DATED_DEPTH if dated else 2**62)
         elif _asks_for_words(request, query):
             ordered = [(key, None) for key in found_by_words]
             total = len(ordered)
@@ -146,7 +147,7 @@ class Engine:
         wanted: dict[str, Floats] = {}
         unwanted = list(query.excluded)
         if request.like is not None:
-            photo = self.photo(request.like)
+            photo = photo_by_id(self._connection(), request.like)
             vector = None
             if photo is not None:
                 vector = stored.of_photo(self._connection(), snapshot.model.key, photo.key, snapshot.model.dimensions)
@@ -231,7 +232,7 @@ class Engine:
         return sorted(ordered, key=lambda item: (dates.get(item[0], ""), item[0]), reverse=True)
 
     def _now(self) -> Snapshot:
-        connection = self._connection()
+        connection = self._current_connection()
         with self._lock:
             self._snapshot = take(self.home, connection, self._snapshot)
             if self._snapshot is None:
@@ -246,15 +247,20 @@ class Engine:
                 self._questions = Questions(snapshot.model, self._device)
             return self._questions
 
-    def _connection(self) -> sqlite3.Connection:
-        """This thread's own connection: SQLite answers threads side by side only on connections of their own."""
+    def _current_connection(self) -> sqlite3.Connection:
+        """This thread's connection, opened anew if the catalog is another file by now: for the start of an answer."""
         connection: Reader | None = getattr(self._local, "connection", None)
         if connection is not None and not connection.is_current(self.home):
             with self._lock:
                 self._connections.pop(threading.current_thread(), None)
                 self._snapshot = None  # it may be of a catalog that is not there any more
+            self._local.connection = None
             connection.close()
-            connection = None
+        return self._connection()
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's own connection: SQLite answers threads side by side only on connections of their own."""
+        connection: Reader | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = connect_to_read(self.home)
             self._local.connection = connection

@@ -21,6 +21,10 @@ class PhotoError(SightlineError):
     """One photo cannot be read; the sentence says why, without its path."""
 
 
+class PhotoMemoryError(PhotoError):
+    """There is not enough memory for it just now."""
+
+
 class QueryError(SightlineError):
     """A search cannot be answered as it was asked."""
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 import sightline
 from indexer.demo import gather_samples
+from indexer.terminal import printable
 
 pytestmark = pytest.mark.usefixtures("away_from_home")
 STAGES = {"scan", "load", "embed", "publish"}
@@ -183,6 +184,12 @@ def test_the_demos_own_photos_and_the_users_stay_apart(tmp_path: Path) -> None:
     picture(tmp_path / "mine" / "one.jpg", 1)
     assert document(run("demo", "--photos", str(tmp_path / "mine"), "--json"))["passed"]
     assert document(run("demo", "--json"))["index"]["added"] == 11
+
+
+@pytest.mark.parametrize("name", ["9.41\u202fAM.png", "写真\u3000一.jpg", "👨\u200d👩\u200d👧.jpg", "a\u00a0b.jpg"])
+def test_ordinary_names_are_printed_as_they_are(name: str) -> None:
+    assert printable(name) == name
+    assert printable(f"{name}\x1b[2J\n\u202egpj") == f"{name}\ufffd[2J\ufffd\ufffdgpj"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows' file names are not bytes")

@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
 from search.answer import Request
+from search.errors import SightlineError
 from search.resources import version
 from web.access import EngineAccess
 from web.answers import json_answer
@@ -56,7 +57,7 @@ def service_router(access: EngineAccess, metrics: Metrics) -> APIRouter:
         """Requests by route and status, their latencies, photos, and the generation in use."""
         try:
             state = access.engine().status()
-        except ProblemError:
+        except (ProblemError, SightlineError):
             state = {}
         metrics.photos.set(state.get("photos") or 0)
         metrics.generation.set(state.get("generation") or 0)

@@ -26,7 +26,7 @@ class Decoder:
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
-        # Memory is what bounds this: a picture at the pixel limit takes some 300 MB while it is decoded.
+        # Memory is what bounds this: a picture at the pixel limit may take over a gigabyte while it is decoded.
         self.limiter = anyio.CapacityLimiter(max(2, min(4, os.cpu_count() or 2)))
 
     async def query_image(self, upload: UploadFile) -> Image:

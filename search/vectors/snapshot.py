@@ -41,7 +41,9 @@ class Snapshot:
     live: Keys
 
     def search(self, query: Floats, k: int, *, allowed: Keys | None = None) -> tuple[Floats, Keys]:
-        """The `k` best live photos for `query` (float32[d]): scores float32[j] and keys int64[j], j <= k."""
+        """The `k` best photos for `query` (float32[d]) among those `allowed`, by default the live ones: scores
+        float32[j] and keys int64[j], j <= k.
+        """
         among = self.live if allowed is None else allowed
         found = [index.search(query[None], k, allowed=among) for index in (self.base, *self.recent) if len(index)]
         scores = np.concatenate([scores[0] for scores, _ in found]) if found else np.empty(0, np.float32)

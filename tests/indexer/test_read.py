@@ -6,6 +6,8 @@ import io
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.pixels import _cgroup_rooms, default_max_pixels
+from indexer.pixels import DecodingRoom, _cgroup_rooms, default_max_pixels
 from indexer.read import decode, read_photo
 from indexer.suffixes import SUFFIXES
 from search.errors import PhotoError
@@ -221,3 +223,27 @@ def test_suffixes_are_lower_case_with_their_dot() -> None:
 def test_a_format_is_loaded_when_its_first_photo_comes() -> None:
     code = "import sys, indexer.read; sys.exit(bool({'pillow_heif', 'torch', 'psutil'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_pictures_share_the_room_and_a_large_one_is_let_in_alone() -> None:
+    room = DecodingRoom(100)
+    inside: list[int] = []
+    most: list[int] = []
+
+    def decode_one(pixels: int) -> None:
+        with room.taken(pixels):
+            inside.append(pixels)
+            most.append(sum(inside))
+            time.sleep(0.002)
+            inside.remove(pixels)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(decode_one, [60, 30, 10, 250, 50] * 8))
+    assert max(total for total in most if total != 250) <= 100 and 250 in most
+
+
+def test_the_room_is_given_back_when_decoding_fails() -> None:
+    room = DecodingRoom(100)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="damaged"), room.taken(100):
+            raise ValueError("damaged")

@@ -4,12 +4,14 @@ import errno
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from support import picture
 
 from indexer.read import read_photo
@@ -295,14 +297,68 @@ def test_another_model_leaves_an_absent_drive_to_later(
     drive = tmp_path / "drive"
     shutil.copytree(photos / "inner", drive)
     picture(drive / "only here.jpg", 99)
-    run_index(home, [photos, drive], STARTER)
+    run_index(home, [drive, photos], STARTER)  # the drive first, so that its copies are the first of each photo
     drive.rename(tmp_path / "unplugged")
     report = run_index(home, options=IndexOptions(model=tiny_checkpoint()))
     assert (report.embedded, report.unchanged) == (10, 10)
     assert "load" not in run_index(home).stages
     with Engine.open(home) as engine:
-        answer = engine.search(Request("anything", limit=100))
-        assert answer.total == len(answer.hits) == 10
+        for text in ("anything", "anything type:jpg"):
+            answer = engine.search(Request(text, limit=100))
+            assert answer.total == len(answer.hits) == 10
+
+
+def test_a_folder_that_cannot_be_listed_is_left_alone_by_another_model(
+    home: Home, photos: Path, tiny_checkpoint: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_index(home, [photos], STARTER)
+    scandir = os.scandir
+
+    def refused(path: bytes) -> Any:
+        if os.fspath(path) == os.fsencode(photos / "inner"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", refused)
+    assert counts(run_index(home, options=IndexOptions(model=tiny_checkpoint()))) == {"unchanged": 6, "embedded": 6}
+    monkeypatch.undo()
+    assert counts(run_index(home)) == {"unchanged": 10, "embedded": 4}
+
+
+def test_copies_of_what_lies_on_an_absent_drive_are_no_rename(home: Home, photos: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "copied"
+    run_index(home, [photos], STARTER)
+    shutil.copytree(photos, copied, copy_function=shutil.copyfile)  # new files: they keep no date
+    (copied / "0.jpg").unlink()
+    photos.rename(tmp_path / "unplugged")
+    report = run_index(home, [copied])
+    assert (report.moved, report.removed) == (9, 0)
+    (tmp_path / "unplugged").rename(photos)
+    assert counts(run_index(home)) == {"added": 9, "unchanged": 10}
+
+
+def test_what_could_not_be_read_is_not_counted_as_removed_by_a_rename(home: Home, photos: Path) -> None:
+    (photos / "broken.jpg").write_bytes(b"rubbish")
+    run_index(home, [photos], STARTER)
+    renamed = photos.rename(photos.with_name("renamed"))
+    assert counts(run_index(home, [renamed])) == {"moved": 10, "failed": 1}
+    assert counts(run_index(home)) == {"unchanged": 10, "failed": 1}
+
+
+def test_a_run_that_fails_leaves_no_thread_at_work(home: Home, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "search.models.encoder.Encoder.embed_images", lambda self, batch: (_ for _ in ()).throw(RuntimeError("broken"))
+    )
+    before = torch.get_num_threads()
+    with pytest.raises(RuntimeError, match="broken") as caught:
+        run_index(home, [photos], STARTER)
+    assert caught.value is not None  # and its traceback, which holds on to what the run was doing
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("read", "embed"))]
+    assert torch.get_num_threads() == before
+    monkeypatch.undo()
+    with closing(connect_to_read(home)) as connection:
+        assert status(home, connection)["jobs"][0]["state"] == "failed"
+    assert counts(run_index(home)) == {"added": 10, "embedded": 10}
 
 
 def test_photos_are_recorded_in_order_however_many_streams_embed_them(home: Home, photos: Path) -> None:
