@@ -7,7 +7,6 @@ Exit status: 0 done, 1 failed, 2 wrong usage.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -246,7 +245,7 @@ def models(home: HomeOption = None, as_json: JsonOption = False) -> None:
             "presets": [
                 {
                     "name": preset.name,
-                    "open_clip_name": str((model.folder and model.open_clip_name) or preset.open_clip_name),
+                    "open_clip_name": model.open_clip_name if model.folder else preset.open_clip_name,
                     "purpose": preset.purpose,
                     "installed": is_cached(model),
                     "used": active is not None and active.name == preset.name,
@@ -307,20 +306,19 @@ def demo(
             print("\nTry: a motorcycle · a rocket launch · a flower -red · drop any picture on the page", flush=True)
             serve("127.0.0.1", _free_port() if port is None else port, None, None, place.path, False)
         if not outcome["passed"]:
-            raise SightlineError("An example query did not find the photo that it should; see above.")
+            print("sightline: an example query did not find the photo that it should; see above.", file=sys.stderr)
+            raise typer.Exit(1)  # no error's document: the outcome's own stands on stdout
 
 
 def _free_port() -> int:
     """8000, or 0 where something else listens there: a demo should not end with that."""
-    import socket
+    from web.server import listen
+    from web.settings import ServerSettings
 
-    with socket.socket() as probe:
-        if os.name != "nt":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", 8000))
-        except OSError:
-            return 0
+    try:
+        listen(ServerSettings(port=8000)).close()
+    except SightlineError:
+        return 0
     return 8000
 
 
@@ -365,7 +363,7 @@ def _show_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None
         indexed = library["indexed_at"] or "never"
         print(f"  {printable(library['path'])}: {library['photos']} photos, last indexed {indexed}")
     print(f"model {document['model']} ({document['fingerprint']}), {document['embedded']} embedded")
-    print(f"home {document['home']}, generation {document['generation']}, captions {document['captions']}")
+    print(f"home {printable(document['home'])}, generation {document['generation']}, captions {document['captions']}")
     for job in document["jobs"]:
         print(
             f"  {job['started_at']} {job['kind']} {job['state']}"
@@ -396,7 +394,7 @@ def _show_demo(report: IndexReport, outcome: dict[str, Any]) -> None:
     _show_report(report)
     for one in outcome["queries"]:
         mark = {True: "✓ ", False: "✗ "}.get(one.get("right"), "  ")
-        print(f"{mark}{one['query']:26} → {', '.join(one['found'])}")
+        print(f"{mark}{one['query']:26} → {printable(', '.join(one['found']))}")
     if any(one.get("right") is False for one in outcome["queries"]):
         print("✗: the small built-in model does not know this one yet; `sightline models` lists stronger models.")
 

@@ -7,8 +7,9 @@ PHOTOS is a folder of photos. `--model random:ViT-B-32` saves that architecture 
 measured after one another, so that a noisy machine disturbs them alike: the forward pass on ready batches, decoding
 with all threads, and a whole index run without captions into a new home. The ratios are taken round by round.
 
-The forward pass here is one call after another, each with all cores, as any caller would make it. Indexing on a CPU
-gives each core batches of its own, which wastes less: so its ratio may exceed 1.
+On a CPU, decoding and model share the cores: the last column compares the whole run with both in turn. It may exceed
+1, since the forward pass here is one call after another, each with all cores, while indexing gives each core batches of
+its own, which wastes less.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ import platform
 import statistics
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from indexer.pipeline import read_file
+from indexer.embed import BATCH_SIZE
+from indexer.pipeline import read_ahead
 from indexer.report import IndexOptions
-from indexer.run import BATCH_SIZE, run_index
+from indexer.run import run_index
 from indexer.scan import FoundFile
 from indexer.suffixes import SUFFIXES
 from search.home import Home
@@ -58,7 +59,6 @@ def found_files(folder: Path) -> list[FoundFile]:
 
 def forward_rate(encoder: Encoder, ready: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]) -> float:
     """Photos a second of the model alone, on batches that are ready in memory."""
-    encoder.embed_images(ready[0])
     began = time.perf_counter()
     for batch in ready:
         encoder.embed_images(batch)
@@ -68,9 +68,8 @@ def forward_rate(encoder: Encoder, ready: list[np.ndarray[tuple[int, ...], np.dt
 def decode_rate(encoder: Encoder, files: list[FoundFile], workers: int) -> float:
     """Photos a second of reading, hashing, decoding and resizing alone."""
     began = time.perf_counter()
-    with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(lambda file: read_file(file, encoder.preprocess, lambda _: False), files, chunksize=8):
-            pass
+    for _ in read_ahead(files, encoder.preprocess, known=lambda _: False, workers=workers, look_ahead=len(files)):
+        pass
     return len(files) / (time.perf_counter() - began)
 
 
@@ -92,8 +91,8 @@ def main() -> None:
         encoder = load_encoder(name)
         files = found_files(arguments.photos)
         size = BATCH_SIZE[encoder.device]
-        read = [read_file(file, encoder.preprocess, lambda _: False).pixels for file in files]
-        pixels = [one for one in read if one is not None]
+        read = read_ahead(files, encoder.preprocess, known=lambda _: False, workers=arguments.workers, look_ahead=64)
+        pixels = [file.pixels for file in read if file.pixels is not None]
         ready = [np.stack(pixels[at : at + size]) for at in range(0, len(pixels), size)]
         print(
             f"{platform.machine()}, {os.cpu_count()} cores, {len(files)} photos, model {arguments.model}, "
@@ -101,6 +100,7 @@ def main() -> None:
         )
         print("round  forward/s  decode/s  index/s  index:forward  index:both bounds")
         ratios = []
+        forward_rate(encoder, ready)  # the first pass prepares what the others use
         for number in range(1, arguments.rounds + 1):
             forward = forward_rate(encoder, ready)
             decode = decode_rate(encoder, files, arguments.workers)

@@ -20,15 +20,17 @@ if TYPE_CHECKING:
     from search.models.encoder import Encoder
     from search.vectors.protocol import Floats
 
+BATCH_SIZE = {"cpu": 32, "cuda": 256}
+"""Photos in one forward pass: enough to keep the device busy, few enough for its caches or its memory."""
 _MOST_STREAMS = 8
 _STREAMING = 64
 """Photos in all streams of a CPU together: each holds its activations, and a crash loses them."""
 
 
 def embed(
-    encoder: Encoder, files: Iterable[ReadFile], batch_size: int, total: int
+    encoder: Encoder, files: Iterable[ReadFile], total: int, batch_size: int | None = None
 ) -> Generator[tuple[list[ReadFile], Floats]]:
-    """Send `files` (about `total`) through the model, `batch_size` photos at a time or fewer.
+    """Send `files` (about `total`) through the model, `batch_size` photos at a time, by default as many as suit it.
 
     Yields:
         groups of files in their order, each with the embeddings, float32[m, d], of those that have pixels.
@@ -36,11 +38,11 @@ def embed(
     import torch
 
     threads = torch.get_num_threads()
-    streams = 1
-    if encoder.device == "cpu":
-        streams = min(threads, _MOST_STREAMS)
-        # Small enough, too, that a short run has work for every core.
-        batch_size = max(1, min(batch_size, _STREAMING // streams, -(-total // streams)))
+    streams = min(threads, _MOST_STREAMS) if encoder.device == "cpu" else 1
+    if batch_size is None:
+        batch_size = BATCH_SIZE[encoder.device]
+        if streams > 1:  # small enough that a short run has work for every core
+            batch_size = max(1, min(batch_size, _STREAMING // streams, -(-total // streams)))
     # torch keeps this number for each thread, and what was set last for threads to come.
     pool = ThreadPoolExecutor(streams, "embed", torch.set_num_threads, (-(-threads // streams),))
     waiting: deque[tuple[list[ReadFile], Future[Floats]]] = deque()

@@ -48,14 +48,10 @@ class Renames:
         for library, count in self._moved.items():
             (root,) = self._connection.execute("SELECT path FROM libraries WHERE key = ?", (library,)).fetchone()
             rest = self._connection.execute(
-                "SELECT key, folder, name FROM files WHERE library_key = ? AND photo_key IS NOT NULL", (library,)
+                "SELECT key, folder, name, photo_key FROM files WHERE library_key = ?", (library,)
             ).fetchall()
-            if len(rest) < count and not os.path.isdir(root):
-                files += rest
-                with self._connection:  # what could not be read there was read anew with the others
-                    self._connection.execute(
-                        "DELETE FROM files WHERE library_key = ? AND photo_key IS NULL", (library,)
-                    )
+            if sum(photo is not None for *_, photo in rest) < count and not os.path.isdir(root):
+                files += [(key, folder, name) for key, folder, name, _ in rest]
         return files
 
 
@@ -67,15 +63,18 @@ def forget(home: Home, database: Database, scanned: list[bytes], gone: list[Gone
         how many files were forgotten.
     """
     connection: sqlite3.Connection = database.conn
-    gone = gone + renames.left_behind()
+    left = renames.left_behind()
     removed = 0
-    if gone:
+    if gone or left:
         with database.atomic():
             held = set()
             for key, folder, name in gone:
                 before = connection.total_changes
                 held.add(changes.forget_file(connection, key, folder, name))
                 removed += connection.total_changes > before
+            for key, folder, name in left:
+                held.add(photo := changes.forget_file(connection, key, folder, name))
+                removed += photo is not None  # what could not be read there was read anew with the others
             changes.mark_orphans(connection, [photo for photo in held if photo is not None])
             settings.grow_revision(connection)
     with database.atomic():

@@ -67,9 +67,13 @@ def read_ahead(
     def task(some: list[FoundFile]) -> list[ReadFile]:
         return [read_file(found, preprocess, known) for found in some]
 
+    import torch  # loaded by now: what is read is to be embedded
+
     remaining = iter(files)
     waiting: deque[Future[list[ReadFile]]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="read")
+    # Photos are resized side by side. Were each resize shared out among all cores, its threads would wait for each
+    # other, spinning, and take the cores from the model.
+    pool = ThreadPoolExecutor(workers, "read", torch.set_num_threads, (1,))
     try:
         while True:
             while len(waiting) * _FILES_A_TASK < look_ahead and (some := list(islice(remaining, _FILES_A_TASK))):

@@ -88,7 +88,7 @@ def whole_file(path: str | bytes) -> tuple[bytes, os.stat_result]:
             raise PhotoError("it is not a regular file")
         if status.st_size > MAX_BYTES:
             raise PhotoError(f"it has {status.st_size / 2**30:.1f} GiB, more than a photo has")
-        return stream.read(MAX_BYTES), status
+        return stream.read(status.st_size), status  # what is still being written, a later run reads anew
 
 
 def photo_id(content: bytes) -> str:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from search.models.encoder import Encoder
 
 
-BATCH_SIZE = {"cpu": 32, "cuda": 256}
-"""Photos in one forward pass: enough to keep the device busy, few enough for its caches or its memory."""
+_UNPUBLISHED = 50_000
+"""After so many embeddings a long run publishes, so that readers need not gather too much from the catalog."""
 
 
 def run_index(
@@ -160,7 +160,7 @@ class _Run:
         if not to_read:
             self._activate(model)
             return
-        from indexer.embed import embed
+        from indexer.embed import BATCH_SIZE, embed
         from indexer.pipeline import read_ahead
         from indexer.record import Recorder
 
@@ -169,23 +169,24 @@ class _Run:
         recorder = Recorder(self.database, model, job, self.report, library_of, gone, self.renames)
         if active is None:
             self._activate(model)  # a first index answers while it is being made
-        batch_size = self.options.batch_size or BATCH_SIZE[encoder.device]
         known = _Known(self.home, self.connection, model)
-        done = 0
+        done = published = 0
         files = read_ahead(
             to_read,
             encoder.preprocess,
             known=known,
             workers=self.options.workers or os.cpu_count() or 2,
-            look_ahead=3 * batch_size,
+            look_ahead=3 * (self.options.batch_size or BATCH_SIZE[encoder.device]),
         )
-        embedded = embed(encoder, files, batch_size, len(to_read))
+        embedded = embed(encoder, files, len(to_read), self.options.batch_size)
         with self._stage("embed", len(to_read)), closing(files), closing(embedded):  # however it ends, threads end too
             for batch, vectors in embedded:
                 recorder.add(batch, vectors)
                 done += len(batch)
                 self.progress.advance(done, self.report.failed)
-                self._publish_if_many(model)
+                if self.report.embedded - published > _UNPUBLISHED:
+                    publish(self.home, self.connection, model)
+                    published = self.report.embedded
             recorder.commit()
         self._activate(model)
 
@@ -236,11 +237,6 @@ class _Run:
         if model is not None and unpublished(self.connection, model.key):
             with self._stage("publish", None):
                 publish(self.home, self.connection, model)
-
-    def _publish_if_many(self, model: ModelRecord) -> None:
-        """During a long run, so that readers need not gather too much from the catalog by themselves."""
-        if self.report.embedded % 1024 < 32 and unpublished(self.connection, model.key) > 50_000:
-            publish(self.home, self.connection, model)
 
     def _end(self, job: int | None, state: str, message: str | None = None) -> None:
         if job is None:

@@ -103,7 +103,9 @@ class Engine:
         page = slice(request.offset, request.offset + request.limit)
         allowed = allowed_keys(connection, query)
         wanted, allowed = self._wanted(request, query, snapshot, allowed)
-        ranked = snapshot.live if allowed is None else allowed[np.isin(allowed, snapshot.live)]
+        ranked = snapshot.live
+        if wanted and allowed is not None:
+            ranked = allowed[np.isin(allowed, snapshot.live)]
         expression = match_all(query.words + query.exact) if request.mode != "meaning" else ""
 
         signals: dict[str, dict[int, float]] = {}

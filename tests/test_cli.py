@@ -169,6 +169,8 @@ def test_the_demo_fails_where_a_question_finds_the_wrong_photo(tmp_path: Path, t
     result = run("demo", "--no-serve", "--model", tiny_checkpoint())
     assert result.exit_code == 1
     assert "✗ a motorcycle" in result.stdout or "✗ a flower" in result.stdout
+    as_json = run("demo", "--model", tiny_checkpoint(), "--json")
+    assert (as_json.exit_code, json.loads(as_json.stdout)["passed"]) == (1, False)
 
 
 def test_the_demo_takes_a_folder_of_ones_own(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import threading
 import warnings
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -140,9 +139,6 @@ def load_encoder(name: str, *, device: str = "auto", precision: str = "auto", al
     Raises:
         ModelError: what is wrong with the name, the weights, the device or the precision.
     """
-    # OpenMP reads this when torch is first imported. Threads that spin while they wait take the cores away from
-    # those that decode photos: indexing on two busy cores was four to six times slower with them.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     model = hub.choose_auto(download=allow_download)[0] if name == AUTO else resolve(name)
     here = _check_on_this_machine(model, allow_download)
     device = choose_device(device)

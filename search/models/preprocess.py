@@ -12,9 +12,9 @@ import numpy.typing as npt
 from PIL import Image
 
 RESIZE_MODES = ("shortest", "squash", "longest")
-# How much larger than the model's size a JPEG must still be after draft decoding. Measured with the starter
-# model on 200 JPEGs of 300 to 1,000 px: at 1x the worst photo's embedding has a cosine of 0.957 to the full
-# decode's, at 1.5x 0.993, at 2x 0.998, at 3x 0.999.
+# How much larger than the model's size a JPEG must still be after draft decoding: of 1,000 photos the worst
+# embedding has a cosine of 0.947 to the full decode's at 1x, 0.994 at 1.5x, 0.998 at 2x
+# (benchmarks/preprocess.py, starter).
 _DRAFT = 2
 # Beyond twice this ratio Pillow averages whole pixels before it filters: far faster, worst cosine 0.9999.
 _REDUCING_GAP = 3.0
@@ -63,22 +63,23 @@ class Preprocess:
     def __call__(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
         """`image` (RGB, upright, any size) resized and cropped to uint8 [height, width, 3].
 
-        `full_size` is the (width, height), upright too, that `image` had before draft decoding. Without it a
-        photo's crop may shift by a pixel, since drafting rounds the sizes that the crop is computed from
-        (worst cosine 0.989 in place of 0.998).
+        `full_size` is the (width, height), upright too, that `image` had before draft decoding. Drafting rounds
+        up: without it the crop may shift by a pixel, and what lies at the far edges by a part of one.
         """
         (width, height), (target_h, target_w) = full_size or image.size, self.size
+        reduced = max(1, round(max(width, height) / max(image.size)))
+        extent = (width / reduced, height / reduced)
         if self.resize_mode == "squash":
-            return self._resize(image, (target_w, target_h), (0, 0, target_w, target_h))
+            return self._resize(image, extent, (target_w, target_h), (0, 0, target_w, target_h))
         new_w, new_h = self._scaled(width, height)
         if self.resize_mode == "longest":
-            small = self._resize(image, (new_w, new_h), (0, 0, new_w, new_h))
+            small = self._resize(image, extent, (new_w, new_h), (0, 0, new_w, new_h))
             canvas = np.full((target_h, target_w, 3), self.fill, dtype=np.uint8)
             top, left = (target_h - new_h) // 2, (target_w - new_w) // 2
             canvas[top : top + new_h, left : left + new_w] = small
             return canvas
         left, top = round((new_w - target_w) / 2), round((new_h - target_h) / 2)
-        return self._resize(image, (new_w, new_h), (left, top, left + target_w, top + target_h))
+        return self._resize(image, extent, (new_w, new_h), (left, top, left + target_w, top + target_h))
 
     def _scaled(self, width: int, height: int) -> tuple[int, int]:
         """The photo's size once resized, before it is cropped or padded, rounded as open_clip rounds it."""
@@ -94,23 +95,29 @@ class Preprocess:
         return max(target_w, round(width / ratio)), max(target_h, round(height / ratio))
 
     def _resize(
-        self, image: Image.Image, size: tuple[int, int], crop: tuple[int, int, int, int]
+        self,
+        image: Image.Image,
+        extent: tuple[float, float],
+        size: tuple[int, int],
+        crop: tuple[int, int, int, int],
     ) -> npt.NDArray[np.uint8]:
-        """`image` as if resized to `size` and then cropped to `crop`, all in (width, height) order."""
-        (width, height), (new_w, new_h), (left, top, right, bottom) = image.size, size, crop
+        """The first `extent` of `image` as if resized to `size` and then cropped to `crop`, all in (width, height)
+        order.
+        """
+        (width, height), (new_w, new_h), (left, top, right, bottom) = extent, size, crop
         across, down = width / new_w, height / new_h
         # PyTorch's kernel for 8-bit pixels is three times as fast as Pillow's, and gives the same picture but
         # for the last bit (worst cosine 0.99997). It is used where the process has torch already, never
-        # imported for it: worker processes that only decode stay small. A panorama is left to Pillow, which
-        # computes the crop alone.
+        # imported for it. A panorama is left to Pillow, which computes the crop alone, and so is what drafting
+        # has rounded up, since the kernel takes no part of a pixel.
         torch = sys.modules.get("torch")
         cropped_away = new_w * new_h > 2 * (right - left) * (bottom - top)
-        if torch is None or cropped_away or min(across, down) >= 2 * _REDUCING_GAP:
+        if torch is None or cropped_away or extent != image.size or min(across, down) >= 2 * _REDUCING_GAP:
             method = Image.Resampling.BILINEAR if self.interpolation == "bilinear" else Image.Resampling.BICUBIC
             box = (left * across, top * down, min(right * across, width), min(bottom * down, height))
             return np.asarray(image.resize((right - left, bottom - top), method, box, _REDUCING_GAP))
         # A copy: torch warns of arrays that cannot be written to, and Pillow's cannot.
-        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(1, height, width, 3)
+        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(1, image.height, image.width, 3)
         resized = torch.nn.functional.interpolate(
             pixels.permute(0, 3, 1, 2), size=(new_h, new_w), mode=self.interpolation, antialias=True
         )

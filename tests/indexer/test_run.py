@@ -23,6 +23,7 @@ from search.catalog.status import failures, status
 from search.engine import Engine, Request
 from search.errors import ModelError, SightlineError
 from search.home import Home
+from search.vectors.generations import publish
 
 STARTER = IndexOptions(model="starter")
 COUNTS = ("added", "updated", "moved", "removed", "unchanged", "failed", "embedded")
@@ -370,3 +371,19 @@ def test_photos_are_recorded_in_order_however_many_streams_embed_them(home: Home
         for hit in engine.search(Request("type:jpg", limit=100)).hits:
             best = engine.search(Request(image=read_photo(hit.path), limit=1)).hits[0]
             assert (best.id, round(best.score or 0, 2)) == (hit.id, 1.0)
+
+
+def test_a_long_run_publishes_in_between(home: Home, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    covered: list[int] = []
+
+    def noted(*arguments: Any) -> Any:
+        generation = publish(*arguments)
+        covered.append(generation.photos if generation else 0)
+        return generation
+
+    monkeypatch.setattr("indexer.run.publish", noted)
+    monkeypatch.setattr("indexer.run._UNPUBLISHED", 3)
+    monkeypatch.setattr("indexer.record.GROUP_FILES", 4)
+    run_index(home, [photos], IndexOptions(model="starter", batch_size=1))
+    assert len(covered) >= 2 and covered[-1] == 10
+    assert len(found(home)) == 10

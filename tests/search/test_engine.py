@@ -147,31 +147,35 @@ def test_an_unwanted_text_may_be_as_long_as_a_query(engine: Engine) -> None:
         engine.search(Request("a photo", negative="x" * 2001))
 
 
-def test_a_home_that_is_made_anew_is_seen(tmp_path: Path) -> None:
+@pytest.fixture
+def one_photo(tmp_path: Path) -> Home:
+    """A home whose index holds the one photo in the folder `photos` beside it."""
     home = Home(tmp_path / "home")
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (40, 60), "red").save(tmp_path / "photos" / "0.png")
     run_index(home, [tmp_path / "photos"], IndexOptions(model="starter"))
-    with Engine.open(home) as engine:
+    return home
+
+
+def test_a_home_that_is_made_anew_is_seen(one_photo: Home, tmp_path: Path) -> None:
+    with Engine.open(one_photo) as engine:
         assert engine.search(Request("a colour")).total == 1
-        shutil.rmtree(home.path)
+        shutil.rmtree(one_photo.path)
         Image.new("RGB", (40, 60), "blue").save(tmp_path / "photos" / "1.png")
-        run_index(home, [tmp_path / "photos"], IndexOptions(model="starter"))
+        run_index(one_photo, [tmp_path / "photos"], IndexOptions(model="starter"))
         assert engine.search(Request("a colour")).total == 2
 
 
-def test_a_reader_that_may_not_write_sees_later_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_may_not_write_sees_later_commits(
+    one_photo: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Such a reader opens the catalog as one that cannot change; here any reader is made to."""
     opened = Reader.open
     monkeypatch.setattr(Reader, "open", lambda home, immutable: opened(home, immutable=True))
-    home = Home(tmp_path / "home")
-    (tmp_path / "photos").mkdir()
-    Image.new("RGB", (40, 60), "red").save(tmp_path / "photos" / "0.png")
-    run_index(home, [tmp_path / "photos"], IndexOptions(model="starter"))
-    with Engine.open(home) as engine:
+    with Engine.open(one_photo) as engine:
         assert engine.search(Request("a colour")).total == 1
         Image.new("RGB", (40, 60), "blue").save(tmp_path / "photos" / "1.png")
-        run_index(home)
+        run_index(one_photo)
         assert engine.search(Request("a colour")).total == 2
 
 
