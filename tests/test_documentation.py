@@ -7,6 +7,7 @@ import pytest
 import typer.main
 
 import sightline
+import training.__main__
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docker" / "README.md"]
@@ -18,6 +19,8 @@ OPTIONS = [
     for option in (*parameter.opts, *parameter.secondary_opts)
     if option.startswith("-") and option != "--help"
 ]
+
+STAGES = typer.main.get_command(training.__main__.app).commands  # type: ignore[attr-defined]
 
 
 def section(command: str) -> str:
@@ -92,3 +95,14 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
             lost.append(link)
     assert lost == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_of_training_and_its_options_are_documented(stage: str) -> None:
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    row = re.search(rf"^\| `{stage}` \|.*$", page, re.MULTILINE)
+    assert row, f"docs/training.md has no row for the stage {stage}"
+    # What all stages share stands above their table.
+    known = named(row[0]) | named(page[page.index("## Stages") : row.start()].partition("\n| ")[0])
+    asked = {option for parameter in STAGES[stage].params for option in parameter.opts}
+    assert asked <= known

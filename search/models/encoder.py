@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.errors import ModelError
-from search.models import hub
+from search.models import dense, hub
 from search.models.device import choose_device, choose_precision
 from search.models.names import AUTO, ModelName, resolve
 from search.models.preprocess import Preprocess
@@ -96,17 +96,51 @@ class Encoder:
         chunks = range(0, len(texts), _TEXT_CHUNK)
         return self._stack([self._encode_texts(texts[i : i + _TEXT_CHUNK]) for i in chunks])
 
+    def similarity_maps(self, batch: npt.NDArray[np.uint8], texts: list[str]) -> npt.NDArray[np.float32]:
+        """Where in photos, uint8 [n, height, width, 3], texts are: cosines float32 [n, texts, rows, columns].
+
+        Rows and columns are those of the image tower's last feature map, the first row at the top of the photo.
+
+        Raises:
+            ModelError: the model's image tower has no such map (see `search.models.dense`).
+        """
+        import torch
+
+        words = torch.from_numpy(self.embed_texts(texts))
+        _, places = self._dense(batch)
+        maps: npt.NDArray[np.float32] = torch.einsum("nhwd,td->nthw", dense.unit(places), words).numpy()
+        return maps
+
+    def feature_maps(self, batch: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """The last feature maps float32 [n, rows, columns, channels] of photos, uint8 [n, height, width, 3], and their
+        embeddings float32 [n, d], L2-normalised.
+
+        Raises:
+            ModelError: the model's image tower has no such map (see `search.models.dense`).
+        """
+        features, places = self._dense(batch)
+        return features.numpy(), dense.unit(places.mean(dim=(1, 2))).numpy()
+
+    def _dense(self, batch: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, torch.Tensor]:
+        import torch
+
+        with torch.inference_mode(), self._autocast():
+            return dense.feature_maps(self._network.visual, self._normalised(batch), self.name)
+
     def _encode_images(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        import torch
+
+        with torch.inference_mode(), self._autocast():
+            return _unit(self._network.encode_image(self._normalised(pixels), normalize=False))
+
+    def _normalised(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
         import torch
 
         # torch warns of arrays that cannot be written to, such as those in shared memory may be.
         pixels = np.require(pixels, requirements=["C", "W"])
-        with torch.inference_mode(), self._autocast():
-            # [n, h, w, 3] seen as [n, 3, h, w] is channels last already; bytes travel to the device, floats
-            # are made there.
-            batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
-            batch = batch.to(torch.float32).sub_(self._mean).div_(self._std)
-            return _unit(self._network.encode_image(batch, normalize=False))
+        # [n, h, w, 3] seen as [n, 3, h, w] is channels last already; bytes travel to the device, floats are made there.
+        batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
+        return batch.to(torch.float32).sub_(self._mean).div_(self._std)
 
     def _encode_texts(self, texts: list[str]) -> npt.NDArray[np.float32]:
         import torch

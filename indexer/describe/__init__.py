@@ -1,0 +1,1 @@
+"""What is written about photos while they are indexed."""

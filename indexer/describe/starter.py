@@ -1,0 +1,102 @@
+"""The built-in captioner: the starter model's image tower and a small decoder that ships beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from indexer.describe.captioner import Caption
+from search.errors import ModelError
+from search.models.encoder import Encoder, load_encoder
+from search.models.names import STARTER, resolve
+
+if TYPE_CHECKING:
+    import torch
+
+    from indexer.describe.decoder import CaptionDecoder
+
+CONFIG_FILE, WEIGHTS_FILE = "captioner.json", "captioner.safetensors"
+_BATCH = 32
+
+
+class StarterCaptioner:
+    """Writes captions as `indexer.describe.captioner.Captioner` says. Make one with `load_starter_captioner`."""
+
+    name = STARTER
+
+    def __init__(self, encoder: Encoder, decoder: CaptionDecoder, vocabulary: list[int], beams: int) -> None:
+        """`vocabulary` are the tokens of CLIP that the decoder's words stand for, in their order."""
+        from open_clip.tokenizer import SimpleTokenizer
+
+        self._encoder, self._beams = encoder, beams
+        self._decoder: Any = decoder.to(encoder.device).eval()
+        self._vocabulary = vocabulary
+        self._tokenizer: Any = SimpleTokenizer()
+
+    def caption(self, images: list[Image.Image]) -> list[Caption]:
+        """One caption for each photo (RGB), in their order."""
+        captions: list[Caption] = []
+        for start in range(0, len(images), _BATCH):
+            batch = np.stack([self._encoder.preprocess(image) for image in images[start : start + _BATCH]])
+            captions += self.caption_pixels(batch)
+        return captions
+
+    def caption_pixels(self, batch: np.ndarray[Any, np.dtype[np.uint8]]) -> list[Caption]:
+        """Captions of photos that the encoder's `preprocess` made, uint8 [n, height, width, 3]."""
+        import torch
+
+        from indexer.describe.decoder import SPECIAL, write
+
+        places, embeddings = self._encoder.feature_maps(batch)
+        with torch.inference_mode():
+            memory = self._decoder.memory(
+                torch.from_numpy(places).flatten(1, 2).to(self._encoder.device),
+                torch.from_numpy(embeddings).to(self._encoder.device),
+            )
+            found = write(self._decoder, memory, self._beams)
+        return [
+            Caption(self._sentence([self._vocabulary[word - SPECIAL] for word in words]), confidence)
+            for words, confidence in found
+        ]
+
+    def _sentence(self, tokens: list[int]) -> str:
+        """Tokens as a sentence: its first letter large, no blank before a comma or an apostrophe."""
+        text = re.sub(r"\s+([,.'])", r"\1", self._tokenizer.decode(tokens).strip())
+        text = re.sub(r"'\s+(?=s\b)", "'", text).rstrip(" .,")
+        return text[:1].upper() + text[1:]
+
+
+def load_starter_captioner(*, folder: Path | None = None, device: str = "auto", beams: int = 3) -> StarterCaptioner:
+    """Load the captioner that ships with Sightline, or one of the same layout from another `folder`.
+
+    Raises:
+        ModelError: its files are missing, damaged, or do not fit its image tower.
+    """
+    from safetensors.torch import load_file
+
+    from indexer.describe.decoder import CaptionDecoder, shape_from
+
+    name = STARTER if folder is None else f"local-dir:{folder}"
+    encoder = load_encoder(name, device=device)
+    if folder is None:
+        folder = resolve(STARTER).folder
+        assert folder is not None
+    try:
+        saved: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        decoder = CaptionDecoder(shape_from(saved))
+        weights: dict[str, torch.Tensor] = load_file(folder / WEIGHTS_FILE)
+        decoder.load_state_dict({key: value.float() for key, value in weights.items()})
+        vocabulary = [int(token) for token in saved["vocabulary"]]
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"The captioner in {folder} lacks {Path(error.filename).name}: install Sightline again."
+        ) from error
+    except Exception as error:  # whatever a damaged file makes of itself in a third party's code
+        detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise ModelError(f"The captioner in {folder} cannot be loaded; its files are damaged ({detail}).") from error
+    return StarterCaptioner(encoder, decoder, vocabulary, beams)

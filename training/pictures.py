@@ -1,0 +1,83 @@
+"""Photos decoded once into memory maps, so that decoding never bounds training."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile
+
+from training.recipe import PhotoSet, RecipeError
+from training.run import Run
+
+ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One set's photos: `pixels` uint8 [n, side, side, 3] (a memory map), each one's file name and class or None."""
+
+    name: str
+    pixels: npt.NDArray[np.uint8]
+    files: list[str]
+    classes: list[str | None]
+
+    def __len__(self) -> int:
+        """How many photos there are."""
+        return len(self.files)
+
+
+def prepare(run: Run, photos: PhotoSet, workers: int) -> Pictures:
+    """Decode a set's photos; a set that is there already is left as it is. Unreadable photos are left out."""
+    if not run.path(f"pictures/{photos.name}.json").exists():
+        files = photos.files()
+        if not files:
+            raise RecipeError(f"The set {photos.name} has no photos under {photos.folder}.")
+        _decode_all(run, photos, files, workers)
+    return load(run, photos.name)
+
+
+def load(run: Run, name: str) -> Pictures:
+    """A set that `prepare` has decoded."""
+    about: dict[str, Any] = json.loads(run.path(f"pictures/{name}.json", made_by="prepare").read_text("utf-8"))
+    pixels = np.load(run.path(f"pictures/{name}.npy", made_by="prepare"), mmap_mode="r")
+    # Behind the last readable photo the file has rows to spare.
+    return Pictures(name, pixels[: len(about["files"])], about["files"], about["classes"])
+
+
+def _decode_all(run: Run, photos: PhotoSet, files: list[Path], workers: int) -> None:
+    part = run.path(f"pictures/{photos.name}.part")
+    pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(files), photos.side, photos.side, 3))
+    readable: list[int] = []
+    jobs = [(path, photos.side) for path in files]
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        for row, picture in enumerate(pool.imap(_decode, jobs, chunksize=64)):
+            if picture is not None:
+                pixels[len(readable)] = picture
+                readable.append(row)
+    pixels.flush()
+    del pixels
+    final = run.path(f"pictures/{photos.name}.npy")
+    part.replace(final)
+    classes = photos.classes(files)
+    about = {
+        "files": [str(files[row].relative_to(photos.folder)) for row in readable],
+        "classes": [classes[row] for row in readable],
+    }
+    run.path(f"pictures/{photos.name}.json").write_text(json.dumps(about), encoding="utf-8")
+    run.log("prepare", set=photos.name, photos=len(readable), unreadable=len(files) - len(readable))
+
+
+def _decode(job: tuple[Path, int]) -> npt.NDArray[np.uint8] | None:
+    path, side = job
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (side, side))
+            return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None

@@ -1,0 +1,286 @@
+"""The stages of a run, in their order; each takes what the ones before have left in the run's folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed
+from torch.multiprocessing.spawn import spawn
+
+from training import corpus, head, image, measure, pictures, student, targets, teacher, text, tokens
+from training.recipe import Recipe, RecipeError, read_captions
+from training.run import Run
+from training.sentences import Sentences, SentenceTeacher
+from training.wordnet import WordNet
+
+_SAVE_EVERY = 120.0  # seconds between checkpoints
+_SAY_EVERY = 20.0
+
+
+def say(text: str) -> None:
+    """A line of progress, on stderr."""
+    print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
+
+
+def prepare(run: Run, recipe: Recipe, workers: int) -> None:
+    """Decode all photos and gather all texts."""
+    for photos in recipe.photos:
+        say(f"{photos.name}: {len(pictures.prepare(run, photos, workers)):,} pictures of {photos.side} px")
+    written = [caption for file in recipe.texts for own in read_captions(file).values() for caption in own]
+    for photos in recipe.training:
+        if photos.captions is not None:
+            own = targets.picture_captions(photos, pictures.load(run, photos.name))
+            written += [caption for captions in own for caption in captions]
+    classes = targets.class_list([pictures.load(run, photos.name) for photos in recipe.training])
+    wordnet = None if recipe.wordnet is None else WordNet(recipe.wordnet)
+    texts = corpus.build(written, classes, wordnet)
+    run.path("texts/corpus.json").write_text(json.dumps(texts), encoding="utf-8")
+    run.log("prepare", captions=len(written), classes=len(classes), texts=len(texts))
+    say(f"{len(written):,} captions and {len(classes):,} classes: {len(texts):,} texts")
+
+
+def teach(run: Run, recipe: Recipe, workers: int, device: str, head_steps: int) -> None:
+    """Run both teachers over all pictures and texts, and train the head that joins them."""
+    sets = [(pictures.load(run, photos.name), photos.share) for photos in recipe.photos]
+    projection = teacher.fit_projection(run, recipe.image_teacher, [(p, share) for p, share in sets if share])
+    say(f"the components keep {100 * projection.kept:.1f} % of the features' variance")
+    for found, _ in sets:
+        started = time.monotonic()
+        teacher.extract(run, recipe.image_teacher, found, projection, workers, lambda done: None)
+        say(f"{found.name}: {len(found):,} maps in {time.monotonic() - started:.0f} s")
+    if not run.path("texts/embeddings.npy").exists():
+        texts = json.loads(run.path("texts/corpus.json", made_by="prepare").read_text(encoding="utf-8"))
+        say(f"embedding {len(texts):,} texts")
+        np.save(run.path("texts/embeddings.npy"), SentenceTeacher(recipe.text_teacher, device).embed(texts))
+    train_head(run, recipe, device, head_steps)
+
+
+def train_head(run: Run, recipe: Recipe, device: str, steps: int) -> None:
+    """Train the teacher's head and measure it on the held-out captioned sets."""
+    sentences = Sentences(run, recipe.text_teacher, device)
+    wordnet = None if recipe.wordnet is None else WordNet(recipe.wordnet)
+    loaded = {photos.name: pictures.load(run, photos.name) for photos in recipe.photos}
+    pooled = {name: _pooled(run, name) for name in loaded}
+    classes = targets.class_list([loaded[photos.name] for photos in recipe.training])
+    numbers = {name: number for number, name in enumerate(classes)}
+    captioned = [photos for photos in recipe.training if photos.captions is not None]
+    if not captioned:
+        raise RecipeError("No [[photos]] with captions: the space of pictures and texts is learnt from them.")
+    labels = {
+        photos.name: torch.tensor([-1 if name is None else numbers[name] for name in loaded[photos.name].classes])
+        for photos in recipe.training
+    }
+    labelled = torch.cat([pooled[name][own >= 0] for name, own in labels.items()])
+    texts = torch.cat([targets.caption_sentences(photos, loaded[photos.name], sentences) for photos in captioned])
+    made = head.TeacherHead(teacher.load_projection(run).strength, sentence_width=texts.shape[-1])
+    started = time.monotonic()
+    loss = head.train_head(
+        made,
+        torch.cat([torch.tensor(_maps(run, photos.name)).permute(0, 3, 1, 2) for photos in captioned]),
+        texts,
+        labelled,
+        torch.cat([own[own >= 0] for own in labels.values()]),
+        targets.class_sentences(classes, wordnet, sentences),
+        steps=steps,
+    )
+    run.save("teacher/head.pt", made.state_dict())
+    figures: dict[str, Any] = {"loss": round(loss, 3), "seconds": round(time.monotonic() - started, 1)}
+    with torch.no_grad():
+        for photos in recipe.photos:
+            if photos.held_out and photos.captions is not None:
+                wanted = made.text(targets.caption_sentences(photos, loaded[photos.name], sentences))
+                figures[photos.name] = measure.captioned(made.image(pooled[photos.name]).numpy(), wanted)
+    run.log("teacher", **figures)
+    say(f"teacher head: {figures}")
+
+
+def load_head(run: Run) -> head.TeacherHead:
+    """The trained head."""
+    state = run.load("teacher/head.pt", made_by="teacher")
+    assert state is not None
+    made = head.TeacherHead(state["strength"], state["text_side.weight"].shape[1])
+    made.load_state_dict(state)
+    return made.eval()
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """What the stage `image` is asked for, beside its schedule."""
+
+    schedule: image.Schedule
+    tower: str
+    start: Path | None
+    processes: int
+    device: str
+    checkpoint: str
+    measure_every: int
+
+
+def train_image(run: Run, recipe: Recipe, options: ImageOptions) -> None:
+    """Train the image tower, in several processes where asked, each on one share of the batch."""
+    if options.processes == 1:
+        _train_image(0, run.folder, recipe, options)
+    else:
+        spawn(_train_image, (run.folder, recipe, options), nprocs=options.processes)
+
+
+def _train_image(rank: int, folder: Path, recipe: Recipe, options: ImageOptions) -> None:
+    run, device, schedule = Run(folder), options.device, options.schedule
+    if options.processes > 1:
+        torch.set_num_threads(1)
+        rendezvous = f"file://{run.path(f'image/{options.checkpoint}.rendezvous').resolve()}"
+        torch.distributed.init_process_group("gloo", rendezvous, rank=rank, world_size=options.processes)
+    torch.manual_seed(0)  # the same heads in every process
+    sentences = Sentences(run, recipe.text_teacher, device)
+    joined = load_head(run)
+    strength = teacher.load_projection(run).strength
+    goal = targets.gather(run, recipe, joined, sentences, strength)
+    config = student.configuration(options.tower, schedule.side)
+    network = student.build(config) if options.start is None else student.load(options.start)[0]
+    training = image.ImageTraining(
+        student.ImageStudent(network.visual, len(goal.classes), len(strength)), joined, goal, schedule, device
+    )
+    saved = run.load(f"image/{options.checkpoint}.pt")
+    if saved is not None:
+        training.restore(saved)
+        say(f"on from {training.seen:,} samples")
+    examiner = _Examiner(run, recipe, joined, sentences, options) if rank == 0 else None
+    torch.manual_seed(rank)
+    pace, losses, spoke, kept = image.Pace(), [], time.monotonic(), time.monotonic()
+    pace(training.seen)
+    examined = training.seen // options.measure_every
+    for batch in image.Batches(goal, schedule, seed=1000 * rank + training.seen):
+        if training.seen >= schedule.samples:
+            break
+        losses.append(training.step(batch))
+        if rank:
+            continue
+        now = time.monotonic()
+        if now - spoke > _SAY_EVERY:
+            mean = {name: round(float(np.mean([loss[name] for loss in losses])), 3) for name in losses[0]}
+            speed = pace(training.seen)
+            say(f"{training.seen:,} of {schedule.samples:,} samples, {speed:.0f}/s, {mean}")
+            run.log("image", samples=training.seen, per_second=round(speed, 1), losses=mean)
+            spoke, losses = now, []
+        if now - kept > _SAVE_EVERY:
+            run.save(f"image/{options.checkpoint}.pt", {**training.state(), "config": config})
+            kept = now
+        if examiner is not None and training.seen // options.measure_every > examined:
+            examined = training.seen // options.measure_every
+            examiner(training)
+    if examiner is not None:
+        run.save(f"image/{options.checkpoint}.pt", {**training.state(), "config": config})
+        examiner(training)
+    if options.processes > 1:
+        torch.distributed.destroy_process_group()
+
+
+class _Examiner:
+    """Measures the running average on the held-out sets, with the teacher's texts."""
+
+    def __init__(
+        self, run: Run, recipe: Recipe, joined: head.TeacherHead, sentences: Sentences, options: ImageOptions
+    ) -> None:
+        self._run, self._options = run, options
+        self._captioned, self._labelled = [], []
+        wordnet = None if recipe.wordnet is None else WordNet(recipe.wordnet)
+        with torch.no_grad():
+            for photos in recipe.photos:
+                if not photos.held_out:
+                    continue
+                found = pictures.load(run, photos.name)
+                if photos.captions is not None:
+                    texts = joined.text(targets.caption_sentences(photos, found, sentences)).cpu()
+                    self._captioned.append((found, texts))
+                else:
+                    classes = targets.class_list([found])
+                    prompts = joined.text(targets.class_sentences(classes, wordnet, sentences)).cpu()
+                    labels = torch.tensor([classes.index(name) if name else -1 for name in found.classes])
+                    self._labelled.append((found, prompts, labels))
+
+    def __call__(self, training: image.ImageTraining) -> None:
+        averaged = training.average.applied(training.student)
+        side, device = self._options.schedule.side, self._options.device
+        figures: dict[str, Any] = {}
+        for found, texts in self._captioned:
+            images = measure.embed_pictures(averaged, found, side, device)
+            figures[found.name] = measure.captioned(images, texts)["text_to_image"]
+        for found, prompts, labels in self._labelled:
+            images = measure.embed_pictures(averaged, found, side, device, most=2000)
+            figures[found.name] = measure.zero_shot(images, prompts, labels)
+        say(f"{training.seen:,} samples: {figures}")
+        self._run.log("image", samples=training.seen, side=side, held_out=figures)
+
+
+def _maps(run: Run, name: str) -> npt.NDArray[np.int8]:
+    found: npt.NDArray[np.int8] = np.load(run.path(f"maps/{name}.npy", made_by="teacher"), mmap_mode="r")
+    return found
+
+
+def _pooled(run: Run, name: str) -> torch.Tensor:
+    maps = _maps(run, name)
+    parts = (torch.tensor(maps[i : i + 1000]) for i in range(0, len(maps), 1000))
+    return torch.cat([teacher.uncompressed(part).mean(dim=(1, 2)) for part in parts])
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """What the stage `text` is asked for."""
+
+    samples: int
+    batch: int
+    rate: float
+    start: Path | None
+    device: str
+
+
+def train_text(run: Run, recipe: Recipe, options: TextOptions) -> None:
+    """Train the text tower on the corpus; 2,000 of its texts are kept aside and measured."""
+    texts = json.loads(run.path("texts/corpus.json", made_by="prepare").read_text(encoding="utf-8"))
+    tokens_of = torch.from_numpy(tokens.corpus_tokens(run, texts).astype(np.int64))
+    sentences = np.load(run.path("texts/embeddings.npy", made_by="teacher"))
+    joined = load_head(run)
+    with torch.no_grad():
+        goals = torch.cat([joined.text(torch.from_numpy(part).float()) for part in np.array_split(sentences, 64)])
+    # The corpus is in random order, so that its end is as good a sample as any.
+    aside = min(2000, len(texts) // 10)
+    learnt = len(texts) - aside
+    config = student.configuration("regnety_002", 112)
+    network = student.build(config) if options.start is None else student.load(options.start)[0]
+    training = text.TextTraining(text.TextStudent(network), options.samples, options.rate, options.device)
+    saved = run.load("text/tower.pt")
+    if saved is not None:
+        training.restore(saved)
+        say(f"on from {training.seen:,} texts")
+    pace, spoke, kept, losses = image.Pace(), time.monotonic(), time.monotonic(), []
+    pace(training.seen)
+    lengths = (tokens_of[:learnt] != 0).sum(1)
+    for rows in text.batches(lengths, options.batch, seed=training.seen):
+        if training.seen >= options.samples:
+            break
+        losses.append(training.step(tokens_of[rows], goals[rows]))
+        now = time.monotonic()
+        if now - spoke > _SAY_EVERY:
+            mean = {name: round(float(np.mean([loss[name] for loss in losses])), 4) for name in losses[0]}
+            speed = pace(training.seen)
+            say(f"{training.seen:,} of {options.samples:,} texts, {speed:.0f}/s, {mean}")
+            run.log("text", samples=training.seen, per_second=round(speed, 1), losses=mean)
+            spoke, losses = now, []
+        if now - kept > _SAVE_EVERY:
+            run.save("text/tower.pt", training.state())
+            kept = now
+    run.save("text/tower.pt", training.state())
+    averaged = training.average.applied(training.student)
+    with torch.inference_mode():
+        guess = torch.cat([averaged(part) for part in tokens_of[learnt:].split(500)])
+    cosine = float((guess * goals[learnt:]).sum(-1).mean())
+    run.log("text", samples=training.seen, held_out_cosine=round(cosine, 4))
+    say(f"cosine to the targets of {aside:,} texts not learnt from: {cosine:.4f}")

@@ -1,0 +1,99 @@
+"""What the image tower is to learn, gathered once: pictures, the teacher's maps, and texts in the teacher's space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from training.corpus import class_texts
+from training.head import TeacherHead
+from training.pictures import Pictures, load
+from training.recipe import PhotoSet, Recipe, read_captions
+from training.run import Run
+from training.sentences import Sentences
+from training.wordnet import WordNet
+
+
+@dataclass(frozen=True)
+class LearningSet:
+    """One photo set: `maps` int8 [n, h, w, c]; `labels` int64 [n], -1 where a picture has none; `captions` int64
+    [n, k], rows of the bank of captions, or None."""
+
+    pictures: Pictures
+    maps: npt.NDArray[np.int8]
+    share: int
+    labels: Tensor
+    captions: Tensor | None
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Everything that the image tower learns from.
+
+    Attributes:
+        sets: the photo sets.
+        classes: their classes, as WordNet ids or in words, in the order of the labels.
+        prompts: float32 [classes, wordings, d], unit embeddings of each class's wordings.
+        captions: float32 [m, d], unit embeddings of all captions of the sets.
+        strength: float32 [c], by how much each component of the maps counts.
+    """
+
+    sets: list[LearningSet]
+    classes: list[str]
+    prompts: Tensor
+    captions: Tensor
+    strength: Tensor
+
+
+def class_list(sets: list[Pictures]) -> list[str]:
+    """All classes of the sets, each once, in the order in which they are met."""
+    return list(dict.fromkeys(name for pictures in sets for name in pictures.classes if name is not None))
+
+
+def class_sentences(classes: list[str], wordnet: WordNet | None, sentences: Sentences, wordings: int = 12) -> Tensor:
+    """The sentence embeddings of each class's wordings, float32 [classes, wordings, s]; few wordings are repeated."""
+    rows = []
+    for name in classes:
+        texts = class_texts(name, wordnet)
+        rows.append(sentences[[texts[i % len(texts)] for i in range(wordings)]])
+    return torch.from_numpy(np.stack(rows))
+
+
+def caption_sentences(photos: PhotoSet, pictures: Pictures, sentences: Sentences, each: int = 5) -> Tensor:
+    """The sentence embeddings of each picture's captions, float32 [n, each, s]; few captions are repeated."""
+    captions = picture_captions(photos, pictures)
+    return torch.from_numpy(np.stack([sentences[[own[i % len(own)] for i in range(each)]] for own in captions]))
+
+
+def picture_captions(photos: PhotoSet, pictures: Pictures) -> list[list[str]]:
+    """Each picture's captions, as people wrote them."""
+    assert photos.captions is not None
+    found = read_captions(photos.captions)
+    return [found[Path(file).name] for file in pictures.files]
+
+
+def gather(run: Run, recipe: Recipe, head: TeacherHead, sentences: Sentences, strength: Tensor) -> Targets:
+    """Read what the stages before have made."""
+    wordnet = None if recipe.wordnet is None else WordNet(recipe.wordnet)
+    pictures = [load(run, photos.name) for photos in recipe.training]
+    classes = class_list(pictures)
+    numbers = {name: number for number, name in enumerate(classes)}
+    sets, banks, base = [], [], 0
+    with torch.no_grad():
+        for photos, found in zip(recipe.training, pictures, strict=True):
+            labels = torch.tensor([-1 if name is None else numbers[name] for name in found.classes])
+            captions = None
+            if photos.captions is not None:
+                bank = head.text(caption_sentences(photos, found, sentences))
+                captions = base + torch.arange(bank.shape[0] * bank.shape[1]).view(bank.shape[:2])
+                banks.append(bank.flatten(0, 1))
+                base += captions.numel()
+            maps = np.load(run.path(f"maps/{photos.name}.npy", made_by="teacher"), mmap_mode="r")
+            sets.append(LearningSet(found, maps, photos.share, labels, captions))
+        prompts = head.text(class_sentences(classes, wordnet, sentences))
+    return Targets(sets, classes, prompts, torch.cat(banks), strength)
