@@ -9,12 +9,15 @@ from collections.abc import Sequence
 
 NGrams = Counter[tuple[str, ...]]
 
-_WORDS = re.compile(r"\w+(?:['’-]\w+)*")
+_WORDS = re.compile(r"['’]\w+|\w+(?:-\w+)*")
 _LONGEST = 4
 
 
 def words(caption: str) -> list[str]:
-    """A caption's words in lower case, without punctuation, as the usual evaluation of captions takes them."""
+    """A caption's words in lower case, without punctuation; a possessive `'s` is a word of its own.
+
+    Nearly the words of the Penn Treebank tokenizer with which captions are usually evaluated.
+    """
     return _WORDS.findall(caption.lower())
 
 

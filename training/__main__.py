@@ -9,10 +9,11 @@ from typing import Annotated
 import torch
 import typer
 
+from search.errors import SightlineError
 from training import finish, stages
 from training.curves import draw
 from training.image import Schedule
-from training.recipe import RecipeError, read_recipe
+from training.recipe import read_recipe
 from training.run import Run
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -110,12 +111,13 @@ def caption(
     side: Annotated[int, typer.Option(help="Edge of the pictures, in pixels.")] = 144,
     layers: Annotated[int, typer.Option(help="Layers of the decoder.")] = 3,
     width: Annotated[int, typer.Option(help="Width of the decoder.")] = 256,
+    checkpoint: Annotated[str, typer.Option(help="Name of the image tower's checkpoint.")] = "tower",
     threads: Threads = 1,
     device: Device = "cpu",
 ) -> None:
     """Train the captioner over the finished image tower."""
     torch.set_num_threads(threads)
-    options = finish.CaptionOptions(samples, batch, rate, side, layers, width, device)
+    options = finish.CaptionOptions(samples, batch, rate, side, layers, width, checkpoint, device)
     finish.train_captioner(Run(run), read_recipe(recipe), options)
 
 
@@ -154,7 +156,7 @@ def main() -> None:
     """Run a stage; what is wrong is one sentence, with status 1."""
     try:
         app(standalone_mode=True)
-    except RecipeError as error:
+    except SightlineError as error:
         typer.echo(f"Error: {error}", err=True)
         raise SystemExit(1) from error
 

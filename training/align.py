@@ -60,20 +60,21 @@ def align(student: TextStudent, examples: Examples, *, steps: int, rate: float =
         photos = examples.photos[torch.arange(len(examples.photos)), view]
         present = torch.nonzero(counts)[:, 0]
         classes = present[torch.randperm(len(present), generator=generator)[:96]]
-        prompts = examples.prompts[classes, drawn(len(classes), examples.prompts.shape[1])]
         some = drawn(192, len(examples.texts))
         with torch.autocast(photos.device.type, torch.bfloat16):
-            found = student(captions), student(prompts), student(examples.texts[some])
-        logits = 30 * found[0] @ photos.T
+            captioned, kept = student(captions), student(examples.texts[some])
+        logits = 30 * captioned @ photos.T
         loss = functional.cross_entropy(logits, rows)
         loss = loss + functional.cross_entropy(logits[:, rows].T, torch.arange(len(rows)))
         if len(classes):
             # Four pictures of each class, told apart by the classes' wordings.
             offsets = (torch.rand(len(classes), 4, generator=generator) * counts[classes, None]).long()
             pictures = examples.labelled[by_class[starts[classes, None] + offsets]].flatten(0, 1)
-            named = 30 * pictures @ found[1].T
+            with torch.autocast(photos.device.type, torch.bfloat16):
+                prompts = student(examples.prompts[classes, drawn(len(classes), examples.prompts.shape[1])])
+            named = 30 * pictures @ prompts.T
             loss = loss + functional.cross_entropy(named, torch.arange(len(classes)).repeat_interleave(4))
-        loss = loss + 2 * (1 - (found[2] * examples.targets[some]).sum(-1)).mean()
+        loss = loss + 2 * (1 - (kept * examples.targets[some]).sum(-1)).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)

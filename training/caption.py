@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from indexer.describe.decoder import PAD, SPECIAL, CaptionDecoder, DecoderShape
-from training.average import Average
+from indexer.describe.decoder import END, PAD, START, CaptionDecoder, DecoderShape
+from training.learner import Learner
 
 
 @dataclass(frozen=True)
@@ -34,33 +33,32 @@ def vocabulary(tokens: Tensor, least: int = 3) -> list[int]:
     return [int(token) for token, count in zip(found, counts, strict=True) if count >= least]
 
 
-def numbered(captions: list[list[int]], kept: list[int], length: int) -> Tensor | None:
-    """Captions as the decoder's numbers, int64 [n, length]; None if one holds a token that is not kept."""
-    numbers = {token: SPECIAL + i for i, token in enumerate(kept)}
-    rows = torch.full((len(captions), length), PAD)
-    for i, caption in enumerate(captions):
-        own = [numbers.get(token, -1) for token in caption][: length - 2]
-        if -1 in own:
-            return None
-        rows[i, : len(own) + 2] = torch.tensor([1, *own, 2])
-    return rows
+def numbered(caption: list[int], numbers: dict[int, int], length: int) -> Tensor | None:
+    """A caption's tokens as the decoder's words, int64 [length]: START, words, END, PAD.
+
+    None if one of the tokens is not among `numbers`.
+    """
+    own = [numbers.get(token) for token in caption[: length - 2]]
+    if None in own:
+        return None
+    words = [START, *(word for word in own if word is not None), END]
+    return torch.tensor(words + [PAD] * (length - len(words)))
 
 
 class CaptionTraining:
-    """The state of the decoder's training."""
+    """The training of a decoder; `learner` holds its state, `step` learns from one batch."""
 
     def __init__(self, shape: DecoderShape, samples: int, rate: float, device: str) -> None:
-        """Learn from `samples` captions in all."""
+        """Learn from `samples` captions in all, at most at `rate`."""
         self.decoder = CaptionDecoder(shape, dropout=0.2).to(device)
-        self.average = Average(self.decoder)
-        self.samples, self.rate, self.seen, self.device = samples, rate, 0, device
-        self.optimizer = torch.optim.AdamW(self.decoder.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.05)
+        self.samples, self.rate, self.device = samples, rate, device
+        groups = [{"params": list(self.decoder.parameters()), "weight_decay": 0.05, "factor": 1.0}]
+        self.learner = Learner(self.decoder, groups, betas=(0.9, 0.98), most=1.0)
 
-    def step(self, places: Tensor, embeddings: Tensor, words: Tensor) -> float:
-        """Learn from a batch: each next word, given what is seen and the words before."""
-        left = (self.samples - self.seen) / self.samples
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * max(0.0, min((self.seen + 500) / 15_000, left))
+    def step(self, places: Tensor, embeddings: Tensor, words: Tensor) -> dict[str, float]:
+        """Learn from a batch: each next word, given what is seen and the words before; returns the loss."""
+        seen = self.learner.seen
+        rate = self.rate * max(0.0, min((seen + 500) / 15_000, 1 - seen / self.samples))
         self.decoder.train()
         places, embeddings, words = (part.to(self.device) for part in (places, embeddings, words))
         words = words[:, : int((words != PAD).sum(1).max())]
@@ -69,28 +67,5 @@ class CaptionTraining:
         loss = functional.cross_entropy(
             logits.float().flatten(0, 1), words[:, 1:].flatten(), ignore_index=PAD, label_smoothing=0.1
         )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.decoder.parameters(), 1.0)
-        self.optimizer.step()
-        self.average.update(self.decoder)
-        self.seen += len(words)
-        return float(loss.detach())
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs."""
-        return {
-            "decoder": self.decoder.state_dict(),
-            "average": self.average.state,
-            "updates": self.average.updates,
-            "optimizer": self.optimizer.state_dict(),
-            "seen": self.seen,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
-        self.decoder.load_state_dict(state["decoder"])
-        self.average.state = {name: value.to(self.device) for name, value in state["average"].items()}
-        self.average.updates = int(state["updates"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.seen = int(state["seen"])
+        self.learner.learn(loss, rate, len(words))
+        return {"caption": float(loss.detach())}

@@ -21,14 +21,14 @@ class Crops:
     mirrored: Tensor
 
     def cut(self, maps: Tensor, side: int) -> Tensor:
-        """The boxes of `maps`, float [n, c, h, w], resampled to [n, c, side, side] (bilinear)."""
-        sign = 1 - 2 * self.mirrored.to(maps.dtype)
-        theta = torch.zeros(len(maps), 2, 3, device=maps.device, dtype=maps.dtype)
-        theta[:, 0, 0] = self.width * sign
+        """The boxes of `maps`, float [n, c, h, w], resampled to [n, c, side, side] (bilinear), on their device."""
+        theta = torch.zeros(len(maps), 2, 3)
+        theta[:, 0, 0] = self.width * (1 - 2 * self.mirrored.float())
         theta[:, 1, 1] = self.height
         theta[:, 0, 2] = 2 * self.left + self.width - 1
         theta[:, 1, 2] = 2 * self.top + self.height - 1
-        grid = functional.affine_grid(theta, [len(maps), maps.shape[1], side, side], align_corners=False)
+        size = [len(maps), maps.shape[1], side, side]
+        grid = functional.affine_grid(theta.to(maps.device), size, align_corners=False)
         return functional.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
@@ -50,11 +50,13 @@ def whole(n: int) -> Crops:
 
 
 def jitter(pictures: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Change brightness, contrast and saturation of each picture, float [n, 3, h, w] in 0..1, by up to `strength`."""
+    """Change brightness, contrast and saturation of each picture, float [n, 3, h, w] in 0..1, by up to `strength`; one
+    in ten loses its colours."""
     n = len(pictures)
     brightness, contrast, saturation = (1 + strength * (2 * torch.rand(3, n, 1, 1, 1, generator=generator) - 1)).to(
         pictures.device
     )
+    saturation = torch.where(torch.rand(n, 1, 1, 1, generator=generator).to(pictures.device) < 0.1, 0.0, saturation)
     pictures = pictures * brightness
     grey = pictures.mean(dim=1, keepdim=True)
     pictures = grey + (pictures - grey) * saturation

@@ -18,26 +18,29 @@ def draw(run: Run, file: Path) -> None:
     stages = ("image", "text", "caption")
     figure, axes = pyplot.subplots(2, 2, figsize=(11, 7), layout="constrained")
     for axis, stage in zip(axes.flat, stages, strict=False):
-        lines = [line for line in run.read_log(stage) if "losses" in line]
-        for name in lines[-1]["losses"] if lines else ():
-            points = [(line["samples"], line["losses"].get(name)) for line in lines]
-            axis.plot([x for x, _ in points], [y for _, y in points], label=name)
+        curves: dict[str, list[tuple[int, float]]] = {}
+        for line in run.read_log(stage):
+            for name, loss in line.get("losses", {}).items():
+                curves.setdefault(f"{line['checkpoint']}: {name}", []).append((line["samples"], loss))
+        _plot(axis, curves)
         axis.set(title=f"{stage}: losses", xlabel="samples")
-        if lines:
-            axis.legend(fontsize=7)
     held_out: dict[str, list[tuple[int, float]]] = {}
     for line in run.read_log("image"):
         for name, figures in line.get("held_out", {}).items():
-            held_out.setdefault(_title(name, figures), []).append(
+            held_out.setdefault(f"{line['checkpoint']}: {_title(name, figures)}", []).append(
                 (line["samples"], figures.get("r10", figures.get("top1")))
             )
-    for name, points in held_out.items():
-        axes.flat[3].plot([x for x, _ in points], [y for _, y in points], marker=".", label=name)
+    _plot(axes.flat[3], held_out)
     axes.flat[3].set(title="held-out sets, with the teacher's texts", xlabel="samples", ylabel="per cent")
-    if held_out:
-        axes.flat[3].legend(fontsize=7)
     figure.savefig(file, dpi=100)
     pyplot.close(figure)
+
+
+def _plot(axis: Any, curves: dict[str, list[tuple[int, float]]]) -> None:
+    for name, points in curves.items():
+        axis.plot([x for x, _ in points], [y for _, y in points], marker="." if len(points) < 50 else "", label=name)
+    if curves:
+        axis.legend(fontsize=7)
 
 
 def _title(name: str, figures: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,26 +9,35 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from indexer.describe.decoder import DecoderShape
+from indexer.describe.decoder import SPECIAL, DecoderShape
 from indexer.describe.starter import CONFIG_FILE, WEIGHTS_FILE, load_starter_captioner
 from search import caption_metrics
 from search.evaluate import read_karpathy
 from training import align, caption, corpus, crops, export, pictures, score, student, targets, text, tokens
+from training.journal import Journal, say
 from training.recipe import PhotoSet, Recipe, RecipeError
 from training.run import Run
-from training.stages import load_head, say
+from training.stages import load_head
 from training.wordnet import WordNet
 
 _VIEWS = 6
 _VIEW_CROP = 0.6
+# Labelled pictures of each set that the text tower is aligned with.
+_LABELLED = 5000
+_LENGTH = 24  # of a caption in tokens, with start and end
+_BATCH = 32
 
 
 def align_text(run: Run, recipe: Recipe, *, checkpoint: str, side: int, steps: int, device: str) -> None:
     """Move the text tower towards the finished image tower, and keep the whole CLIP as `clip.pt`."""
-    network, config = _towers(run, checkpoint, side)
+    network, config = _image_tower(run, checkpoint, side)
+    words = run.load("text/tower.pt", made_by="text")
+    assert words is not None
+    network.load_state_dict(words["average"], strict=False)
     classes = targets.class_list([pictures.load(run, photos.name) for photos in recipe.training])
     wordnet = None if recipe.wordnet is None else WordNet(recipe.wordnet)
     prompts = [corpus.class_texts(name, wordnet) for name in classes]
@@ -40,16 +48,17 @@ def align_text(run: Run, recipe: Recipe, *, checkpoint: str, side: int, steps: i
     rows, labels = [], []
     for found in recipe.training:
         loaded = pictures.load(run, found.name)
-        numbers = torch.tensor([-1 if name is None else classes.index(name) for name in loaded.classes])
+        some = loaded.sample(_LABELLED)
+        numbers = targets.class_numbers(some, classes)
         if (numbers >= 0).any():
-            rows.append(_look(network.visual, loaded, side, 1, device)[1][:, 0][numbers >= 0])
+            rows.append(_look(network.visual, some, side, 1, device)[1][:, 0][numbers >= 0])
             labels.append(numbers[numbers >= 0])
-    texts = json.loads(run.path("texts/corpus.json", made_by="prepare").read_text(encoding="utf-8"))
+    texts = run.read_json("texts/corpus.json", made_by="prepare")
     sentences = np.load(run.path("texts/embeddings.npy", made_by="teacher"), mmap_mode="r")
     joined = load_head(run)
-    some = np.sort(np.random.default_rng(0).choice(len(texts), min(100_000, len(texts)), replace=False))
+    kept = np.sort(np.random.default_rng(0).choice(len(texts), min(100_000, len(texts)), replace=False))
     with torch.no_grad():
-        goals = joined.text(torch.from_numpy(np.asarray(sentences[some], dtype=np.float32)))
+        goals = joined.text(torch.from_numpy(np.asarray(sentences[kept], dtype=np.float32)))
     written = targets.picture_captions(captioned, pictures.load(run, captioned.name))
     examples = align.Examples(
         photos,
@@ -61,13 +70,13 @@ def align_text(run: Run, recipe: Recipe, *, checkpoint: str, side: int, steps: i
         tokens.tokenize(wordings).unflatten(0, (-1, 12))
         if wordings
         else torch.zeros(0, 1, tokens.LENGTH, dtype=torch.int64),
-        torch.from_numpy(tokens.corpus_tokens(run, texts)[some].astype(np.int64)),
+        torch.from_numpy(tokens.corpus_tokens(run, texts)[kept].astype(np.int64)),
         goals,
     )
     started = time.monotonic()
     aligned = align.align(text.TextStudent(network), examples, steps=steps)
     network.load_state_dict(aligned.state_dict(), strict=False)
-    run.save("clip.pt", {"network": network.state_dict(), "config": config})
+    run.save("clip.pt", {"network": network.state_dict(), "config": config, "tower": _identity(run, checkpoint)})
     run.log("align", steps=steps, seconds=round(time.monotonic() - started))
     say(f"aligned in {time.monotonic() - started:.0f} s")
 
@@ -87,72 +96,80 @@ class CaptionOptions:
     side: int
     layers: int
     width: int
+    checkpoint: str
     device: str
 
 
 def train_captioner(run: Run, recipe: Recipe, options: CaptionOptions) -> None:
-    """Train the captioner over the image tower of `clip.pt`; its state is `caption/decoder.pt`."""
-    network = _clip(run)[0]
+    """Train the captioner over the finished image tower; its state is `caption/decoder.pt`."""
+    visual = _image_tower(run, options.checkpoint, options.side)[0].visual
     captioned = _captioned(recipe)
     loaded = pictures.load(run, captioned.name)
     say("looking at the captioned pictures")
-    places, embeddings = _look(network.visual, loaded, options.side, _VIEWS, options.device)
+    places, embeddings = _look(visual, loaded, options.side, _VIEWS, options.device)
     written = targets.picture_captions(captioned, loaded)
     each = 5
     plain = [corpus.plain(own[i % len(own)]) for own in written for i in range(each)]
     coded = _words(plain)
     kept = caption.vocabulary(torch.tensor([token for own in coded for token in own]))
+    numbers = {token: SPECIAL + i for i, token in enumerate(kept)}
     # A caption with a word too rare to be learnt is replaced by another of the same photo.
     rows = []
     for start in range(0, len(coded), each):
-        fit = [found for own in coded[start : start + each] if (found := caption.numbered([own], kept, 24)) is not None]
-        rows.append(torch.cat([fit[i % len(fit)] for i in range(each)]) if fit else None)
+        own = [caption.numbered(tokens_of, numbers, _LENGTH) for tokens_of in coded[start : start + each]]
+        fit = [found for found in own if found is not None]
+        rows.append(torch.stack([fit[i % len(fit)] for i in range(each)]) if fit else None)
     usable = torch.tensor([i for i, row in enumerate(rows) if row is not None])
     seen = caption.SeenPhotos(places[usable], embeddings[usable], torch.stack([row for row in rows if row is not None]))
     shape = DecoderShape(
-        words=len(kept) + 3,
+        words=SPECIAL + len(kept),
         places=places.shape[2],
         features=places.shape[3],
         embedding=embeddings.shape[2],
         layers=options.layers,
         width=options.width,
+        length=_LENGTH,
     )
     training = caption.CaptionTraining(shape, options.samples, options.rate, options.device)
+    learner = training.learner
+    # A decoder belongs to one state of one image tower, and to its size of pictures.
+    about = {
+        "vocabulary": kept,
+        "shape": shape.as_dict(),
+        "side": options.side,
+        "tower": _identity(run, options.checkpoint),
+    }
     saved = run.load("caption/decoder.pt")
-    if saved is not None and saved["vocabulary"] == kept and saved["shape"] == shape.as_dict():
-        training.restore(saved)
-        say(f"on from {training.seen:,} captions")
+    if saved is not None and all(saved[key] == value for key, value in about.items()):
+        learner.restore(saved)
 
     def save() -> None:
-        run.save("caption/decoder.pt", {**training.state(), "vocabulary": kept, "shape": shape.as_dict()})
+        run.save("caption/decoder.pt", {**learner.state(), **about})
 
-    generator = torch.Generator().manual_seed(training.seen)
-    spoke = last = time.monotonic()
-    losses: list[float] = []
-    while training.seen < options.samples:
-        chosen = torch.randint(len(usable), (options.batch,), generator=generator)
-        view = torch.randint(_VIEWS, (options.batch,), generator=generator)
-        which = torch.randint(each, (options.batch,), generator=generator)
-        losses.append(
-            training.step(seen.places[chosen, view], seen.embeddings[chosen, view], seen.words[chosen, which])
-        )
-        now = time.monotonic()
-        if now - spoke > 20:
-            say(f"{training.seen:,} of {options.samples:,} captions, loss {np.mean(losses):.3f}")
-            run.log("caption", samples=training.seen, losses={"caption": round(float(np.mean(losses)), 4)})
-            spoke, losses = now, []
-        if now - last > 120:
-            save()
-            last = now
-    save()
+    journal = Journal(run, "caption", "decoder", options.samples, learner.seen, save)
+    generator = torch.Generator().manual_seed(learner.seen)
+
+    def drawn(limit: int) -> Tensor:
+        return torch.randint(limit, (options.batch,), generator=generator)
+
+    while learner.seen < options.samples:
+        chosen, view, which = drawn(len(usable)), drawn(_VIEWS), drawn(each)
+        batch = seen.places[chosen, view], seen.embeddings[chosen, view], seen.words[chosen, which]
+        journal(learner.seen, training.step(*batch))
+    journal.close()
 
 
 def export_model(run: Run, folder: Path, side: int) -> None:
     """Write CLIP and captioner as they ship."""
-    network, config = _clip(run)
+    network, config, tower = _clip(run)
     size = export.export(folder, config, network.state_dict(), side)
     saved = run.load("caption/decoder.pt")
     if saved is not None:
+        if saved["side"] != side or saved["tower"] != tower:
+            raise RecipeError(
+                f"The captioner was made for another state of the image tower, or for pictures of {saved['side']} px: "
+                "run the stages `align` and `caption` again, or give that `--side`."
+            )
         document = {**saved["shape"], "vocabulary": saved["vocabulary"]}
         size += export.export_captioner(folder / CONFIG_FILE, folder / WEIGHTS_FILE, document, saved["average"])
     run.log("export", bytes=size, side=side)
@@ -175,10 +192,10 @@ def score_model(
         if (folder / CONFIG_FILE).exists():
             found = read_karpathy(captions, images, split)
             captioner = load_starter_captioner(folder=folder, device="cpu", beams=beams)
-            from PIL import Image
-
-            opened = (Image.open(images / name).convert("RGB") for name in found.names)
-            own = [one.text for image in opened for one in captioner.caption([image])]
+            own: list[str] = []
+            for start in range(0, len(found.names), _BATCH):
+                opened = [Image.open(images / name).convert("RGB") for name in found.names[start : start + _BATCH]]
+                own += [one.text for one in captioner.caption(opened)]
             figures["captions"] = {
                 "bleu": [round(value, 2) for value in caption_metrics.bleu(own, found.captions)],
                 "cider": round(caption_metrics.cider(own, found.captions), 3),
@@ -188,25 +205,31 @@ def score_model(
     return figures
 
 
-def _towers(run: Run, checkpoint: str, side: int) -> tuple[Any, dict[str, Any]]:
-    """A CLIP of both towers' averages, as the stages `image` and `text` have left them."""
-    image, words = run.load(f"image/{checkpoint}.pt", made_by="image"), run.load("text/tower.pt", made_by="text")
-    assert image is not None and words is not None
-    config = image["config"]
+def _image_tower(run: Run, checkpoint: str, side: int) -> tuple[Any, dict[str, Any]]:
+    """A CLIP with the running average of the stage `image` as its image tower, and its configuration."""
+    saved = run.load(f"image/{checkpoint}.pt", made_by="image")
+    assert saved is not None
+    config = saved["config"]
     config["model_cfg"]["vision_cfg"]["image_size"] = side
     network = student.build(config)
-    visual = {name[len("tower.") :]: value for name, value in image["average"].items() if name.startswith("tower.")}
-    network.visual.load_state_dict(visual)
-    network.load_state_dict(words["average"], strict=False)
+    tower = {name[len("tower.") :]: value for name, value in saved["average"].items() if name.startswith("tower.")}
+    network.visual.load_state_dict(tower)
     return network.eval(), config
 
 
-def _clip(run: Run) -> tuple[Any, dict[str, Any]]:
+def _identity(run: Run, checkpoint: str) -> dict[str, Any]:
+    """Which state of which image tower something was made for."""
+    saved = run.load(f"image/{checkpoint}.pt", made_by="image")
+    assert saved is not None
+    return {"checkpoint": checkpoint, "seen": saved["seen"]}
+
+
+def _clip(run: Run) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     saved = run.load("clip.pt", made_by="align")
     assert saved is not None
     network = student.build(saved["config"])
     network.load_state_dict(saved["network"])
-    return network.eval(), saved["config"]
+    return network.eval(), saved["config"], saved["tower"]
 
 
 def _captioned(recipe: Recipe) -> PhotoSet:

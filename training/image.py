@@ -9,20 +9,19 @@ Hinton et al. 2015, Romero et al. 2015, Radford et al. 2021, Beyer et al. 2022).
 
 from __future__ import annotations
 
-import time
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from training.average import Average
 from training.crops import jitter, random_crops
 from training.head import TeacherHead
+from training.learner import Learner
 from training.student import ImageStudent, normalised
 from training.targets import LearningSet, Targets
 from training.teacher import uncompressed
@@ -55,7 +54,6 @@ class Schedule:
     rate: float = 1.5e-3
     decay: float = 0.3
     smallest_crop: float = 0.35
-    weight_decay: float = 0.05
 
     def rate_at(self, seen: int) -> float:
         """The learning rate after `seen` samples."""
@@ -80,9 +78,9 @@ class Batch:
 class Batches:
     """Batches in which every set has its share, each set in an order of its own."""
 
-    def __init__(self, targets: Targets, schedule: Schedule, seed: int) -> None:
-        """`seed` decides the order, the crops and the captions."""
-        self._schedule = schedule
+    def __init__(self, targets: Targets, schedule: Schedule, seed: int, device: str = "cpu") -> None:
+        """`seed` decides the order, the crops and the captions; crops are cut on `device`."""
+        self._schedule, self._device = schedule, device
         self._generator = torch.Generator().manual_seed(seed)
         self._sets = [found for found in targets.sets if found.share]
         counts = _portions([found.share for found in self._sets], schedule.batch)
@@ -112,9 +110,10 @@ class Batches:
     def _part(self, found: LearningSet, rows: np.ndarray[Any, Any]) -> Batch:
         n = len(rows)
         crops = random_crops(n, self._schedule.smallest_crop, self._generator)
-        pictures = torch.from_numpy(found.pictures.pixels[rows]).permute(0, 3, 1, 2).float().div_(255)
+        # Bytes travel to the device; floats, four times as large, are made there.
+        pictures = torch.from_numpy(found.pictures.pixels[rows]).to(self._device).permute(0, 3, 1, 2).float().div_(255)
         pictures = jitter(crops.cut(pictures, self._schedule.side), 0.25, self._generator)
-        places = uncompressed(torch.from_numpy(found.maps[rows])).permute(0, 3, 1, 2)
+        places = uncompressed(torch.from_numpy(found.maps[rows]).to(self._device)).permute(0, 3, 1, 2)
         captions = torch.full((n,), -1)
         if found.captions is not None:
             pick = torch.randint(found.captions.shape[1], (n,), generator=self._generator)
@@ -123,67 +122,35 @@ class Batches:
 
 
 class ImageTraining:
-    """The state of a training: student, optimizer, running average; `step` learns from one batch."""
+    """The training of a student; `learner` holds its state, `step` learns from one batch."""
 
     def __init__(
         self, student: ImageStudent, head: TeacherHead, targets: Targets, schedule: Schedule, device: str
     ) -> None:
         """Take over `student`."""
         self.student = student.to(device).to(memory_format=torch.channels_last)
-        self.average = Average(self.student)
-        self.schedule, self.losses, self.seen, self.device = schedule, Losses(), 0, device
-        self._head = head.to(device).eval().requires_grad_(False)
-        self._targets = targets
+        self.schedule, self.losses, self.device = schedule, Losses(), device
+        self._head = copy.deepcopy(head).to(device).eval().requires_grad_(False)
         self._prompts = functional.normalize(targets.prompts.mean(1), dim=-1).to(device)
         self._captions = targets.captions.to(device)
         self._strength = targets.strength.to(device)
         self._captioned = [found.captions.to(device) for found in targets.sets if found.captions is not None]
-        decayed = [p for p in self.student.parameters() if p.ndim > 1]
-        others = [p for p in self.student.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=schedule.rate,
-            fused=True,
-        )
+        groups = [
+            {"params": [p for p in student.parameters() if p.ndim > 1], "weight_decay": 0.05, "factor": 1.0},
+            {"params": [p for p in student.parameters() if p.ndim <= 1], "weight_decay": 0.0, "factor": 1.0},
+        ]
+        self.learner = Learner(self.student, groups, betas=(0.9, 0.999), most=5.0)
 
     def step(self, batch: Batch) -> dict[str, float]:
-        """Learn from a batch, together with the other processes where there are some; returns each loss."""
-        rate = self.schedule.rate_at(self.seen)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        """Learn from a batch; returns each loss."""
         self.student.train()
         losses = self._losses(batch)
         total = sum((getattr(self.losses, name) * loss for name, loss in losses.items()), torch.zeros(()))
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        processes = _average_gradients(self.student)
-        nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
-        self.optimizer.step()
-        self.average.update(self.student)
-        self.seen += len(batch.pictures) * processes
+        self.learner.learn(total, self.schedule.rate_at(self.learner.seen), len(batch.pictures))
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs."""
-        return {
-            "student": self.student.state_dict(),
-            "average": self.average.state,
-            "updates": self.average.updates,
-            "optimizer": self.optimizer.state_dict(),
-            "seen": self.seen,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
-        self.student.load_state_dict(state["student"])
-        self.average.state = {name: value.to(self.device) for name, value in state["average"].items()}
-        self.average.updates = int(state["updates"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.seen = int(state["seen"])
-
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
-        pictures = normalised(batch.pictures.to(self.device, non_blocking=True))
-        places = batch.places.to(self.device, non_blocking=True)
+        pictures, places = normalised(batch.pictures.to(self.device)), batch.places.to(self.device)
         labels, captions = batch.labels.to(self.device), batch.captions.to(self.device)
         with torch.autocast(self.device, torch.bfloat16):
             out = self.student(pictures)
@@ -202,11 +169,9 @@ class ImageTraining:
             "embedding": (1 - (embedding * teacher).sum(-1)).mean(),
             "places": _cosine_distance(out["places"], target),
             "middle": _cosine_distance(out["middle"], target[:, :half]),
-            "prompts": functional.cross_entropy(1.4 * similarity[labelled, :classes], labels[labelled]),
-            "classes": functional.cross_entropy(
-                out["classes"][labelled].float(), labels[labelled], label_smoothing=0.1
-            ),
-            "captions": functional.cross_entropy(
+            "prompts": _cross_entropy(1.4 * similarity[labelled, :classes], labels[labelled]),
+            "classes": _cross_entropy(out["classes"][labelled].float(), labels[labelled], smoothing=0.1),
+            "captions": _cross_entropy(
                 similarity[captioned, classes:], torch.div(captions[captioned], each, rounding_mode="floor")
             ),
             "similarities": functional.kl_div(
@@ -215,24 +180,16 @@ class ImageTraining:
         }
 
 
+def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """The mean, and zero for none: a batch may lack labelled or captioned pictures."""
+    summed = functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum")
+    return summed / max(1, len(labels))
+
+
 def _cosine_distance(guess: Tensor, target: Tensor) -> Tensor:
     """Mean over pictures and places; `target` [n, c, h, w] is brought to the guess's places."""
     target = functional.adaptive_avg_pool2d(target, (guess.shape[2], guess.shape[3]))
     return (1 - functional.cosine_similarity(guess.float(), target, dim=1)).mean()
-
-
-def _average_gradients(network: nn.Module) -> int:
-    """Average the gradients over all processes; returns how many there are."""
-    if not torch.distributed.is_initialized():
-        return 1
-    processes = torch.distributed.get_world_size()
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    torch.distributed.all_reduce(flat)
-    flat /= processes
-    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(mean.view_as(gradient))
-    return processes
 
 
 def _portions(shares: list[int], total: int) -> list[int]:
@@ -242,18 +199,3 @@ def _portions(shares: list[int], total: int) -> list[int]:
     for i in np.argsort(parts - exact)[: max(0, total - int(parts.sum()))]:
         parts[i] += 1
     return [int(part) for part in parts]
-
-
-class Pace:
-    """Samples a second since the last time it was asked."""
-
-    def __init__(self) -> None:
-        """Starts now."""
-        self._time, self._seen = time.monotonic(), 0
-
-    def __call__(self, seen: int) -> float:
-        """The pace up to `seen` samples."""
-        now, before = time.monotonic(), self._time
-        rate = (seen - self._seen) / max(1e-6, now - before)
-        self._time, self._seen = now, seen
-        return rate

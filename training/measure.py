@@ -17,14 +17,11 @@ from training.student import ImageStudent, normalised
 Floats = npt.NDArray[np.float32]
 
 
-def embed_pictures(
-    student: ImageStudent, pictures: Pictures, side: int, device: str, most: int | None = None
-) -> Floats:
-    """Unit embeddings float32 [n, d] of whole pictures, resized to `side`; of the first `most` alone."""
+def embed_pictures(student: ImageStudent, pictures: Pictures, side: int, device: str) -> Floats:
+    """Unit embeddings float32 [n, d] of whole pictures, resized to `side`."""
     rows = []
-    stop = len(pictures) if most is None else min(most, len(pictures))
-    for start in range(0, stop, 100):
-        pixels = torch.tensor(pictures.pixels[start : min(start + 100, stop)]).permute(0, 3, 1, 2).float() / 255
+    for start in range(0, len(pictures), 100):
+        pixels = torch.tensor(pictures.pixels[start : start + 100]).permute(0, 3, 1, 2).float() / 255
         resized = functional.interpolate(pixels, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
             rows.append(student.embed(normalised(resized.to(device))).float().cpu().numpy())
@@ -38,10 +35,14 @@ def captioned(images: Floats, captions: Tensor) -> dict[str, Any]:
 
 
 def zero_shot(images: Floats, prompts: Tensor, labels: Tensor) -> dict[str, float]:
-    """Top-1 and top-5 accuracy in per cent: each class is the mean of its wordings [classes, wordings, d]."""
+    """Top-1 and top-5 accuracy in per cent: each class is the mean of its wordings [classes, wordings, d].
+
+    Images whose label is -1 do not count.
+    """
+    images, labels = images[(labels >= 0).numpy()], labels[labels >= 0]
     classes = functional.normalize(prompts.mean(1), dim=-1)
     best = (torch.from_numpy(images) @ classes.T).topk(min(5, len(classes)), dim=-1).indices
-    right = best == labels[: len(images), None]
+    right = best == labels[:, None]
     return {
         "top1": round(100 * float(right[:, 0].float().mean()), 2),
         "top5": round(100 * float(right.any(-1).float().mean()), 2),

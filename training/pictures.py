@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile
+from PIL import Image
 
 from training.recipe import PhotoSet, RecipeError
 from training.run import Run
-
-ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,14 @@ class Pictures:
         """How many photos there are."""
         return len(self.files)
 
+    def sample(self, most: int) -> Pictures:
+        """At most so many of them, at random but always the same."""
+        if len(self) <= most:
+            return self
+        rows = np.sort(np.random.default_rng(0).choice(len(self), most, replace=False))
+        files, classes = [self.files[row] for row in rows], [self.classes[row] for row in rows]
+        return Pictures(self.name, self.pixels[rows], files, classes)
+
 
 def prepare(run: Run, photos: PhotoSet, workers: int) -> Pictures:
     """Decode a set's photos; a set that is there already is left as it is. Unreadable photos are left out."""
@@ -44,13 +49,14 @@ def prepare(run: Run, photos: PhotoSet, workers: int) -> Pictures:
 
 def load(run: Run, name: str) -> Pictures:
     """A set that `prepare` has decoded."""
-    about: dict[str, Any] = json.loads(run.path(f"pictures/{name}.json", made_by="prepare").read_text("utf-8"))
+    about: dict[str, Any] = run.read_json(f"pictures/{name}.json", made_by="prepare")
     pixels = np.load(run.path(f"pictures/{name}.npy", made_by="prepare"), mmap_mode="r")
     # Behind the last readable photo the file has rows to spare.
     return Pictures(name, pixels[: len(about["files"])], about["files"], about["classes"])
 
 
 def _decode_all(run: Run, photos: PhotoSet, files: list[Path], workers: int) -> None:
+    classes = photos.classes(files)  # before the work, so that a mistake in the labels costs none
     part = run.path(f"pictures/{photos.name}.part")
     pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(files), photos.side, photos.side, 3))
     readable: list[int] = []
@@ -64,12 +70,13 @@ def _decode_all(run: Run, photos: PhotoSet, files: list[Path], workers: int) -> 
     del pixels
     final = run.path(f"pictures/{photos.name}.npy")
     part.replace(final)
-    classes = photos.classes(files)
+    if not readable:
+        raise RecipeError(f"None of the {len(files)} photos of the set {photos.name} can be read.")
     about = {
         "files": [str(files[row].relative_to(photos.folder)) for row in readable],
         "classes": [classes[row] for row in readable],
     }
-    run.path(f"pictures/{photos.name}.json").write_text(json.dumps(about), encoding="utf-8")
+    run.save_json(f"pictures/{photos.name}.json", about)
     run.log("prepare", set=photos.name, photos=len(readable), unreadable=len(files) - len(readable))
 
 

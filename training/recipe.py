@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.errors import SightlineError
+
 _WORDNET_ID = re.compile(r"n\d{8}")
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 
-class RecipeError(Exception):
+class RecipeError(SightlineError):
     """What is wrong with a recipe, a folder or a run, in one sentence."""
 
 
@@ -24,7 +26,7 @@ class PhotoSet:
 
     `side` is the edge in pixels at which they are kept (squeezed to a square). `labels` says where a photo's class
     stands: `folder` (the folder it lies in), `name` (its file name: a WordNet id, or what comes before the last `_`
-    or digit), a file of lines `file<TAB>class`, or `none`. `captions` is a CSV with the columns `image,caption` or
+    or number), `none`, or in a file of lines `name<TAB>class`. `captions` is a CSV with the columns `image,caption` or
     Karpathy's JSON; `only` is a file that lists the names to use. `share` is how many pictures of a batch come from the
     set, against the other sets' shares. Sets that are `held_out` are never trained on.
     """
@@ -33,14 +35,14 @@ class PhotoSet:
     folder: Path
     side: int
     share: int = 0
-    labels: str = "none"
+    labels: str | Path = "none"
     captions: Path | None = None
     only: Path | None = None
     held_out: bool = False
 
     def files(self) -> list[Path]:
         """The set's photos, in the order of their paths."""
-        names = None if self.only is None else set(self.only.read_text(encoding="utf-8").split())
+        names = None if self.only is None else {line.strip() for line in self.only.read_text("utf-8").splitlines()}
         return sorted(
             path
             for path in self.folder.rglob("*")
@@ -54,9 +56,12 @@ class PhotoSet:
         if self.labels == "folder":
             return [_class_name(path.relative_to(self.folder)) for path in files]
         if self.labels == "name":
-            return [_id_or_words(re.split(r"_(?=[^_]*$)|\d+$", path.stem)[0]) for path in files]
-        lines = (self.folder / self.labels).read_text(encoding="utf-8").splitlines()
-        table = {line.split("\t")[0]: line.split("\t")[1] for line in lines if line}
+            return [_id_or_words(path.stem, cut=r"_[^_]*$|\d+$") for path in files]
+        assert isinstance(self.labels, Path)
+        lines = [line.split("\t") for line in self.labels.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if any(len(fields) < 2 for fields in lines):
+            raise RecipeError(f"{self.labels} has a line without a tab between file name and class.")
+        table = {fields[0]: fields[1] for fields in lines}
         return [_id_or_words(table[path.name]) if path.name in table else None for path in files]
 
 
@@ -107,28 +112,39 @@ def read_recipe(file: Path) -> Recipe:
             raise RecipeError(f"The recipe {file} lacks `{key}`.")
         return named
 
+    def tables(key: str, known: set[str]) -> list[dict[str, Any]]:
+        found_tables = found.get(key, [])
+        if not isinstance(found_tables, list):
+            raise RecipeError(f"The recipe {file} has [{key}] where [[{key}]] is meant.")
+        for table in found_tables:
+            if unknown := sorted(set(table) - known):
+                raise RecipeError(f"The recipe {file} has an unknown setting `{unknown[0]}` in [[{key}]].")
+        return list(found_tables)
+
+    if unknown := sorted(set(found) - {"photos", "texts", "wordnet", "image_teacher", "text_teacher"}):
+        raise RecipeError(f"The recipe {file} has an unknown setting `{unknown[0]}`.")
     sets = []
-    for table in found.get("photos", []):
-        known = set(PhotoSet.__dataclass_fields__)
-        if unknown := set(table) - known:
-            raise RecipeError(f"The recipe {file} has an unknown setting `{sorted(unknown)[0]}` for photos.")
-        if not isinstance(table.get("name"), str) or not isinstance(table.get("side"), int):
-            raise RecipeError(f"Each [[photos]] of the recipe {file} needs a `name` and a `side` in pixels.")
-        sets.append(
-            PhotoSet(
-                table["name"],
-                needed(table, "folder"),
-                table["side"],
-                int(table.get("share", 0)),
-                table.get("labels", "none"),
-                path(table, "captions"),
-                path(table, "only"),
-                bool(table.get("held_out", False)),
+    for table in tables("photos", set(PhotoSet.__dataclass_fields__)):
+        name, side, share = table.get("name"), table.get("side"), table.get("share", 0)
+        if not isinstance(name, str) or not isinstance(side, int) or not isinstance(share, int) or side < 1:
+            raise RecipeError(
+                f"Each [[photos]] of the recipe {file} needs a `name`, a `side` in pixels, and whole numbers."
             )
-        )
+        labels: str | Path = table.get("labels", "none")
+        if labels not in ("folder", "name", "none"):
+            labels = needed(table, "labels")
+        held_out = bool(table.get("held_out", False))
+        captions, only = path(table, "captions"), path(table, "only")
+        sets.append(PhotoSet(name, needed(table, "folder"), side, share, labels, captions, only, held_out))
     if len({photos.name for photos in sets}) < len(sets):
         raise RecipeError(f"Two [[photos]] of the recipe {file} have the same name.")
-    texts = tuple(needed(table, "file") for table in found.get("texts", []))
+    if not any(photos.share > 0 for photos in sets if not photos.held_out):
+        raise RecipeError(f"No [[photos]] of the recipe {file} has a `share`: there would be nothing to learn from.")
+    if not any(photos.captions and photos.share > 0 for photos in sets if not photos.held_out):
+        raise RecipeError(
+            f"No [[photos]] with a `share` of the recipe {file} has `captions`: pictures and texts meet through them."
+        )
+    texts = tuple(needed(table, "file") for table in tables("texts", {"file"}))
     return Recipe(
         tuple(sets), texts, path(found, "wordnet"), needed(found, "image_teacher"), needed(found, "text_teacher")
     )
@@ -137,14 +153,16 @@ def read_recipe(file: Path) -> Recipe:
 def read_captions(file: Path) -> dict[str, list[str]]:
     """Captions by the photo's file name, as people wrote them.
 
-    Takes a CSV with the columns `image,caption`, Karpathy's JSON and COCO's annotations (whose photos are numbers).
+    Takes a CSV with the columns `image,caption`, Karpathy's JSON and COCO's annotations.
     """
     captions: dict[str, list[str]] = {}
     if file.suffix == ".json":
         content = json.loads(file.read_text(encoding="utf-8"))
         if "annotations" in content:
+            names = {image["id"]: image["file_name"] for image in content.get("images", [])}
             for item in content["annotations"]:
-                captions.setdefault(str(item["image_id"]), []).append(item["caption"])
+                name = names.get(item["image_id"], str(item["image_id"]))
+                captions.setdefault(name, []).append(item["caption"])
         else:
             for image in content["images"]:
                 captions[image["filename"]] = [sentence["raw"] for sentence in image["sentences"]]
@@ -163,9 +181,10 @@ def _class_name(path: Path) -> str | None:
     return ids[0] if ids else _id_or_words(folders[-1]) if folders else None
 
 
-def _id_or_words(text: str) -> str:
+def _id_or_words(text: str, cut: str | None = None) -> str:
+    """A WordNet id where `text` begins with one, else words, without what matches `cut`."""
     found = _WORDNET_ID.match(text)
-    return found.group() if found else _words(text)
+    return found.group() if found else _words(text if cut is None else re.sub(cut, "", text, count=1))
 
 
 def _words(name: str) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from training.recipe import RecipeError
 
 
 class Run:
-    """A run's folder. Every file is written under another name first, so that a crash leaves the last whole one."""
+    """A run's folder. What is saved is written under another name first: a crash leaves the last whole file."""
 
     def __init__(self, folder: Path) -> None:
         """Make the folder where it is missing."""
@@ -46,9 +49,25 @@ class Run:
 
     def save(self, name: str, state: dict[str, Any]) -> None:
         """Save a checkpoint of torch."""
+        self._write(name, lambda file: torch.save(state, file))
+
+    def save_array(self, name: str, array: npt.NDArray[Any]) -> None:
+        """Save an array as `.npy`."""
+        self._write(name, lambda file: np.save(file, array))
+
+    def save_json(self, name: str, document: Any) -> None:
+        """Save a JSON document."""
+        self._write(name, lambda file: file.write(json.dumps(document).encode()))
+
+    def read_json(self, name: str, made_by: str) -> Any:
+        """A JSON document that the stage `made_by` has saved."""
+        return json.loads(self.path(name, made_by).read_text(encoding="utf-8"))
+
+    def _write(self, name: str, write: Callable[[BinaryIO], object]) -> None:
         path = self.path(name)
-        part = path.with_suffix(".part")
-        torch.save(state, part)
+        part = path.with_name(path.name + ".part")
+        with part.open("wb") as file:
+            write(file)
         part.replace(path)
 
     def load(self, name: str, made_by: str | None = None) -> dict[str, Any] | None:

@@ -22,13 +22,12 @@ Floats = npt.NDArray[np.float32]
 class OpenClipModel:
     """A checkpoint in open_clip's `local-dir:` layout."""
 
-    def __init__(self, folder: Path, side: int | None = None) -> None:
-        """Load it; `side` overrides the pictures' edge that its configuration names."""
+    def __init__(self, folder: Path) -> None:
+        """Load it."""
         import open_clip
 
         name = f"local-dir:{folder}"
-        size = {} if side is None else {"force_image_size": side}
-        self._network, _, self._transform = open_clip.create_model_and_transforms(name, **size)
+        self._network, _, self._transform = open_clip.create_model_and_transforms(name)
         self._network.eval()
         self._tokenizer = open_clip.get_tokenizer(name)
 
@@ -84,7 +83,8 @@ def zero_shot_figures(model: OpenClipModel, photos: PhotoSet, wordnet: WordNet |
 
 def _readable(file: Path) -> bool:
     try:
-        with Image.open(file):
+        with Image.open(file) as image:
+            image.load()
             return True
     except OSError:
         return False

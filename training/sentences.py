@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ class SentenceTeacher:
         self._device = device
 
     def embed(
-        self, texts: list[str], batch: int = 256, progress: Callable[[int], None] | None = None
+        self, texts: list[str], batch: int = 256, progress: Callable[[str], None] | None = None
     ) -> npt.NDArray[np.float16]:
         """Unit embeddings float16 [n, d] of `texts`; those of like length go together, to pad little."""
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
@@ -36,7 +35,7 @@ class SentenceTeacher:
         for start in range(0, len(order), batch):
             rows.append(self._embed([texts[i] for i in order[start : start + batch]]))
             if progress is not None:
-                progress(min(start + batch, len(order)))
+                progress(f"{min(start + batch, len(order)):,} of {len(order):,} texts")
         embeddings = np.concatenate(rows)
         out = np.empty_like(embeddings)
         out[order] = embeddings
@@ -57,16 +56,21 @@ class Sentences:
 
     def __init__(self, run: Run, teacher: Path, device: str) -> None:
         """Open what `embed_corpus` has stored."""
-        texts = json.loads(run.path("texts/corpus.json", made_by="teacher").read_text(encoding="utf-8"))
+        texts = run.read_json("texts/corpus.json", made_by="prepare")
         self._rows = {text: row for row, text in enumerate(texts)}
         self._embeddings = np.load(run.path("texts/embeddings.npy", made_by="teacher"), mmap_mode="r")
         self._folder, self._device = teacher, device
         self._teacher: SentenceTeacher | None = None
 
+    @property
+    def width(self) -> int:
+        """The embeddings' length s."""
+        return int(self._embeddings.shape[1])
+
     def __getitem__(self, texts: list[str]) -> npt.NDArray[np.float32]:
         """Unit embeddings float32 [n, s] of `texts`, each as `training.corpus.plain` writes it."""
         texts = [plain(text) for text in texts]
-        out = np.empty((len(texts), self._embeddings.shape[1]), np.float32)
+        out = np.empty((len(texts), self.width), np.float32)
         missing = [i for i, text in enumerate(texts) if text not in self._rows]
         for i, text in enumerate(texts):
             if text in self._rows:

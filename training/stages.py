@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +14,11 @@ import torch.distributed
 from torch.multiprocessing.spawn import spawn
 
 from training import corpus, head, image, measure, pictures, student, targets, teacher, text, tokens
-from training.recipe import Recipe, RecipeError, read_captions
+from training.journal import Journal, Seldom, say
+from training.recipe import Recipe, read_captions
 from training.run import Run
 from training.sentences import Sentences, SentenceTeacher
 from training.wordnet import WordNet
-
-_SAVE_EVERY = 120.0  # seconds between checkpoints
-_SAY_EVERY = 20.0
-
-
-def say(text: str) -> None:
-    """A line of progress, on stderr."""
-    print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
 
 
 def prepare(run: Run, recipe: Recipe, workers: int) -> None:
@@ -42,25 +33,29 @@ def prepare(run: Run, recipe: Recipe, workers: int) -> None:
     classes = targets.class_list([pictures.load(run, photos.name) for photos in recipe.training])
     wordnet = None if recipe.wordnet is None else WordNet(recipe.wordnet)
     texts = corpus.build(written, classes, wordnet)
-    run.path("texts/corpus.json").write_text(json.dumps(texts), encoding="utf-8")
+    if not run.path("texts/corpus.json").exists() or run.read_json("texts/corpus.json", made_by="prepare") != texts:
+        # What belongs to the rows of another corpus must go first.
+        for name in ("embeddings", "tokens"):
+            run.path(f"texts/{name}.npy").unlink(missing_ok=True)
+        run.save_json("texts/corpus.json", texts)
     run.log("prepare", captions=len(written), classes=len(classes), texts=len(texts))
     say(f"{len(written):,} captions and {len(classes):,} classes: {len(texts):,} texts")
 
 
 def teach(run: Run, recipe: Recipe, workers: int, device: str, head_steps: int) -> None:
     """Run both teachers over all pictures and texts, and train the head that joins them."""
-    sets = [(pictures.load(run, photos.name), photos.share) for photos in recipe.photos]
-    projection = teacher.fit_projection(run, recipe.image_teacher, [(p, share) for p, share in sets if share])
+    sample = [(pictures.load(run, photos.name), photos.share) for photos in recipe.training if photos.share]
+    projection = teacher.fit_projection(run, recipe.image_teacher, sample)
     say(f"the components keep {100 * projection.kept:.1f} % of the features' variance")
-    for found, _ in sets:
-        started = time.monotonic()
-        teacher.extract(run, recipe.image_teacher, found, projection, workers, lambda done: None)
-        say(f"{found.name}: {len(found):,} maps in {time.monotonic() - started:.0f} s")
+    for photos in recipe.photos:
+        teacher.extract(run, recipe.image_teacher, pictures.load(run, photos.name), projection, workers, Seldom(say))
     if not run.path("texts/embeddings.npy").exists():
-        texts = json.loads(run.path("texts/corpus.json", made_by="prepare").read_text(encoding="utf-8"))
-        say(f"embedding {len(texts):,} texts")
-        np.save(run.path("texts/embeddings.npy"), SentenceTeacher(recipe.text_teacher, device).embed(texts))
-    train_head(run, recipe, device, head_steps)
+        texts = run.read_json("texts/corpus.json", made_by="prepare")
+        embeddings = SentenceTeacher(recipe.text_teacher, device).embed(texts, progress=Seldom(say))
+        run.save_array("texts/embeddings.npy", embeddings)
+    # Another head would be another space than the one that towers may have begun to learn.
+    if not run.path("teacher/head.pt").exists():
+        train_head(run, recipe, device, head_steps)
 
 
 def train_head(run: Run, recipe: Recipe, device: str, steps: int) -> None:
@@ -70,16 +65,11 @@ def train_head(run: Run, recipe: Recipe, device: str, steps: int) -> None:
     loaded = {photos.name: pictures.load(run, photos.name) for photos in recipe.photos}
     pooled = {name: _pooled(run, name) for name in loaded}
     classes = targets.class_list([loaded[photos.name] for photos in recipe.training])
-    numbers = {name: number for number, name in enumerate(classes)}
     captioned = [photos for photos in recipe.training if photos.captions is not None]
-    if not captioned:
-        raise RecipeError("No [[photos]] with captions: the space of pictures and texts is learnt from them.")
-    labels = {
-        photos.name: torch.tensor([-1 if name is None else numbers[name] for name in loaded[photos.name].classes])
-        for photos in recipe.training
-    }
+    labels = {photos.name: targets.class_numbers(loaded[photos.name], classes) for photos in recipe.training}
     labelled = torch.cat([pooled[name][own >= 0] for name, own in labels.items()])
     texts = torch.cat([targets.caption_sentences(photos, loaded[photos.name], sentences) for photos in captioned])
+    torch.manual_seed(0)
     made = head.TeacherHead(teacher.load_projection(run).strength, sentence_width=texts.shape[-1])
     started = time.monotonic()
     loss = head.train_head(
@@ -129,58 +119,68 @@ def train_image(run: Run, recipe: Recipe, options: ImageOptions) -> None:
     if options.processes == 1:
         _train_image(0, run.folder, recipe, options)
     else:
+        # What is wrong is better found here than in a process of its own.
+        load_head(run)
+        # A killed run leaves the addresses of its dead processes behind.
+        _rendezvous(run, options).unlink(missing_ok=True)
         spawn(_train_image, (run.folder, recipe, options), nprocs=options.processes)
+
+
+def _rendezvous(run: Run, options: ImageOptions) -> Path:
+    return run.path(f"image/{options.checkpoint}.rendezvous").resolve()
 
 
 def _train_image(rank: int, folder: Path, recipe: Recipe, options: ImageOptions) -> None:
     run, device, schedule = Run(folder), options.device, options.schedule
     if options.processes > 1:
         torch.set_num_threads(1)
-        rendezvous = f"file://{run.path(f'image/{options.checkpoint}.rendezvous').resolve()}"
-        torch.distributed.init_process_group("gloo", rendezvous, rank=rank, world_size=options.processes)
+        meeting = f"file://{_rendezvous(run, options)}"
+        torch.distributed.init_process_group("gloo", meeting, rank=rank, world_size=options.processes)
     torch.manual_seed(0)  # the same heads in every process
     sentences = Sentences(run, recipe.text_teacher, device)
     joined = load_head(run)
     strength = teacher.load_projection(run).strength
     goal = targets.gather(run, recipe, joined, sentences, strength)
     config = student.configuration(options.tower, schedule.side)
-    network = student.build(config) if options.start is None else student.load(options.start)[0]
+    if options.start is None:
+        network = student.build(config)
+    else:
+        network, started = student.load(options.start)
+        config["model_cfg"] = started["model_cfg"]
     training = image.ImageTraining(
         student.ImageStudent(network.visual, len(goal.classes), len(strength)), joined, goal, schedule, device
     )
+    learner = training.learner
     saved = run.load(f"image/{options.checkpoint}.pt")
     if saved is not None:
-        training.restore(saved)
-        say(f"on from {training.seen:,} samples")
-    examiner = _Examiner(run, recipe, joined, sentences, options) if rank == 0 else None
+        learner.restore(saved)
+
+    def save() -> None:
+        run.save(f"image/{options.checkpoint}.pt", {**learner.state(), "config": config})
+
     torch.manual_seed(rank)
-    pace, losses, spoke, kept = image.Pace(), [], time.monotonic(), time.monotonic()
-    pace(training.seen)
-    examined = training.seen // options.measure_every
-    for batch in image.Batches(goal, schedule, seed=1000 * rank + training.seen):
-        if training.seen >= schedule.samples:
-            break
-        losses.append(training.step(batch))
-        if rank:
-            continue
-        now = time.monotonic()
-        if now - spoke > _SAY_EVERY:
-            mean = {name: round(float(np.mean([loss[name] for loss in losses])), 3) for name in losses[0]}
-            speed = pace(training.seen)
-            say(f"{training.seen:,} of {schedule.samples:,} samples, {speed:.0f}/s, {mean}")
-            run.log("image", samples=training.seen, per_second=round(speed, 1), losses=mean)
-            spoke, losses = now, []
-        if now - kept > _SAVE_EVERY:
-            run.save(f"image/{options.checkpoint}.pt", {**training.state(), "config": config})
-            kept = now
-        if examiner is not None and training.seen // options.measure_every > examined:
-            examined = training.seen // options.measure_every
-            examiner(training)
-    if examiner is not None:
-        run.save(f"image/{options.checkpoint}.pt", {**training.state(), "config": config})
+    first = rank == 0  # which measures, says and saves for all
+    if first:
+        examiner = _Examiner(run, recipe, joined, sentences, options)
+        journal = Journal(run, "image", options.checkpoint, schedule.samples, learner.seen, save)
+    examined = learner.seen // options.measure_every
+    batches = iter(image.Batches(goal, schedule, seed=1000 * rank + learner.seen, device=device))
+    while learner.seen < schedule.samples:
+        losses = training.step(next(batches))
+        if first:
+            journal(learner.seen, losses)
+            if learner.seen // options.measure_every > examined:
+                examined = learner.seen // options.measure_every
+                examiner(training)
+    if first:
+        journal.close()
         examiner(training)
     if options.processes > 1:
         torch.distributed.destroy_process_group()
+
+
+# Pictures of each labelled set that are measured while training.
+_EXAMINED = 2000
 
 
 class _Examiner:
@@ -198,26 +198,26 @@ class _Examiner:
                     continue
                 found = pictures.load(run, photos.name)
                 if photos.captions is not None:
-                    texts = joined.text(targets.caption_sentences(photos, found, sentences)).cpu()
+                    texts = joined.text(targets.caption_sentences(photos, found, sentences))
                     self._captioned.append((found, texts))
-                else:
-                    classes = targets.class_list([found])
-                    prompts = joined.text(targets.class_sentences(classes, wordnet, sentences)).cpu()
-                    labels = torch.tensor([classes.index(name) if name else -1 for name in found.classes])
-                    self._labelled.append((found, prompts, labels))
+                if classes := targets.class_list([found]):
+                    some = found.sample(_EXAMINED)
+                    prompts = joined.text(targets.class_sentences(classes, wordnet, sentences))
+                    self._labelled.append((some, prompts, targets.class_numbers(some, classes)))
 
     def __call__(self, training: image.ImageTraining) -> None:
-        averaged = training.average.applied(training.student)
+        averaged = training.learner.average.applied(training.student)
         side, device = self._options.schedule.side, self._options.device
         figures: dict[str, Any] = {}
         for found, texts in self._captioned:
             images = measure.embed_pictures(averaged, found, side, device)
             figures[found.name] = measure.captioned(images, texts)["text_to_image"]
         for found, prompts, labels in self._labelled:
-            images = measure.embed_pictures(averaged, found, side, device, most=2000)
-            figures[found.name] = measure.zero_shot(images, prompts, labels)
-        say(f"{training.seen:,} samples: {figures}")
-        self._run.log("image", samples=training.seen, side=side, held_out=figures)
+            images = measure.embed_pictures(averaged, found, side, device)
+            figures[f"{found.name} classes"] = measure.zero_shot(images, prompts, labels)
+        say(f"{training.learner.seen:,} samples: {figures}")
+        name = self._options.checkpoint
+        self._run.log("image", checkpoint=name, samples=training.learner.seen, side=side, held_out=figures)
 
 
 def _maps(run: Run, name: str) -> npt.NDArray[np.int8]:
@@ -244,7 +244,7 @@ class TextOptions:
 
 def train_text(run: Run, recipe: Recipe, options: TextOptions) -> None:
     """Train the text tower on the corpus; 2,000 of its texts are kept aside and measured."""
-    texts = json.loads(run.path("texts/corpus.json", made_by="prepare").read_text(encoding="utf-8"))
+    texts = run.read_json("texts/corpus.json", made_by="prepare")
     tokens_of = torch.from_numpy(tokens.corpus_tokens(run, texts).astype(np.int64))
     sentences = np.load(run.path("texts/embeddings.npy", made_by="teacher"))
     joined = load_head(run)
@@ -253,34 +253,30 @@ def train_text(run: Run, recipe: Recipe, options: TextOptions) -> None:
     # The corpus is in random order, so that its end is as good a sample as any.
     aside = min(2000, len(texts) // 10)
     learnt = len(texts) - aside
-    config = student.configuration("regnety_002", 112)
-    network = student.build(config) if options.start is None else student.load(options.start)[0]
+    # The image tower of this network is not used.
+    network = (
+        student.build(student.configuration("regnety_002", 112))
+        if options.start is None
+        else student.load(options.start)[0]
+    )
     training = text.TextTraining(text.TextStudent(network), options.samples, options.rate, options.device)
+    learner = training.learner
     saved = run.load("text/tower.pt")
     if saved is not None:
-        training.restore(saved)
-        say(f"on from {training.seen:,} texts")
-    pace, spoke, kept, losses = image.Pace(), time.monotonic(), time.monotonic(), []
-    pace(training.seen)
-    lengths = (tokens_of[:learnt] != 0).sum(1)
-    for rows in text.batches(lengths, options.batch, seed=training.seen):
-        if training.seen >= options.samples:
-            break
-        losses.append(training.step(tokens_of[rows], goals[rows]))
-        now = time.monotonic()
-        if now - spoke > _SAY_EVERY:
-            mean = {name: round(float(np.mean([loss[name] for loss in losses])), 4) for name in losses[0]}
-            speed = pace(training.seen)
-            say(f"{training.seen:,} of {options.samples:,} texts, {speed:.0f}/s, {mean}")
-            run.log("text", samples=training.seen, per_second=round(speed, 1), losses=mean)
-            spoke, losses = now, []
-        if now - kept > _SAVE_EVERY:
-            run.save("text/tower.pt", training.state())
-            kept = now
-    run.save("text/tower.pt", training.state())
-    averaged = training.average.applied(training.student)
+        learner.restore(saved)
+
+    def save() -> None:
+        run.save("text/tower.pt", learner.state())
+
+    journal = Journal(run, "text", "tower", options.samples, learner.seen, save)
+    rows = text.batches((tokens_of[:learnt] != 0).sum(1), options.batch, seed=learner.seen)
+    while learner.seen < options.samples:
+        chosen = next(rows)
+        journal(learner.seen, training.step(tokens_of[chosen], goals[chosen]))
+    journal.close()
+    averaged = learner.average.applied(training.student)
     with torch.inference_mode():
-        guess = torch.cat([averaged(part) for part in tokens_of[learnt:].split(500)])
+        guess = torch.cat([averaged(part.to(options.device)).cpu() for part in tokens_of[learnt:].split(500)])
     cosine = float((guess * goals[learnt:]).sum(-1).mean())
-    run.log("text", samples=training.seen, held_out_cosine=round(cosine, 4))
+    run.log("text", samples=learner.seen, held_out_cosine=round(cosine, 4))
     say(f"cosine to the targets of {aside:,} texts not learnt from: {cosine:.4f}")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.recipe import RecipeError
+from training.tokens import LENGTH
 
 # ImageNet's mean and standard deviation, which timm's towers expect.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -28,7 +29,7 @@ def configuration(tower: str, side: int, width: int = 384) -> dict[str, Any]:
                 "timm_proj": "linear",
                 "image_size": side,
             },
-            "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 192, "heads": 3, "layers": 4},
+            "text_cfg": {"context_length": LENGTH, "vocab_size": 49408, "width": 192, "heads": 3, "layers": 4},
         },
         "preprocess_cfg": {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "squash"},
     }
@@ -49,9 +50,15 @@ def build(config: dict[str, Any]) -> Any:
 
 
 def load(folder: Path) -> tuple[Any, dict[str, Any]]:
-    """A CLIP of open_clip's `local-dir:` layout, in fp32, and its configuration."""
+    """A CLIP of open_clip's `local-dir:` layout, in fp32, and its configuration.
+
+    Raises:
+        RecipeError: the folder holds none.
+    """
     from safetensors.torch import load_file
 
+    if not (folder / "open_clip_config.json").exists() or not (folder / "open_clip_model.safetensors").exists():
+        raise RecipeError(f"{folder} holds no open_clip_config.json with open_clip_model.safetensors beside it.")
     config: dict[str, Any] = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
     network = build(config)
     weights = {name: value.float() for name, value in load_file(folder / "open_clip_model.safetensors").items()}

@@ -13,7 +13,7 @@ from torch import Tensor
 from training.corpus import class_texts
 from training.head import TeacherHead
 from training.pictures import Pictures, load
-from training.recipe import PhotoSet, Recipe, read_captions
+from training.recipe import PhotoSet, Recipe, RecipeError, read_captions
 from training.run import Run
 from training.sentences import Sentences
 from training.wordnet import WordNet
@@ -50,6 +50,12 @@ class Targets:
     strength: Tensor
 
 
+def class_numbers(pictures: Pictures, classes: list[str]) -> Tensor:
+    """Each picture's place in `classes`, int64 [n]; -1 where it has no class."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    return torch.tensor([-1 if name is None else numbers[name] for name in pictures.classes])
+
+
 def class_list(sets: list[Pictures]) -> list[str]:
     """All classes of the sets, each once, in the order in which they are met."""
     return list(dict.fromkeys(name for pictures in sets for name in pictures.classes if name is not None))
@@ -61,7 +67,7 @@ def class_sentences(classes: list[str], wordnet: WordNet | None, sentences: Sent
     for name in classes:
         texts = class_texts(name, wordnet)
         rows.append(sentences[[texts[i % len(texts)] for i in range(wordings)]])
-    return torch.from_numpy(np.stack(rows))
+    return torch.from_numpy(np.stack(rows) if rows else np.empty((0, wordings, sentences.width), np.float32))
 
 
 def caption_sentences(photos: PhotoSet, pictures: Pictures, sentences: Sentences, each: int = 5) -> Tensor:
@@ -71,9 +77,16 @@ def caption_sentences(photos: PhotoSet, pictures: Pictures, sentences: Sentences
 
 
 def picture_captions(photos: PhotoSet, pictures: Pictures) -> list[list[str]]:
-    """Each picture's captions, as people wrote them."""
+    """Each picture's captions, as people wrote them.
+
+    Raises:
+        RecipeError: a picture has none.
+    """
     assert photos.captions is not None
     found = read_captions(photos.captions)
+    for file in pictures.files:
+        if not found.get(Path(file).name):
+            raise RecipeError(f"{photos.captions} has no caption for the photo {Path(file).name} of {photos.name}.")
     return [found[Path(file).name] for file in pictures.files]
 
 
@@ -82,11 +95,10 @@ def gather(run: Run, recipe: Recipe, head: TeacherHead, sentences: Sentences, st
     wordnet = None if recipe.wordnet is None else WordNet(recipe.wordnet)
     pictures = [load(run, photos.name) for photos in recipe.training]
     classes = class_list(pictures)
-    numbers = {name: number for number, name in enumerate(classes)}
     sets, banks, base = [], [], 0
     with torch.no_grad():
         for photos, found in zip(recipe.training, pictures, strict=True):
-            labels = torch.tensor([-1 if name is None else numbers[name] for name in found.classes])
+            labels = class_numbers(found, classes)
             captions = None
             if photos.captions is not None:
                 bank = head.text(caption_sentences(photos, found, sentences))

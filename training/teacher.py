@@ -7,7 +7,6 @@ any crop of the picture too ("function matching", Beyer et al. 2022, without run
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import warnings
 from collections.abc import Callable
@@ -37,7 +36,7 @@ _STEP = 4 / 127
 
 @dataclass(frozen=True)
 class Projection:
-    """What turns the classifier's features into the stored components, and these into its logits.
+    """What turns the classifier's features into the stored components.
 
     Attributes:
         mean: float32 [channels], of the features at one place.
@@ -103,7 +102,7 @@ class Classifier:
         return np.asarray((found - self._zero) * self._scale, dtype=np.float32)
 
 
-def fit_projection(run: Run, file: Path, sets: list[tuple[Pictures, float]]) -> Projection:
+def fit_projection(run: Run, file: Path, sets: list[tuple[Pictures, int]]) -> Projection:
     """The principal components of the features of a sample of pictures.
 
     Args:
@@ -111,8 +110,7 @@ def fit_projection(run: Run, file: Path, sets: list[tuple[Pictures, float]]) -> 
         file: the classifier.
         sets: pictures, each with the share of the sample that they make up.
     """
-    saved = run.path("teacher/projection.npz")
-    if not saved.exists():
+    if not run.path("teacher/projection.pt").exists():
         classifier = Classifier(file)
         rng = np.random.default_rng(0)
         total = sum(share for _, share in sets)
@@ -131,29 +129,31 @@ def fit_projection(run: Run, file: Path, sets: list[tuple[Pictures, float]]) -> 
         components = np.ascontiguousarray(vectors[:, ::-1][:, :COMPONENTS].T, dtype=np.float32)
         kept = float((((pooled - mean) @ components.T) ** 2).sum() / ((pooled - mean) ** 2).sum())
         std = ((places - mean) @ components.T).std(axis=0) + np.float32(1e-6)
-        np.savez(saved, mean=mean.astype(np.float32), components=components, std=std.astype(np.float32), kept=kept)
+        arrays = {"mean": mean.astype(np.float32), "components": components, "std": std.astype(np.float32)}
+        run.save("teacher/projection.pt", {**{k: torch.from_numpy(v) for k, v in arrays.items()}, "kept": kept})
         run.log("teacher", components=len(components), variance_kept=round(kept, 4))
     return load_projection(run)
 
 
 def load_projection(run: Run) -> Projection:
     """The projection that `fit_projection` has saved."""
-    with np.load(run.path("teacher/projection.npz", made_by="teacher")) as found:
-        return Projection(found["mean"], found["components"], found["std"], float(found["kept"]))
+    found = run.load("teacher/projection.pt", made_by="teacher")
+    assert found is not None
+    return Projection(found["mean"].numpy(), found["components"].numpy(), found["std"].numpy(), float(found["kept"]))
 
 
 def extract(
-    run: Run, file: Path, pictures: Pictures, projection: Projection, workers: int, progress: Callable[[int], None]
+    run: Run, file: Path, pictures: Pictures, projection: Projection, workers: int, progress: Callable[[str], None]
 ) -> None:
     """Compute a set's maps, int8 [n, height, width, components] in `maps/NAME.npy`, on from where it was left."""
     final, part = run.path(f"maps/{pictures.name}.npy"), run.path(f"maps/{pictures.name}.part")
     if final.exists():
         return
-    counter = run.path(f"maps/{pictures.name}.json")
+    counter = f"maps/{pictures.name}.json"
     side = Classifier(file).features(pictures.pixels[0]).shape[0]
-    if part.exists() and counter.exists():
+    if part.exists() and run.path(counter).exists():
         maps = np.load(part, mmap_mode="r+")
-        done = int(json.loads(counter.read_text())["done"])
+        done = int(run.read_json(counter, made_by="teacher")["done"])
     else:
         shape = (len(pictures), side, side, len(projection.std))
         maps, done = np.lib.format.open_memmap(part, mode="w+", dtype=np.int8, shape=shape), 0
@@ -163,10 +163,10 @@ def extract(
         for (start, stop), chunk in zip(jobs, pool.imap(_compute, jobs), strict=True):
             maps[start:stop] = chunk
             maps.flush()
-            counter.write_text(json.dumps({"done": stop}))
-            progress(stop)
+            run.save_json(counter, {"done": stop})
+            progress(f"{pictures.name}: {stop:,} of {len(pictures):,} maps")
     part.replace(final)
-    counter.unlink(missing_ok=True)
+    run.path(counter).unlink(missing_ok=True)
 
 
 _worker: tuple[Classifier, Pictures, Projection]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.average import Average
+from training.learner import Learner
 
 
 class TextStudent(nn.Module):
@@ -48,27 +48,23 @@ def batches(lengths: Tensor, size: int, seed: int) -> Iterator[Tensor]:
 
 
 class TextTraining:
-    """The state of the text tower's training."""
+    """The training of a text tower; `learner` holds its state, `step` learns from one batch."""
 
     def __init__(self, student: TextStudent, samples: int, rate: float, device: str) -> None:
         """Learn from `samples` texts in all, at most at `rate` (twice that for the token embedding)."""
-        self.student = student.to(device)
-        self.average = Average(self.student)
-        self.samples, self.rate, self.seen, self.device = samples, rate, 0, device
-        tokens = [self.student.token_embedding.weight]
-        others = [p for name, p in self.student.named_parameters() if not name.startswith("token_embedding")]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": tokens, "twice": 2.0, "weight_decay": 0.0}, {"params": others, "twice": 1.0}],
-            lr=rate,
-            betas=(0.9, 0.98),
-            weight_decay=0.02,
-        )
+        self.student, self.samples, self.rate, self.device = student.to(device), samples, rate, device
+        tokens = self.student.token_embedding.weight
+        groups = [
+            {"params": [tokens], "weight_decay": 0.0, "factor": 2.0},
+            {"params": [p for p in student.parameters() if p is not tokens], "weight_decay": 0.02, "factor": 1.0},
+        ]
+        self.learner = Learner(self.student, groups, betas=(0.9, 0.98), most=1.0)
 
     def step(self, tokens: Tensor, target: Tensor) -> dict[str, float]:
-        """Learn from tokens int64 [n, length] and their target embeddings [n, d]."""
-        left = (self.samples - self.seen) / (0.5 * self.samples)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * group["twice"] * max(0.0, min(1.0, (self.seen + 500) / 20_000, left))
+        """Learn from tokens int64 [n, length] and their target embeddings [n, d]; returns each loss."""
+        seen = self.learner.seen
+        left = (self.samples - seen) / (0.5 * self.samples)
+        rate = self.rate * max(0.0, min(1.0, (seen + 500) / 20_000, left))
         self.student.train()
         tokens, target = tokens.to(self.device), target.to(self.device)
         with torch.autocast(self.device, torch.bfloat16):
@@ -78,28 +74,5 @@ class TextTraining:
         wanted = (20 * target @ target.T).log_softmax(-1)
         found = (20 * embedding @ target.T).log_softmax(-1)
         divergence = functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
-        self.optimizer.zero_grad(set_to_none=True)
-        (distance + 0.2 * divergence).backward()
-        nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
-        self.optimizer.step()
-        self.average.update(self.student)
-        self.seen += len(tokens)
+        self.learner.learn(distance + 0.2 * divergence, rate, len(tokens))
         return {"distance": float(distance.detach()), "divergence": float(divergence.detach())}
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs."""
-        return {
-            "student": self.student.state_dict(),
-            "average": self.average.state,
-            "updates": self.average.updates,
-            "optimizer": self.optimizer.state_dict(),
-            "seen": self.seen,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
-        self.student.load_state_dict(state["student"])
-        self.average.state = {name: value.to(self.device) for name, value in state["average"].items()}
-        self.average.updates = int(state["updates"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.seen = int(state["seen"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from training.run import Run
@@ -23,11 +22,7 @@ def tokenize(texts: list[str]) -> Tensor:
 def corpus_tokens(run: Run, texts: list[str]) -> npt.NDArray[np.uint16]:
     """The tokens of the whole corpus, uint16 [n, LENGTH]; made once and kept."""
     path = run.path("texts/tokens.npy")
-    if path.exists():
-        kept: npt.NDArray[np.uint16] = np.load(path)
-        if len(kept) == len(texts):
-            return kept
-    tokens = torch.cat([tokenize(texts[i : i + 1000]) for i in range(0, len(texts), 1000)])
-    made = tokens.numpy().astype(np.uint16)
-    np.save(path, made)
-    return made
+    if not path.exists():
+        run.save_array("texts/tokens.npy", tokenize(texts).numpy().astype(np.uint16))
+    kept: npt.NDArray[np.uint16] = np.load(path)
+    return kept

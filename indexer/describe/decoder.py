@@ -92,7 +92,7 @@ def write(
     scores = torch.full((n, beams), float("-inf"), device=device)
     scores[:, 0] = 0.0
     ended = torch.zeros(n, beams, dtype=torch.bool, device=device)
-    lengths = torch.ones(n, beams, device=device)
+    lengths = torch.zeros(n, beams, device=device)  # words, and the end
     for step in range(decoder.shape.length - 1):
         logits = decoder(words, memory)[:, -1].float()
         logits[:, [PAD, START]] = float("-inf")

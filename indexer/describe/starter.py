@@ -18,7 +18,7 @@ from search.models.names import STARTER, resolve
 if TYPE_CHECKING:
     import torch
 
-    from indexer.describe.decoder import CaptionDecoder
+    from indexer.describe.decoder import CaptionDecoder, DecoderShape
 
 CONFIG_FILE, WEIGHTS_FILE = "captioner.json", "captioner.safetensors"
 _BATCH = 32
@@ -92,6 +92,9 @@ def load_starter_captioner(*, folder: Path | None = None, device: str = "auto", 
         weights: dict[str, torch.Tensor] = load_file(folder / WEIGHTS_FILE)
         decoder.load_state_dict({key: value.float() for key, value in weights.items()})
         vocabulary = [int(token) for token in saved["vocabulary"]]
+        _check(encoder, decoder.shape)
+    except ModelError:
+        raise
     except FileNotFoundError as error:
         raise ModelError(
             f"The captioner in {folder} lacks {Path(error.filename).name}: install Sightline again."
@@ -100,3 +103,14 @@ def load_starter_captioner(*, folder: Path | None = None, device: str = "auto", 
         detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise ModelError(f"The captioner in {folder} cannot be loaded; its files are damaged ({detail}).") from error
     return StarterCaptioner(encoder, decoder, vocabulary, beams)
+
+
+def _check(encoder: Encoder, shape: DecoderShape) -> None:
+    """Let the image tower look at nothing, to see whether the decoder can read what it sees."""
+    places, embeddings = encoder.feature_maps(np.zeros((1, *encoder.image_size, 3), dtype=np.uint8))
+    found = (places.shape[1] * places.shape[2], places.shape[3], embeddings.shape[1])
+    if found != (shape.places, shape.features, shape.embedding):
+        raise ModelError(
+            f"The captioner does not fit the image tower of {encoder.name}: it reads {shape.places} places of "
+            f"{shape.features} numbers, the tower has {found[0]} of {found[1]}."
+        )

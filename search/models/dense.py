@@ -27,7 +27,7 @@ def feature_maps(visual: Any, pixels: torch.Tensor, name: str) -> tuple[torch.Te
         ModelError: the tower is of another kind.
     """
     trunk, head = getattr(visual, "trunk", None), getattr(visual, "head", None)
-    if trunk is None or head is None or not _pools_by_mean(trunk):
+    if trunk is None or head is None or not _pools_by_mean(trunk, head):
         raise ModelError(
             f"The model {name} does not tell where in a photo something is: its image tower keeps no feature map "
             "that is averaged and then projected."
@@ -43,10 +43,16 @@ def unit(vectors: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.normalize(vectors, dim=-1)
 
 
-def _pools_by_mean(trunk: Any) -> bool:
+def _pools_by_mean(trunk: Any, head: Any) -> bool:
     """Whether nothing but a mean stands between a convolutional trunk's last map and open_clip's projection."""
     import torch
 
-    head = getattr(trunk, "head", None)
-    pool = getattr(getattr(head, "global_pool", None), "pool_type", None)
-    return pool == "avg" and isinstance(getattr(head, "fc", None), torch.nn.Identity)
+    pooling = getattr(trunk, "head", None)
+    pool = getattr(pooling, "global_pool", None)
+    steps = [getattr(pooling, name, None) for name in ("norm", "pre_logits", "fc")]
+    return (
+        getattr(pool, "pool_type", None) == "avg"
+        and getattr(pool, "input_fmt", "NCHW") == "NCHW"
+        and all(step is None or isinstance(step, torch.nn.Identity) for step in steps)
+        and {name for name, _ in head.named_children()} <= {"drop", "proj"}
+    )
