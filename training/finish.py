@@ -132,19 +132,18 @@ def train_captioner(run: Run, recipe: Recipe, options: CaptionOptions) -> None:
     )
     training = caption.CaptionTraining(shape, options.samples, options.rate, options.device)
     learner = training.learner
-    # A decoder belongs to one state of one image tower, and to its size of pictures.
-    about = {
-        "vocabulary": kept,
-        "shape": shape.as_dict(),
-        "side": options.side,
-        "tower": _identity(run, options.checkpoint),
-    }
+    kind = {"vocabulary": kept, "shape": shape.as_dict(), "side": options.side}
+    tower = _identity(run, options.checkpoint)
     saved = run.load("caption/decoder.pt")
-    if saved is not None and all(saved[key] == value for key, value in about.items()):
-        learner.restore(saved)
+    if saved is not None and all(saved[key] == value for key, value in kind.items()):
+        if saved["tower"] == tower:
+            learner.restore(saved)
+        else:
+            # The image tower has moved on: what was learnt from its earlier state is still the best to begin with.
+            learner.begin_with(saved["average"])
 
     def save() -> None:
-        run.save("caption/decoder.pt", {**learner.state(), **about})
+        run.save("caption/decoder.pt", {**learner.state(), **kind, "tower": tower})
 
     journal = Journal(run, "caption", "decoder", options.samples, learner.seen, save)
     generator = torch.Generator().manual_seed(learner.seen)

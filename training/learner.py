@@ -42,6 +42,11 @@ class Learner:
         self.average.update(self.network)
         self.seen += samples * processes
 
+    def begin_with(self, weights: dict[str, Tensor]) -> None:
+        """Take over weights, and nothing else, from another training."""
+        self.network.load_state_dict(weights)
+        self.average = Average(self.network)
+
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs."""
         return {

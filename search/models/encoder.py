@@ -99,7 +99,8 @@ class Encoder:
     def similarity_maps(self, batch: npt.NDArray[np.uint8], texts: list[str]) -> npt.NDArray[np.float32]:
         """Where in photos, uint8 [n, height, width, 3], texts are: cosines float32 [n, texts, rows, columns].
 
-        Rows and columns are those of the image tower's last feature map, the first row at the top of the photo.
+        Rows and columns are those of the image tower's last feature map, the first row at the top of the photo. Larger
+        pictures than `image_size` give finer maps: `dataclasses.replace(preprocess, size=(256, 256))` makes them.
 
         Raises:
             ModelError: the model's image tower has no such map (see `search.models.dense`).

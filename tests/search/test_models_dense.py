@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +44,17 @@ def test_flower_is_found_on_the_side_where_it_is(starter: Encoder) -> None:
     half = here.shape[1] // 2
     assert here[:, :half].mean() > here[:, -half:].mean()
     assert there[:, :half].mean() < there[:, -half:].mean()
+
+
+def test_larger_pictures_give_finer_maps_that_agree(starter: Encoder) -> None:
+    photo = next(Image.open(file) for file in photo_files() if file.name == "flower.jpg")
+    side = starter.image_size[0]
+    larger = replace(starter.preprocess, size=(2 * side, 2 * side))
+    coarse = starter.similarity_maps(starter.preprocess(photo)[None], ["a flower"])[0, 0]
+    fine = starter.similarity_maps(larger(photo)[None], ["a flower"])[0, 0]
+    assert fine.shape[0] >= 2 * coarse.shape[0] - 1
+    pooled = np.asarray(Image.fromarray(fine).resize(coarse.shape[::-1], Image.Resampling.BOX))
+    assert np.corrcoef(pooled.ravel(), coarse.ravel())[0, 1] > 0.5
 
 
 def test_tower_without_such_a_map_says_so(tiny_checkpoint: Callable[..., str]) -> None:
