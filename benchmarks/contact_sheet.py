@@ -3,8 +3,8 @@
     python benchmarks/contact_sheet.py [PHOTOS] [--queries FILE] [--model starter] [--best 5] [--to sheet.jpg]
 
 PHOTOS is a folder of photos; without it, the photographs that installed packages carry are taken, grey ones too. The
-queries are the lines of FILE; without it, those of `QUERIES`, which docs/quality.md shows, and it is counted how often
-the photo that is meant comes first.
+queries are the lines of FILE; without it, those of `QUERIES`, and it is counted how often the photo that is meant comes
+first.
 """
 
 from __future__ import annotations

@@ -33,13 +33,13 @@ def test_maps_have_a_row_for_each_photo_and_text(starter: Encoder) -> None:
     assert np.abs(maps).max() <= 1.001
 
 
-def test_flower_is_found_on_the_side_where_it_is(starter: Encoder) -> None:
-    flower = Image.open(next(file for file in photo_files() if file.name == "flower.jpg"))
+def test_motorcycle_is_found_on_the_side_where_it_is(starter: Encoder) -> None:
+    motorcycle = Image.open(next(file for file in photo_files() if file.name == "motorcycle_left.png"))
     scene = Image.new("RGB", (640, 640), (128, 128, 128))
-    scene.paste(flower.resize((320, 320)), (0, 160))
+    scene.paste(motorcycle.resize((320, 320)), (0, 160))
     mirrored = scene.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     here, there = starter.similarity_maps(
-        np.stack([starter.preprocess(picture) for picture in (scene, mirrored)]), ["a flower"]
+        np.stack([starter.preprocess(picture) for picture in (scene, mirrored)]), ["a motorcycle"]
     )[:, 0]
     half = here.shape[1] // 2
     assert here[:, :half].mean() > here[:, -half:].mean()
