@@ -68,7 +68,7 @@ def test_average_follows_the_weights_and_smooths_them() -> None:
             network.weight.fill_(float(step % 2))
         average.update(network)
         values.append(float(average.applied(network).weight.detach()))
-    assert abs(values[-1] - 0.5) < 0.05 and float(network.weight) == 1.0
+    assert abs(values[-1] - 0.5) < 0.05 and float(network.weight.detach()) == 1.0
 
 
 def test_corpus_holds_captions_as_people_type_them() -> None:
