@@ -42,6 +42,7 @@ QUERIES = {
     "a vehicle": "motorcycle_left",
 }
 BAR = 10
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 PACKAGES = (("skimage", "data"), ("sklearn", "datasets/images"), ("matplotlib", "mpl-data/sample_data"))
 # What is no photograph, or shows the same as another.
 LEFT_OUT = (
@@ -90,7 +91,11 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=Path("sheet.jpg"))
     chosen = parser.parse_args()
     queries = list(QUERIES) if chosen.queries is None else chosen.queries.read_text(encoding="utf-8").splitlines()
-    files = samples() if chosen.photos is None else sorted(chosen.photos.rglob("*.jpg"))
+    files = (
+        samples()
+        if chosen.photos is None
+        else sorted(p for p in chosen.photos.rglob("*") if p.suffix.lower() in SUFFIXES)
+    )
     photos = [Image.open(file).convert("RGB") for file in files]
     encoder = load_encoder(chosen.model)
     images = encoder.embed_images(np.stack([encoder.preprocess(photo) for photo in photos]))

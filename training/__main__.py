@@ -91,7 +91,7 @@ def align(
     recipe: RecipeFile,
     run: RunFolder,
     steps: Annotated[int, typer.Option(help="Updates.")] = 400,
-    side: Annotated[int, typer.Option(help="Edge of the pictures, in pixels.")] = 144,
+    side: Annotated[int, typer.Option(help="Edge of the pictures, in pixels.")] = 128,
     checkpoint: Annotated[str, typer.Option(help="Name of the image tower's checkpoint.")] = "tower",
     threads: Threads = 1,
     device: Device = "cpu",
@@ -108,7 +108,7 @@ def caption(
     samples: Annotated[int, typer.Option(help="Captions to see in all.")] = 500_000,
     batch: Annotated[int, typer.Option(help="Captions in a batch.")] = 128,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
-    side: Annotated[int, typer.Option(help="Edge of the pictures, in pixels.")] = 144,
+    side: Annotated[int, typer.Option(help="Edge of the pictures, in pixels.")] = 128,
     layers: Annotated[int, typer.Option(help="Layers of the decoder.")] = 3,
     width: Annotated[int, typer.Option(help="Width of the decoder.")] = 256,
     checkpoint: Annotated[str, typer.Option(help="Name of the image tower's checkpoint.")] = "tower",
@@ -125,7 +125,7 @@ def caption(
 def export(
     run: RunFolder,
     to: Annotated[Path, typer.Option(help="The folder to write.")],
-    side: Annotated[int, typer.Option(help="Edge at which pictures are to be used.")] = 144,
+    side: Annotated[int, typer.Option(help="Edge at which pictures are to be used.")] = 128,
 ) -> None:
     """Write the model as it ships: open_clip's local-dir: layout, and the captioner beside it."""
     finish.export_model(Run(run), to, side)

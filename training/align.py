@@ -6,6 +6,7 @@ difference between the teacher's space and its student's. It keeps the rest by g
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -39,9 +40,10 @@ class Examples:
     targets: Tensor
 
 
-def align(student: TextStudent, examples: Examples, *, steps: int, rate: float = 5e-4, seed: int = 0) -> TextStudent:
+def align(student: TextStudent, examples: Examples, *, steps: int, progress: Callable[[str], None]) -> TextStudent:
     """Train `student` for `steps` updates; returns the running average of what it became."""
-    generator = torch.Generator().manual_seed(seed)
+    rate = 5e-4
+    generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(student.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
     average = Average(student, decay=0.995)
@@ -53,7 +55,7 @@ def align(student: TextStudent, examples: Examples, *, steps: int, rate: float =
         return torch.randint(limit, (n,), generator=generator)
 
     student.train()
-    for _ in range(steps):
+    for step in range(steps):
         rows = torch.randperm(len(examples.photos), generator=generator)[:192]
         captions = examples.captions[rows, drawn(len(rows), examples.captions.shape[1])]
         view = drawn(len(examples.photos), examples.photos.shape[1])
@@ -81,4 +83,5 @@ def align(student: TextStudent, examples: Examples, *, steps: int, rate: float =
         optimizer.step()
         schedule.step()
         average.update(student)
+        progress(f"{step + 1} of {steps} updates, loss {float(loss.detach()):.3f}")
     return average.applied(student)

@@ -18,11 +18,10 @@ from indexer.describe.starter import CONFIG_FILE, WEIGHTS_FILE, load_starter_cap
 from search import caption_metrics
 from search.evaluate import read_karpathy
 from training import align, caption, corpus, crops, export, pictures, score, student, targets, text, tokens
-from training.journal import Journal, say
+from training.journal import Journal, Seldom, say
 from training.recipe import PhotoSet, Recipe, RecipeError
 from training.run import Run
 from training.stages import load_head
-from training.wordnet import WordNet
 
 _VIEWS = 6
 _VIEW_CROP = 0.6
@@ -34,14 +33,12 @@ _BATCH = 32
 
 def align_text(run: Run, recipe: Recipe, *, checkpoint: str, side: int, steps: int, device: str) -> None:
     """Move the text tower towards the finished image tower, and keep the whole CLIP as `clip.pt`."""
-    network, config = _image_tower(run, checkpoint, side)
+    network, config, tower = _image_tower(run, checkpoint, side)
     words = run.load("text/tower.pt", made_by="text")
     assert words is not None
     network.load_state_dict(words["average"], strict=False)
     classes = targets.class_list([pictures.load(run, photos.name) for photos in recipe.training])
-    wordnet = None if recipe.wordnet is None else WordNet(recipe.wordnet)
-    prompts = [corpus.class_texts(name, wordnet) for name in classes]
-    wordings = [text for own in prompts for text in (own[i % len(own)] for i in range(12))]
+    wordings = [text for own in targets.class_wordings(classes, recipe.dictionary()) for text in own]
     captioned = _captioned(recipe)
     say("embedding the pictures")
     photos = _look(network.visual, pictures.load(run, captioned.name), side, _VIEWS, device)[1]
@@ -62,28 +59,25 @@ def align_text(run: Run, recipe: Recipe, *, checkpoint: str, side: int, steps: i
     written = targets.picture_captions(captioned, pictures.load(run, captioned.name))
     examples = align.Examples(
         photos,
-        tokens.tokenize([_raw_or_plain(own[i % len(own)], i) for own in written for i in range(10)]).unflatten(
-            0, (-1, 10)
-        ),
+        tokens.tokenize([typed for own in written for typed in _as_typed(own)]).unflatten(0, (len(written), -1)),
         torch.cat(rows) if rows else torch.zeros(0, photos.shape[-1]),
         torch.cat(labels) if labels else torch.zeros(0, dtype=torch.int64),
-        tokens.tokenize(wordings).unflatten(0, (-1, 12))
-        if wordings
-        else torch.zeros(0, 1, tokens.LENGTH, dtype=torch.int64),
+        tokens.tokenize(wordings).view(len(classes), targets.WORDINGS, tokens.LENGTH),
         torch.from_numpy(tokens.corpus_tokens(run, texts)[kept].astype(np.int64)),
         goals,
     )
     started = time.monotonic()
-    aligned = align.align(text.TextStudent(network), examples, steps=steps)
+    aligned = align.align(text.TextStudent(network), examples, steps=steps, progress=Seldom(say))
     network.load_state_dict(aligned.state_dict(), strict=False)
-    run.save("clip.pt", {"network": network.state_dict(), "config": config, "tower": _identity(run, checkpoint)})
+    run.save("clip.pt", {"network": network.state_dict(), "config": config, "tower": tower})
     run.log("align", steps=steps, seconds=round(time.monotonic() - started))
     say(f"aligned in {time.monotonic() - started:.0f} s")
 
 
-def _raw_or_plain(written: str, i: int) -> str:
-    """Every other round of captions as people typed them, the others as queries are typed."""
-    return corpus.plain(written) if i < 5 else written.strip().lower()
+def _as_typed(captions: list[str]) -> list[str]:
+    """Captions as queries are typed, and the same as people wrote them."""
+    own = targets.repeated(captions, targets.CAPTIONS)
+    return [corpus.plain(caption) for caption in own] + [caption.strip().lower() for caption in own]
 
 
 @dataclass(frozen=True)
@@ -102,15 +96,14 @@ class CaptionOptions:
 
 def train_captioner(run: Run, recipe: Recipe, options: CaptionOptions) -> None:
     """Train the captioner over the finished image tower; its state is `caption/decoder.pt`."""
-    visual = _image_tower(run, options.checkpoint, options.side)[0].visual
+    network, _, tower = _image_tower(run, options.checkpoint, options.side)
     captioned = _captioned(recipe)
     loaded = pictures.load(run, captioned.name)
     say("looking at the captioned pictures")
-    places, embeddings = _look(visual, loaded, options.side, _VIEWS, options.device)
+    places, embeddings = _look(network.visual, loaded, options.side, _VIEWS, options.device)
     written = targets.picture_captions(captioned, loaded)
-    each = 5
-    plain = [corpus.plain(own[i % len(own)]) for own in written for i in range(each)]
-    coded = _words(plain)
+    each = targets.CAPTIONS
+    coded = _words([corpus.plain(caption) for own in written for caption in targets.repeated(own, each)])
     kept = caption.vocabulary(torch.tensor([token for own in coded for token in own]))
     numbers = {token: SPECIAL + i for i, token in enumerate(kept)}
     # A caption with a word too rare to be learnt is replaced by another of the same photo.
@@ -133,7 +126,6 @@ def train_captioner(run: Run, recipe: Recipe, options: CaptionOptions) -> None:
     training = caption.CaptionTraining(shape, options.samples, options.rate, options.device)
     learner = training.learner
     kind = {"vocabulary": kept, "shape": shape.as_dict(), "side": options.side}
-    tower = _identity(run, options.checkpoint)
     saved = run.load("caption/decoder.pt")
     if saved is not None and all(saved[key] == value for key, value in kind.items()):
         if saved["tower"] == tower:
@@ -179,9 +171,16 @@ def score_model(
     run: Run, recipe: Recipe, folder: Path, captions: Path | None, images: Path | None, split: str | None, beams: int
 ) -> dict[str, Any]:
     """Every figure of an exported model, through open_clip alone; on the held-out labelled sets of the recipe, and on
-    a captioned set in Karpathy's format where one is given."""
+    a captioned set in Karpathy's format where one is given.
+
+    Raises:
+        RecipeError: captions without photos, or photos without captions.
+        SightlineError: what is wrong with the captioned set or the captioner.
+    """
+    if (captions is None) != (images is None):
+        raise RecipeError("`--captions` and `--images` go together.")
     model = score.OpenClipModel(folder)
-    wordnet = None if recipe.wordnet is None else WordNet(recipe.wordnet)
+    wordnet = recipe.dictionary()
     figures: dict[str, Any] = {"model": str(folder)}
     for photos in recipe.photos:
         if photos.held_out and photos.labels != "none":
@@ -204,8 +203,9 @@ def score_model(
     return figures
 
 
-def _image_tower(run: Run, checkpoint: str, side: int) -> tuple[Any, dict[str, Any]]:
-    """A CLIP with the running average of the stage `image` as its image tower, and its configuration."""
+def _image_tower(run: Run, checkpoint: str, side: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """A CLIP with the running average of the stage `image` as its image tower, its configuration, and which state of
+    which checkpoint it is."""
     saved = run.load(f"image/{checkpoint}.pt", made_by="image")
     assert saved is not None
     config = saved["config"]
@@ -213,14 +213,7 @@ def _image_tower(run: Run, checkpoint: str, side: int) -> tuple[Any, dict[str, A
     network = student.build(config)
     tower = {name[len("tower.") :]: value for name, value in saved["average"].items() if name.startswith("tower.")}
     network.visual.load_state_dict(tower)
-    return network.eval(), config
-
-
-def _identity(run: Run, checkpoint: str) -> dict[str, Any]:
-    """Which state of which image tower something was made for."""
-    saved = run.load(f"image/{checkpoint}.pt", made_by="image")
-    assert saved is not None
-    return {"checkpoint": checkpoint, "seen": saved["seen"]}
+    return network.eval(), config, {"checkpoint": checkpoint, "seen": saved["seen"]}
 
 
 def _clip(run: Run) -> tuple[Any, dict[str, Any], dict[str, Any]]:

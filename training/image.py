@@ -23,7 +23,7 @@ from training.crops import jitter, random_crops
 from training.head import TeacherHead
 from training.learner import Learner
 from training.student import ImageStudent, normalised
-from training.targets import LearningSet, Targets
+from training.targets import CAPTIONS, LearningSet, Targets
 from training.teacher import uncompressed
 
 
@@ -162,7 +162,6 @@ class ImageTraining:
         similarity, wanted = 25 * embedding @ bank.T, 25 * teacher @ bank.T
         classes = len(self._prompts)
         labelled, captioned = labels >= 0, captions >= 0
-        each = self._captioned[0].shape[1] if self._captioned else 1
         target = places * self._strength.view(1, -1, 1, 1)
         half = out["middle"].shape[1]
         return {
@@ -172,7 +171,7 @@ class ImageTraining:
             "prompts": _cross_entropy(1.4 * similarity[labelled, :classes], labels[labelled]),
             "classes": _cross_entropy(out["classes"][labelled].float(), labels[labelled], smoothing=0.1),
             "captions": _cross_entropy(
-                similarity[captioned, classes:], torch.div(captions[captioned], each, rounding_mode="floor")
+                similarity[captioned, classes:], torch.div(captions[captioned], CAPTIONS, rounding_mode="floor")
             ),
             "similarities": functional.kl_div(
                 similarity.log_softmax(-1), wanted.log_softmax(-1), reduction="batchmean", log_target=True

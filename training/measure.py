@@ -39,10 +39,14 @@ def zero_shot(images: Floats, prompts: Tensor, labels: Tensor) -> dict[str, floa
 
     Images whose label is -1 do not count.
     """
-    images, labels = images[(labels >= 0).numpy()], labels[labels >= 0]
     classes = functional.normalize(prompts.mean(1), dim=-1)
-    best = (torch.from_numpy(images) @ classes.T).topk(min(5, len(classes)), dim=-1).indices
-    right = best == labels[:, None]
+    return accuracy(torch.from_numpy(images) @ classes.T, labels)
+
+
+def accuracy(similarity: Tensor, labels: Tensor) -> dict[str, float]:
+    """Top-1 and top-5 accuracy in per cent of a similarity [n, classes]; rows whose label is -1 do not count."""
+    similarity, labels = similarity[labels >= 0], labels[labels >= 0]
+    right = similarity.topk(min(5, similarity.shape[1]), dim=-1).indices == labels[:, None]
     return {
         "top1": round(100 * float(right[:, 0].float().mean()), 2),
         "top5": round(100 * float(right.any(-1).float().mean()), 2),

@@ -68,10 +68,10 @@ def _decode_all(run: Run, photos: PhotoSet, files: list[Path], workers: int) -> 
                 readable.append(row)
     pixels.flush()
     del pixels
-    final = run.path(f"pictures/{photos.name}.npy")
-    part.replace(final)
     if not readable:
+        part.unlink()
         raise RecipeError(f"None of the {len(files)} photos of the set {photos.name} can be read.")
+    part.replace(run.path(f"pictures/{photos.name}.npy"))
     about = {
         "files": [str(files[row].relative_to(photos.folder)) for row in readable],
         "classes": [classes[row] for row in readable],

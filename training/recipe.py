@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import SightlineError
+from training.wordnet import WordNet
 
 _WORDNET_ID = re.compile(r"n\d{8}")
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
@@ -84,6 +85,10 @@ class Recipe:
         """The sets that may be trained on."""
         return [photos for photos in self.photos if not photos.held_out]
 
+    def dictionary(self) -> WordNet | None:
+        """WordNet, where the recipe names its folder."""
+        return None if self.wordnet is None else WordNet(self.wordnet)
+
 
 def read_recipe(file: Path) -> Recipe:
     """Read a recipe; relative paths are relative to its folder.
@@ -126,10 +131,10 @@ def read_recipe(file: Path) -> Recipe:
     sets = []
     for table in tables("photos", set(PhotoSet.__dataclass_fields__)):
         name, side, share = table.get("name"), table.get("side"), table.get("share", 0)
-        if not isinstance(name, str) or not isinstance(side, int) or not isinstance(share, int) or side < 1:
-            raise RecipeError(
-                f"Each [[photos]] of the recipe {file} needs a `name`, a `side` in pixels, and whole numbers."
-            )
+        if not isinstance(name, str) or not isinstance(side, int) or side < 1:
+            raise RecipeError(f"Each [[photos]] of the recipe {file} needs a `name` and a `side` in pixels.")
+        if not isinstance(share, int) or share < 0:
+            raise RecipeError(f"The `share` of {name} in the recipe {file} is a whole number, or is left out.")
         labels: str | Path = table.get("labels", "none")
         if labels not in ("folder", "name", "none"):
             labels = needed(table, "labels")

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from search.evaluate import read_karpathy, retrieval
 from training.corpus import PROMPTS, class_names
+from training.measure import accuracy
 from training.recipe import PhotoSet
 from training.wordnet import WordNet
 
@@ -73,12 +74,7 @@ def zero_shot_figures(model: OpenClipModel, photos: PhotoSet, wordnet: WordNet |
     kept = [i for i, name in enumerate(names) if name is not None]
     labels = torch.tensor([classes.index(str(names[i])) for i in kept])
     similarity = torch.from_numpy(model.images([files[i] for i in kept])) @ torch.stack(rows).T
-    right = similarity.topk(min(5, len(classes)), dim=-1).indices == labels[:, None]
-    return {
-        "photos": len(kept),
-        "top1": round(100 * float(right[:, 0].float().mean()), 2),
-        "top5": round(100 * float(right.any(-1).float().mean()), 2),
-    }
+    return {"photos": len(kept), **accuracy(similarity, labels)}
 
 
 def _readable(file: Path) -> bool:

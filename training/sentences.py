@@ -55,7 +55,7 @@ class Sentences:
     """The text teacher's embeddings of the corpus, by text; those of other texts are computed when asked for."""
 
     def __init__(self, run: Run, teacher: Path, device: str) -> None:
-        """Open what `embed_corpus` has stored."""
+        """Open what the stage `teacher` has stored."""
         texts = run.read_json("texts/corpus.json", made_by="prepare")
         self._rows = {text: row for row, text in enumerate(texts)}
         self._embeddings = np.load(run.path("texts/embeddings.npy", made_by="teacher"), mmap_mode="r")

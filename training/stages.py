@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.distributed
 from torch.multiprocessing.spawn import spawn
@@ -18,7 +17,6 @@ from training.journal import Journal, Seldom, say
 from training.recipe import Recipe, read_captions
 from training.run import Run
 from training.sentences import Sentences, SentenceTeacher
-from training.wordnet import WordNet
 
 
 def prepare(run: Run, recipe: Recipe, workers: int) -> None:
@@ -31,8 +29,7 @@ def prepare(run: Run, recipe: Recipe, workers: int) -> None:
             own = targets.picture_captions(photos, pictures.load(run, photos.name))
             written += [caption for captions in own for caption in captions]
     classes = targets.class_list([pictures.load(run, photos.name) for photos in recipe.training])
-    wordnet = None if recipe.wordnet is None else WordNet(recipe.wordnet)
-    texts = corpus.build(written, classes, wordnet)
+    texts = corpus.build(written, classes, recipe.dictionary())
     if not run.path("texts/corpus.json").exists() or run.read_json("texts/corpus.json", made_by="prepare") != texts:
         # What belongs to the rows of another corpus must go first.
         for name in ("embeddings", "tokens"):
@@ -61,7 +58,6 @@ def teach(run: Run, recipe: Recipe, workers: int, device: str, head_steps: int) 
 def train_head(run: Run, recipe: Recipe, device: str, steps: int) -> None:
     """Train the teacher's head and measure it on the held-out captioned sets."""
     sentences = Sentences(run, recipe.text_teacher, device)
-    wordnet = None if recipe.wordnet is None else WordNet(recipe.wordnet)
     loaded = {photos.name: pictures.load(run, photos.name) for photos in recipe.photos}
     pooled = {name: _pooled(run, name) for name in loaded}
     classes = targets.class_list([loaded[photos.name] for photos in recipe.training])
@@ -74,11 +70,11 @@ def train_head(run: Run, recipe: Recipe, device: str, steps: int) -> None:
     started = time.monotonic()
     loss = head.train_head(
         made,
-        torch.cat([torch.tensor(_maps(run, photos.name)).permute(0, 3, 1, 2) for photos in captioned]),
+        torch.cat([torch.tensor(teacher.load_maps(run, photos.name)).permute(0, 3, 1, 2) for photos in captioned]),
         texts,
         labelled,
         torch.cat([own[own >= 0] for own in labels.values()]),
-        targets.class_sentences(classes, wordnet, sentences),
+        targets.class_sentences(classes, recipe.dictionary(), sentences),
         steps=steps,
     )
     run.save("teacher/head.pt", made.state_dict())
@@ -191,7 +187,7 @@ class _Examiner:
     ) -> None:
         self._run, self._options = run, options
         self._captioned, self._labelled = [], []
-        wordnet = None if recipe.wordnet is None else WordNet(recipe.wordnet)
+        wordnet = recipe.dictionary()
         with torch.no_grad():
             for photos in recipe.photos:
                 if not photos.held_out:
@@ -220,13 +216,8 @@ class _Examiner:
         self._run.log("image", checkpoint=name, samples=training.learner.seen, side=side, held_out=figures)
 
 
-def _maps(run: Run, name: str) -> npt.NDArray[np.int8]:
-    found: npt.NDArray[np.int8] = np.load(run.path(f"maps/{name}.npy", made_by="teacher"), mmap_mode="r")
-    return found
-
-
 def _pooled(run: Run, name: str) -> torch.Tensor:
-    maps = _maps(run, name)
+    maps = teacher.load_maps(run, name)
     parts = (torch.tensor(maps[i : i + 1000]) for i in range(0, len(maps), 1000))
     return torch.cat([teacher.uncompressed(part).mean(dim=(1, 2)) for part in parts])
 

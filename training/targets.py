@@ -16,7 +16,11 @@ from training.pictures import Pictures, load
 from training.recipe import PhotoSet, Recipe, RecipeError, read_captions
 from training.run import Run
 from training.sentences import Sentences
+from training.teacher import load_maps
 from training.wordnet import WordNet
+
+# Of each class so many wordings are learnt, of each captioned picture so many captions; few are repeated.
+WORDINGS, CAPTIONS = 12, 5
 
 
 @dataclass(frozen=True)
@@ -61,19 +65,26 @@ def class_list(sets: list[Pictures]) -> list[str]:
     return list(dict.fromkeys(name for pictures in sets for name in pictures.classes if name is not None))
 
 
-def class_sentences(classes: list[str], wordnet: WordNet | None, sentences: Sentences, wordings: int = 12) -> Tensor:
-    """The sentence embeddings of each class's wordings, float32 [classes, wordings, s]; few wordings are repeated."""
-    rows = []
-    for name in classes:
-        texts = class_texts(name, wordnet)
-        rows.append(sentences[[texts[i % len(texts)] for i in range(wordings)]])
-    return torch.from_numpy(np.stack(rows) if rows else np.empty((0, wordings, sentences.width), np.float32))
+def repeated(texts: list[str], n: int) -> list[str]:
+    """The first `n` of `texts`, begun again from the first where there are fewer."""
+    return [texts[i % len(texts)] for i in range(n)]
 
 
-def caption_sentences(photos: PhotoSet, pictures: Pictures, sentences: Sentences, each: int = 5) -> Tensor:
-    """The sentence embeddings of each picture's captions, float32 [n, each, s]; few captions are repeated."""
+def class_wordings(classes: list[str], wordnet: WordNet | None) -> list[list[str]]:
+    """WORDINGS wordings of each class."""
+    return [repeated(class_texts(name, wordnet), WORDINGS) for name in classes]
+
+
+def class_sentences(classes: list[str], wordnet: WordNet | None, sentences: Sentences) -> Tensor:
+    """The sentence embeddings of each class's wordings, float32 [classes, WORDINGS, s]."""
+    rows = [sentences[own] for own in class_wordings(classes, wordnet)]
+    return torch.from_numpy(np.stack(rows) if rows else np.empty((0, WORDINGS, sentences.width), np.float32))
+
+
+def caption_sentences(photos: PhotoSet, pictures: Pictures, sentences: Sentences) -> Tensor:
+    """The sentence embeddings of each picture's captions, float32 [n, CAPTIONS, s]."""
     captions = picture_captions(photos, pictures)
-    return torch.from_numpy(np.stack([sentences[[own[i % len(own)] for i in range(each)]] for own in captions]))
+    return torch.from_numpy(np.stack([sentences[repeated(own, CAPTIONS)] for own in captions]))
 
 
 def picture_captions(photos: PhotoSet, pictures: Pictures) -> list[list[str]]:
@@ -92,7 +103,6 @@ def picture_captions(photos: PhotoSet, pictures: Pictures) -> list[list[str]]:
 
 def gather(run: Run, recipe: Recipe, head: TeacherHead, sentences: Sentences, strength: Tensor) -> Targets:
     """Read what the stages before have made."""
-    wordnet = None if recipe.wordnet is None else WordNet(recipe.wordnet)
     pictures = [load(run, photos.name) for photos in recipe.training]
     classes = class_list(pictures)
     sets, banks, base = [], [], 0
@@ -105,7 +115,6 @@ def gather(run: Run, recipe: Recipe, head: TeacherHead, sentences: Sentences, st
                 captions = base + torch.arange(bank.shape[0] * bank.shape[1]).view(bank.shape[:2])
                 banks.append(bank.flatten(0, 1))
                 base += captions.numel()
-            maps = np.load(run.path(f"maps/{photos.name}.npy", made_by="teacher"), mmap_mode="r")
-            sets.append(LearningSet(found, maps, photos.share, labels, captions))
-        prompts = head.text(class_sentences(classes, wordnet, sentences))
+            sets.append(LearningSet(found, load_maps(run, photos.name), photos.share, labels, captions))
+        prompts = head.text(class_sentences(classes, recipe.dictionary(), sentences))
     return Targets(sets, classes, prompts, torch.cat(banks), strength)

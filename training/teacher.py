@@ -142,6 +142,12 @@ def load_projection(run: Run) -> Projection:
     return Projection(found["mean"].numpy(), found["components"].numpy(), found["std"].numpy(), float(found["kept"]))
 
 
+def load_maps(run: Run, name: str) -> npt.NDArray[np.int8]:
+    """The maps of a set, int8 [n, height, width, components] (a memory map)."""
+    found: npt.NDArray[np.int8] = np.load(run.path(f"maps/{name}.npy", made_by="teacher"), mmap_mode="r")
+    return found
+
+
 def extract(
     run: Run, file: Path, pictures: Pictures, projection: Projection, workers: int, progress: Callable[[str], None]
 ) -> None:

@@ -86,6 +86,9 @@ def load_starter_captioner(*, folder: Path | None = None, device: str = "auto", 
     if folder is None:
         folder = resolve(STARTER).folder
         assert folder is not None
+    for needed in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / needed).is_file():
+            raise ModelError(f"There is no captioner in {folder}: it has no {needed}.")
     try:
         saved: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         decoder = CaptionDecoder(shape_from(saved))
@@ -95,10 +98,6 @@ def load_starter_captioner(*, folder: Path | None = None, device: str = "auto", 
         _check(encoder, decoder.shape)
     except ModelError:
         raise
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"The captioner in {folder} lacks {Path(error.filename).name}: install Sightline again."
-        ) from error
     except Exception as error:  # whatever a damaged file makes of itself in a third party's code
         detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise ModelError(f"The captioner in {folder} cannot be loaded; its files are damaged ({detail}).") from error

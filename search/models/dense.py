@@ -15,7 +15,7 @@ def feature_maps(visual: Any, pixels: torch.Tensor, name: str) -> tuple[torch.Te
     [n, rows, columns, d], both float32 on the CPU.
 
     For towers of timm that pool by the mean and then project linearly, the embedding of a photo is the mean of its
-    places' projections, so that each place's share of the photo's similarity is exact, not an approximation
+    places' projections: what each place adds to it is exact, not an approximation
     (Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016).
 
     Args:

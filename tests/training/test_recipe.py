@@ -41,8 +41,9 @@ def test_paths_are_relative_to_the_recipe(recipe: Path) -> None:
     ("change", "sentence"),
     [
         (("side = 32", "sides = 32"), "unknown setting `sides`"),
-        (("side = 32", "side = 0"), "needs a `name`, a `side`"),
-        (("share = 1", 'share = "much"'), "needs a `name`, a `side`"),
+        (("side = 32", "side = 0"), "needs a `name` and a `side` in pixels"),
+        (("share = 1", 'share = "much"'), "`share` of one in the recipe .* is a whole number"),
+        (("share = 1", "share = -1"), "`share` of one in the recipe .* is a whole number"),
         (("share = 1", "share = 0"), "has a `share`"),
         (('captions = "captions.csv"', ""), "has `captions`"),
         (('folder = "photos"', 'folder = "nowhere"'), "which is not there"),
