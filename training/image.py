@@ -36,7 +36,7 @@ class Losses:
     middle: float = 1.0
     prompts: float = 1.0
     classes: float = 0.5
-    captions: float = 0.3
+    captions: float = 0.15
     similarities: float = 1.0
 
 
@@ -66,13 +66,14 @@ class Batch:
     """One step's pictures, float [n, 3, side, side] in 0..1, and what is to be learnt of them.
 
     `places` [n, c, h, w] are the teacher's components of the same crops, `labels` int64 [n] and `captions` int64 [n]
-    (rows of the bank) are -1 where there are none.
+    (rows of the bank) are -1 where there are none; `folds` int64 [n] as in `training.head`.
     """
 
     pictures: Tensor
     places: Tensor
     labels: Tensor
     captions: Tensor
+    folds: Tensor
 
 
 class Batches:
@@ -97,6 +98,7 @@ class Batches:
                 torch.cat([part.places for part in parts]),
                 torch.cat([part.labels for part in parts]),
                 torch.cat([part.captions for part in parts]),
+                torch.cat([part.folds for part in parts]),
             )
 
     def _endless(self, n: int, count: int) -> Iterator[np.ndarray[Any, Any]]:
@@ -118,7 +120,9 @@ class Batches:
         if found.captions is not None:
             pick = torch.randint(found.captions.shape[1], (n,), generator=self._generator)
             captions = found.captions[torch.from_numpy(rows), pick]
-        return Batch(pictures, crops.cut(places, places.shape[2]), found.labels[torch.from_numpy(rows)], captions)
+        chosen = torch.from_numpy(rows)
+        maps = crops.cut(places, places.shape[2])
+        return Batch(pictures, maps, found.labels[chosen], captions, found.folds[chosen])
 
 
 class ImageTraining:
@@ -154,7 +158,7 @@ class ImageTraining:
         labels, captions = batch.labels.to(self.device), batch.captions.to(self.device)
         with torch.autocast(self.device, torch.bfloat16):
             out = self.student(pictures)
-        teacher = self._head.image(places.mean(dim=(2, 3)))
+        teacher = self._head.image(places.mean(dim=(2, 3)), batch.folds.to(self.device))
         embedding = out["embedding"]
         # One caption of each captioned photo, drawn anew for each step, and its own caption for each photo here.
         drawn = [rows[torch.arange(len(rows)), torch.randint(rows.shape[1], (len(rows),))] for rows in self._captioned]

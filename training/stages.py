@@ -71,6 +71,7 @@ def train_head(run: Run, recipe: Recipe, device: str, steps: int) -> None:
     loss = head.train_head(
         made,
         torch.cat([torch.tensor(teacher.load_maps(run, photos.name)).permute(0, 3, 1, 2) for photos in captioned]),
+        torch.cat([head.fold_of(len(loaded[photos.name])) for photos in captioned]),
         texts,
         labelled,
         torch.cat([own[own >= 0] for own in labels.values()]),
@@ -81,9 +82,13 @@ def train_head(run: Run, recipe: Recipe, device: str, steps: int) -> None:
     figures: dict[str, Any] = {"loss": round(loss, 3), "seconds": round(time.monotonic() - started, 1)}
     with torch.no_grad():
         for photos in recipe.photos:
-            if photos.held_out and photos.captions is not None:
-                wanted = made.text(targets.caption_sentences(photos, loaded[photos.name], sentences))
-                figures[photos.name] = measure.captioned(made.image(pooled[photos.name]).numpy(), wanted)
+            if photos.captions is None:
+                continue
+            # At most 1,000 photos, so that the figures compare; training photos by networks that never saw them.
+            some = pooled[photos.name][:1000]
+            folds = None if photos.held_out else head.fold_of(len(some))
+            wanted = made.text(targets.caption_sentences(photos, loaded[photos.name], sentences))
+            figures[photos.name] = measure.captioned(made.image(some, folds).numpy(), wanted[:1000])
     run.log("teacher", **figures)
     say(f"teacher head: {figures}")
 

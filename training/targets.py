@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from training.corpus import class_texts
-from training.head import TeacherHead
+from training.head import TeacherHead, fold_of
 from training.pictures import Pictures, load
 from training.recipe import PhotoSet, Recipe, RecipeError, read_captions
 from training.run import Run
@@ -26,13 +26,14 @@ WORDINGS, CAPTIONS = 12, 5
 @dataclass(frozen=True)
 class LearningSet:
     """One photo set: `maps` int8 [n, h, w, c]; `labels` int64 [n], -1 where a picture has none; `captions` int64
-    [n, k], rows of the bank of captions, or None."""
+    [n, k], rows of the bank of captions, or None; `folds` int64 [n], see `training.head`, -1 where there are none."""
 
     pictures: Pictures
     maps: npt.NDArray[np.int8]
     share: int
     labels: Tensor
     captions: Tensor | None
+    folds: Tensor
 
 
 @dataclass(frozen=True)
@@ -109,12 +110,13 @@ def gather(run: Run, recipe: Recipe, head: TeacherHead, sentences: Sentences, st
     with torch.no_grad():
         for photos, found in zip(recipe.training, pictures, strict=True):
             labels = class_numbers(found, classes)
-            captions = None
+            captions, folds = None, torch.full((len(found),), -1)
             if photos.captions is not None:
                 bank = head.text(caption_sentences(photos, found, sentences))
                 captions = base + torch.arange(bank.shape[0] * bank.shape[1]).view(bank.shape[:2])
                 banks.append(bank.flatten(0, 1))
                 base += captions.numel()
-            sets.append(LearningSet(found, load_maps(run, photos.name), photos.share, labels, captions))
+                folds = fold_of(len(found))
+            sets.append(LearningSet(found, load_maps(run, photos.name), photos.share, labels, captions, folds))
         prompts = head.text(class_sentences(classes, recipe.dictionary(), sentences))
     return Targets(sets, classes, prompts, torch.cat(banks), strength)

@@ -12,8 +12,10 @@ from torch.multiprocessing.spawn import spawn
 from training.average import Average
 from training.corpus import build, plain
 from training.crops import Crops, jitter, random_crops, whole
+from training.head import FOLDS, TeacherHead, fold_of, train_head
 from training.image import Schedule, _portions
 from training.learner import Learner
+from training.teacher import uncompressed
 
 
 def test_crop_of_a_map_is_the_map_of_the_crop() -> None:
@@ -126,3 +128,25 @@ def test_checkpoint_goes_on_as_if_nothing_had_happened() -> None:
     steps(after, three, 3)
     assert torch.equal(straight.weight, after.weight) and three.seen == 24
     assert torch.equal(one.average.state["weight"], three.average.state["weight"])
+
+
+def test_captioned_photo_has_its_target_from_a_network_that_never_saw_it() -> None:
+    # Maps and captions without any relation: what is known of them is known by heart.
+    torch.manual_seed(0)
+    n = 64
+    maps = torch.randint(-127, 128, (n, 24, 2, 2), dtype=torch.int8)
+    captions = torch.nn.functional.normalize(torch.randn(n, 1, 16), dim=-1)
+    head = TeacherHead(torch.ones(24), sentence_width=16)
+    nothing = torch.zeros(0)
+    train_head(head, maps, fold_of(n), captions, nothing, nothing, captions[:1], steps=300)
+    pooled = uncompressed(maps).mean(dim=(2, 3))
+    with torch.no_grad():
+        wanted = head.text(captions[:, 0])
+        own = head.image(pooled, fold_of(n))
+        others = head.image(pooled, (fold_of(n) + 1) % FOLDS)
+        assert torch.equal(head.image(pooled, torch.full((n,), -1)), head.image(pooled))
+    rank = [
+        ((found @ wanted.T).argsort(descending=True) == torch.arange(n)[:, None]).nonzero()[:, 1].float().mean()
+        for found in (own, others)
+    ]
+    assert rank[0] > n / 3 and rank[1] < n / 4
