@@ -20,6 +20,8 @@ from search.errors import SightlineError
 from search.resources import version as installed_version
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from indexer.report import IndexReport
     from search.answer import Answer, Request
     from search.home import Home
@@ -122,7 +124,9 @@ def index(
 @app.command()
 def search(
     text: Annotated[str, typer.Argument(help="What the photos show, in the query language.", show_default=False)] = "",
-    image: Annotated[Path | None, typer.Option(help="A picture to search by; combines with the text.")] = None,
+    image: Annotated[
+        list[Path] | None, typer.Option(help="A picture to search by, or several; they combine with the text.")
+    ] = None,
     negative: Annotated[str, typer.Option("--not", help="What the photos must not show.")] = "",
     mode: Annotated[Literal["auto", "meaning", "words"], typer.Option(help="What the photos are ranked by.")] = "auto",
     limit: Annotated[int, typer.Option("-k", min=1, help="How many hits to show.")] = 10,
@@ -138,18 +142,9 @@ def search(
     from search.engine import Engine
 
     with _failing_kindly(as_json):
-        picture = None
-        if image is not None:
-            from indexer.read import read_photo
-            from search.errors import PhotoError
-
-            try:
-                picture = read_photo(image)
-            except PhotoError as error:
-                raise SightlineError(f"{image} cannot be used: {error}.") from error
         request = Request(
             text,
-            picture,
+            tuple(map(_picture, image or ())),
             negative=negative,
             mode=mode,
             limit=limit,
@@ -160,6 +155,16 @@ def search(
         with Engine.open(_home(home), device=device) as engine:
             answer = engine.search(request)
         _print(answer.to_json(), as_json, lambda: _show_answer(answer, request))
+
+
+def _picture(file: Path) -> Image:
+    from indexer.read import read_photo
+    from search.errors import PhotoError
+
+    try:
+        return read_photo(file)
+    except PhotoError as error:
+        raise SightlineError(f"{file} cannot be used: {error}.") from error
 
 
 @app.command()

@@ -16,18 +16,19 @@ SORTS = ("relevance", "date")
 
 @dataclass(frozen=True)
 class Request:
-    """One search. Text (in the query language), a picture and a photo of the index (`like`, its id) combine.
+    """One search. Text (in the query language), pictures and photos of the index combine.
 
     Attributes:
-        image: upright RGB picture to search by.
+        images: upright RGB pictures to search by.
+        like: ids of photos of the index to search by.
         negative: what the photos must not show, as the query language's `-"…"`.
         mode: `meaning` ranks by embeddings, `words` by BM25 over the words of each photo, `auto` by both.
         include_all: also the hits judged not relevant.
     """
 
     text: str = ""
-    image: Image | None = None
-    like: str | None = None
+    images: tuple[Image, ...] = ()
+    like: tuple[str, ...] = ()
     negative: str = ""
     mode: str = "auto"
     limit: int = 50
@@ -40,12 +41,18 @@ class Request:
 class Why:
     """One signal that found a hit: `meaning` or `image` with its cosine, or `words` with the field that matched.
 
-    `probability` is the model's own judgement that text and photo belong together; only sigmoid models (SigLIP)
-    have it.
+    Attributes:
+        rank: the hit's place among what the signal found, from 1.
+        percentile: how many per cent of the photos that could have answered are further from what was asked.
+        probability: the model's own judgement that text and photo belong together; only sigmoid models (SigLIP) have
+            it.
+        snippet: of the field, with matched words between `OPEN` and `CLOSE`.
     """
 
     signal: str
+    rank: int
     similarity: float | None = None
+    percentile: float | None = None
     probability: float | None = None
     field: str | None = None
     snippet: str = ""
@@ -53,8 +60,13 @@ class Why:
     def to_json(self) -> dict[str, Any]:
         """As it stands in an answer; a snippet becomes parts, each marked or not."""
         if self.signal == "words":
-            return {"signal": "words", "field": self.field, "parts": _parts(self.snippet)}
-        document = {"signal": self.signal, "similarity": round(self.similarity or 0.0, 4)}
+            return {"signal": "words", "rank": self.rank, "field": self.field, "parts": _parts(self.snippet)}
+        document = {
+            "signal": self.signal,
+            "rank": self.rank,
+            "similarity": round(self.similarity or 0.0, 4),
+            "percentile": round(self.percentile or 0.0, 2),
+        }
         if self.probability is not None:
             document["probability"] = round(self.probability, 4)
         return document

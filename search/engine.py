@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 import time
@@ -10,27 +9,17 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
-from search.answer import MODES, SORTS, Answer, Hit, Request, Why
-from search.catalog import words
+from search.answer import MODES, SORTS, Answer, Request
 from search.catalog.connection import Reader, connect_to_read
-from search.catalog.photo import Photo, photo_by_id, photos_by_key
+from search.catalog.photo import Photo, photo_by_id
 from search.catalog.status import status
-from search.errors import QueryError, SightlineError, UnknownPhotoError
-from search.filters import allowed_keys, condition, match_all
+from search.errors import QueryError, SightlineError
+from search.explanation import explained
 from search.home import Home
 from search.query import Query, cleaned, parse
 from search.questions import Questions
-from search.ranking import reciprocal_rank_fusion
-from search.vectors import stored
-from search.vectors.protocol import Floats, Keys
+from search.retrieval import Retrieval
 from search.vectors.snapshot import Snapshot, take
-
-FUSED_DEPTH = 10_000
-"""How far down each list is read where several are fused; pages of a fused answer end there."""
-DATED_DEPTH = 200
-"""How many of the best hits are put in the order of their dates, when a search by meaning asks for that order."""
 
 
 class Engine:
@@ -99,139 +88,11 @@ class Engine:
         began = time.perf_counter()
         query = _understood(request)
         snapshot = self._now()
-        connection = self._connection()
+        connection, questions = self._connection(), self._questioner(snapshot)
+        found = Retrieval(request, query, snapshot, connection, questions).find()
         page = slice(request.offset, request.offset + request.limit)
-        allowed = allowed_keys(connection, query)
-        wanted, allowed = self._wanted(request, query, snapshot, allowed)
-        ranked = snapshot.live
-        if wanted and allowed is not None:
-            ranked = allowed[np.isin(allowed, snapshot.live)]
-        expression = match_all(query.words + query.exact) if request.mode != "meaning" else ""
-
-        signals: dict[str, dict[int, float]] = {}
-        lists: list[list[int]] = []
-        found_by_words = words.ranked(connection, expression, *condition(query)) if expression else []
-        fused = len(wanted) + bool(found_by_words) > 1
-        dated = request.sort == "date" and bool(wanted)
-        depth = FUSED_DEPTH if fused else DATED_DEPTH if dated else page.stop
-        for signal, vector in wanted.items():
-            scores, keys = snapshot.search(vector, depth, allowed=ranked)
-            signals[signal] = dict(zip(keys.tolist(), scores.tolist(), strict=True))
-            lists.append(keys.tolist())
-        if found_by_words and allowed is not None:
-            found_by_words = np.asarray(found_by_words)[np.isin(found_by_words, allowed)].tolist()
-        if found_by_words:
-            lists.append(found_by_words[:FUSED_DEPTH] if fused else found_by_words)
-
-        ordered: list[tuple[int, float | None]] = []
-        if fused:
-            ordered += reciprocal_rank_fusion(lists)[: DATED_DEPTH if dated else None]
-            total = len(ordered)
-        elif wanted:
-            (only,) = signals.values()
-            ordered = list(only.items())
-            total = min(len(ranked), DATED_DEPTH if dated else 2**62)
-        elif _asks_for_words(request, query):
-            ordered = [(key, None) for key in found_by_words]
-            total = len(ordered)
-        else:
-            return self._listing(request, query, snapshot, began)
-        if request.sort == "date":
-            ordered = self._by_date(ordered)
-        ordered = ordered[page]
-        hits = self._hits(ordered, signals, expression, self._questions)
-        return Answer(str(query), snapshot.model.name, total, (time.perf_counter() - began) * 1000, hits)
-
-    def _wanted(
-        self, request: Request, query: Query, snapshot: Snapshot, allowed: Keys | None
-    ) -> tuple[dict[str, Floats], Keys | None]:
-        """The vectors to rank by, named by their signal, and the photos that may answer."""
-        wanted: dict[str, Floats] = {}
-        unwanted = list(query.excluded)
-        if request.like is not None:
-            photo = photo_by_id(self._connection(), request.like)
-            vector = None
-            if photo is not None:
-                vector = stored.of_photo(self._connection(), snapshot.model.key, photo.key, snapshot.model.dimensions)
-            if photo is None or vector is None:
-                raise UnknownPhotoError(f"There is no photo {request.like} in this index.")
-            allowed = snapshot.live if allowed is None else allowed
-            allowed = allowed[allowed != photo.key]
-            wanted["image"] = vector
-        if request.image is not None:
-            vector = self._questioner(snapshot).of_image(request.image)
-            if "image" in wanted:
-                vector = vector + wanted["image"]
-                vector /= np.linalg.norm(vector)
-            wanted["image"] = vector
-        if query.text and request.mode != "words":
-            wanted["meaning"] = self._questioner(snapshot).of_text(query.text)
-        if unwanted and wanted:
-            turned = "meaning" if "meaning" in wanted else "image"
-            wanted[turned] = self._questioner(snapshot).without(wanted[turned], unwanted)
-        return wanted, allowed
-
-    def _listing(self, request: Request, query: Query, snapshot: Snapshot, began: float) -> Answer:
-        """Nothing to rank by: the photos that pass the filters, newest first."""
-        connection = self._connection()
-        sql, values = condition(query)
-        total = connection.execute(f"SELECT count(*) FROM photos WHERE {sql}", values).fetchone()[0]
-        rows = connection.execute(
-            f"SELECT key FROM photos WHERE {sql} ORDER BY sort_at DESC, key DESC LIMIT ? OFFSET ?",
-            (*values, request.limit, request.offset),
-        )
-        hits = self._hits([(row[0], None) for row in rows], {}, "", None)
-        return Answer(str(query), snapshot.model.name, total, (time.perf_counter() - began) * 1000, hits)
-
-    def _hits(
-        self,
-        ordered: list[tuple[int, float | None]],
-        signals: dict[str, dict[int, float]],
-        expression: str,
-        questions: Questions | None,
-    ) -> tuple[Hit, ...]:
-        connection = self._connection()
-        keys = [key for key, _ in ordered]
-        photos = photos_by_key(connection, keys)
-        snippets = words.marked(connection, expression, keys) if expression else {}
-        hits = []
-        for key, score in ordered:
-            photo = photos.get(key)
-            if photo is None:  # removed since the snapshot was taken
-                continue
-            why = [
-                Why(
-                    signal,
-                    found[key],
-                    questions.probability(found[key]) if questions and signal == "meaning" else None,
-                )
-                for signal, found in signals.items()
-                if key in found
-            ]
-            why += [Why("words", field=field, snippet=text) for field, text in snippets.get(key, ())]
-            hits.append(
-                Hit(
-                    photo.id,
-                    photo.path,
-                    score,
-                    True,
-                    tuple(why),
-                    photo.caption,
-                    photo.taken_at,
-                    photo.width,
-                    photo.height,
-                )
-            )
-        return tuple(hits)
-
-    def _by_date(self, ordered: list[tuple[int, float | None]]) -> list[tuple[int, float | None]]:
-        dates = dict(
-            self._connection().execute(
-                "SELECT key, sort_at FROM photos WHERE key IN (SELECT value FROM json_each(?))",
-                (json.dumps([key for key, _ in ordered]),),
-            )
-        )
-        return sorted(ordered, key=lambda item: (dates.get(item[0], ""), item[0]), reverse=True)
+        hits = explained(connection, found, page, query, questions)
+        return Answer(str(query), snapshot.model.name, found.total, (time.perf_counter() - began) * 1000, hits)
 
     def _now(self) -> Snapshot:
         connection = self._current_connection()
@@ -286,7 +147,3 @@ def _understood(request: Request) -> Query:
     if negative := " ".join(cleaned(request.negative).replace('"', " ").split()):
         query = replace(query, excluded=(*query.excluded, negative))
     return query
-
-
-def _asks_for_words(request: Request, query: Query) -> bool:
-    return request.mode == "words" and bool(query.text)

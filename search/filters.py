@@ -6,6 +6,7 @@ import sqlite3
 
 import numpy as np
 
+from search.catalog import words
 from search.query import Filter, Query, date_range
 from search.vectors.protocol import Keys
 
@@ -21,11 +22,14 @@ def condition(query: Query) -> tuple[str, list[object]]:
         sql, needed = _one(one)
         parts.append(f"NOT coalesce({sql}, 0)" if one.negative else sql)
         values += needed
-    for phrases, form in ((query.exact, "IN"), (query.excluded, "NOT IN")):
-        for phrase in phrases:
-            if expression := match_all([phrase]):
-                parts.append(f"photos.key {form} (SELECT rowid FROM words WHERE words MATCH ?)")
-                values.append(expression)
+    for text in query.exact:
+        sql, needed = _standing(text)
+        parts.append(sql)
+        values += needed
+    for text in query.excluded:
+        if expression := words.phrase(text):
+            parts.append("photos.key NOT IN (SELECT rowid FROM words WHERE words MATCH ?)")
+            values.append(expression)
     return " AND ".join(parts), values
 
 
@@ -37,15 +41,6 @@ def allowed_keys(connection: sqlite3.Connection, query: Query) -> Keys | None:
     return np.asarray(
         [row[0] for row in connection.execute(f"SELECT key FROM photos WHERE {sql}", values)], dtype=np.int64
     )
-
-
-def match_all(phrases: list[str] | tuple[str, ...]) -> str:
-    """An FTS5 expression for photos whose words contain each of the phrases; '' when nothing could be looked up.
-
-    Every phrase is quoted, so that no character in it is FTS5's own syntax.
-    """
-    quoted = ['"' + phrase.replace('"', '""') + '"' for phrase in phrases if any(c.isalnum() for c in phrase)]
-    return " AND ".join(quoted)
 
 
 def _one(one: Filter) -> tuple[str, list[object]]:
@@ -71,6 +66,14 @@ def _one(one: Filter) -> tuple[str, list[object]]:
     if one.key == "is":
         return "kind = ? COLLATE NOCASE", [value]
     return "photos.key IN (SELECT photo_key FROM tags WHERE tag = ?)", [value]
+
+
+def _standing(text: str) -> tuple[str, list[object]]:
+    """Where `text` stands: as words anywhere, or as part of what is written in the picture or of a file's name."""
+    found = (("words", words.phrase(text)), ("parts", words.part(text)))
+    asked = [(table, expression) for table, expression in found if expression]
+    sql = " OR ".join(f"photos.key IN (SELECT rowid FROM {table} WHERE {table} MATCH ?)" for table, _ in asked)
+    return f"({sql or 'TRUE'})", [expression for _, expression in asked]
 
 
 def _containing(value: str) -> str:

@@ -35,6 +35,11 @@ class Home:
         return self.path / "vectors"
 
     @property
+    def texts_dir(self) -> Path:
+        """Embeddings of fixed texts, made once for each model."""
+        return self.path / "texts"
+
+    @property
     def thumbnails_dir(self) -> Path:
         """Thumbnails, made when they are first looked at."""
         return self.path / "thumbnails"

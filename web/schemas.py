@@ -30,7 +30,12 @@ class Why(Document):
     """One signal that brought a hit into the answer."""
 
     signal: Literal["meaning", "image", "words"]
+    rank: int = Field(description="The hit's place among what this signal found, from 1.")
     similarity: float | None = Field(default=None, description="Cosine, for `meaning` and `image`.")
+    percentile: float | None = Field(
+        default=None,
+        description="How many per cent of the photos that could have answered are further from what was asked.",
+    )
     probability: float | None = Field(
         default=None,
         description="The model's own judgement that text and photo belong together, if it has one.",
@@ -150,9 +155,10 @@ SEARCH_EXAMPLE: dict[str, Any] = {
             "score": 0.71,
             "relevant": True,
             "why": [
-                {"signal": "meaning", "similarity": 0.31},
+                {"signal": "meaning", "rank": 1, "similarity": 0.31, "percentile": 100.0},
                 {
                     "signal": "words",
+                    "rank": 1,
                     "field": "name",
                     "parts": [{"text": "motorcycle", "marked": True}, {"text": ".jpg", "marked": False}],
                 },

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.concurrency import run_in_threadpool
+from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from search.answer import Request as SearchRequest
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 MAX_TEXT = 2000
 MAX_LIMIT = 500
 MAX_OFFSET = 10_000_000
+MAX_PICTURES = 8
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many hits to give.", examples=[50])]
 Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET, description="How many hits to pass over.", examples=[0])]
@@ -30,6 +32,11 @@ _Q = "What to look for: free words by meaning, and the filters of the query lang
 _NOT = "What the photos should not show."
 _MODE = "`auto` asks by meaning and by words, `meaning` and `words` by one alone."
 _ALL = "Also give the hits that are judged not relevant. In this version none is, so this changes nothing."
+
+
+def _named(parts: Any) -> Any:
+    """The files of a form; one that was left empty sends a part without a name."""
+    return [part for part in parts if part] if isinstance(parts, list) else parts
 
 
 def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
@@ -77,8 +84,19 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
         responses={**answer_200, **responses(400, 403, 404, 413, 422, 503)},
     )
     async def search_by_picture(
-        image: Annotated[UploadFile | None, File(description="A picture to find the like of.")] = None,
-        like: Annotated[str, Form(description="Or the id of a photo of the index.", examples=[PHOTO_ID])] = "",
+        image: Annotated[
+            list[UploadFile] | None,
+            BeforeValidator(_named),
+            File(max_length=MAX_PICTURES, description="Pictures to find the like of."),
+        ] = None,
+        like: Annotated[
+            list[str] | None,
+            Form(
+                max_length=MAX_PICTURES,
+                description="Ids of photos of the index to find the like of.",
+                examples=[[PHOTO_ID]],
+            ),
+        ] = None,
         q: Annotated[str, Form(max_length=MAX_TEXT, description=_Q, examples=["at night"])] = "",
         negative: Annotated[str, Form(alias="not", max_length=MAX_TEXT, description=_NOT)] = "",
         mode: Annotated[Mode, Form(description=_MODE)] = "auto",
@@ -87,16 +105,15 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
         offset: Annotated[int, Form(ge=0, le=MAX_OFFSET)] = 0,
         include_all: Annotated[bool, Form(alias="all", description=_ALL)] = False,
     ) -> Response:
-        """As `GET`, with a picture: `image` is uploaded, `like` names a photo. Text refines the picture."""
-        liked = checked_id(like) if like else None
-        picture: Image | None = None
-        # A form whose file was left empty sends a nameless part of no bytes.
-        if image is not None and (image.filename or image.size):
+        """As `GET`, with pictures: `image` is uploaded, `like` names a photo. Text refines what is like all of them."""
+        liked = tuple(checked_id(one) for one in like or () if one)
+        pictures: list[Image] = []
+        for upload in image or ():
             await run_in_threadpool(access.engine)  # no index: say so before the picture is decoded
-            picture = await decoder.query_image(image)
+            pictures.append(await decoder.query_image(upload))
         request = SearchRequest(
             text=q,
-            image=picture,
+            images=tuple(pictures),
             like=liked,
             negative=negative,
             mode=mode,
@@ -115,6 +132,6 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
     )
     def similar(photo_id: PhotoId, limit: Limit = 50, offset: Offset = 0) -> Response:
         """Photos that look like this one, the most alike first, itself left out."""
-        return answer(SearchRequest(like=checked_id(photo_id), limit=limit, offset=offset))
+        return answer(SearchRequest(like=(checked_id(photo_id),), limit=limit, offset=offset))
 
     return router

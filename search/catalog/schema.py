@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
 
-VERSION = 1
+VERSION = 2
 """What `PRAGMA user_version` says in a catalog that has had every migration below."""
 
 _TABLES = """
@@ -116,6 +116,35 @@ CREATE TABLE settings (
 INSERT INTO settings (name, value) VALUES ('revision', '0');
 """
 
+_DESCRIPTIONS = """
+CREATE TABLE descriptions (
+    photo_key INTEGER NOT NULL REFERENCES photos (key) ON DELETE CASCADE,
+    stage TEXT NOT NULL,
+    author TEXT NOT NULL,
+    written_at TEXT NOT NULL,
+    failure TEXT,
+    PRIMARY KEY (photo_key, stage)
+) WITHOUT ROWID;
+CREATE TABLE levels (
+    model_key INTEGER NOT NULL REFERENCES models (key) ON DELETE CASCADE,
+    photo_key INTEGER NOT NULL REFERENCES photos (key) ON DELETE CASCADE,
+    level REAL NOT NULL,
+    PRIMARY KEY (model_key, photo_key)
+) WITHOUT ROWID;
+CREATE INDEX levels_by_photo ON levels (photo_key);
+CREATE TABLE backgrounds (
+    model_key INTEGER PRIMARY KEY REFERENCES models (key) ON DELETE CASCADE,
+    bank TEXT NOT NULL,
+    photos INTEGER NOT NULL,
+    maxima BLOB NOT NULL,
+    spread REAL NOT NULL
+);
+ALTER TABLE texts ADD COLUMN lines TEXT NOT NULL DEFAULT '[]';
+DROP TABLE words;
+CREATE VIRTUAL TABLE words USING fts5 (own, caption, tags, text, name, tokenize = 'unicode61 remove_diacritics 2');
+CREATE VIRTUAL TABLE parts USING fts5 (text, name, tokenize = 'trigram')
+"""
+
 
 def migrations() -> Migrations:
     """Every migration, in order. A transaction wraps each, its number in `PRAGMA user_version` included."""
@@ -125,9 +154,18 @@ def migrations() -> Migrations:
 
     @steps(name="0001")
     def first_tables(db: Database) -> None:
-        for statement in _TABLES.split(";\n"):
-            if statement.strip():
-                db.execute(statement)
+        _run(db, _TABLES)
         db.execute("PRAGMA user_version = 1")
 
+    @steps(name="0002")
+    def descriptions_and_parts_of_words(db: Database) -> None:
+        _run(db, _DESCRIPTIONS)
+        db.execute("PRAGMA user_version = 2")
+
     return steps
+
+
+def _run(db: Database, script: str) -> None:
+    for statement in script.split(";\n"):
+        if statement.strip():
+            db.execute(statement)

@@ -1,48 +1,113 @@
-"""The words of each photo: a full-text index (FTS5) over captions, tags, text in the picture and file names."""
+"""The words of each photo: full-text indexes (FTS5) over captions, tags, text in the picture and file names.
+
+`words` knows whole words and ranks by them; `parts` knows every three letters of what is written in pictures and of
+file names, where people look for parts of a word, and where an engine that reads glues words together.
+"""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from search.catalog import paths
+from search.catalog import paths, settings
+from search.catalog.unspaced import SEAM, joined, pairs, spaced
 
-FIELDS = ("caption", "tags", "text", "name")
+FIELDS = ("own", "caption", "tags", "text", "name")
+"""What a person said of the photo; what a captioner did; tags; what is written in the picture; file names."""
+WRITTEN = ("own", "text", "name")
+"""Those of the fields that no model made up."""
 OPEN, CLOSE = "\x02", "\x03"
 """What surrounds a matched word inside a snippet: control characters, which no indexed text contains."""
-_WEIGHTS = "10.0, 5.0, 4.0, 2.0"
+_WEIGHTS = "10.0, 10.0, 5.0, 4.0, 2.0"
 """BM25 weights of the fields above: what a caption says tells more than what a file happens to be called."""
+_FORM = "2"
+"""How the words below are written; an index that has them in another form writes them anew."""
+_SHORTEST_PART = 3
+PERSON = "you"
+"""The author of captions that a person wrote: no captioner touches them, and they are shown before all others."""
+_COMMON = frozenset(
+    re.findall(
+        r"\w+",
+        "a an and are as at by for from her his in into is it its near next of on or out over photo photos picture "
+        "pictures she he some that the their there they this to up was were with",
+    )
+)
+"""Words that say nothing of a photo; asked for alone, they are looked up all the same."""
 
 
 def refresh(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:
     """Write anew the words of these photos from what the catalog says of them; an orphan has none."""
     for key in photo_keys:
         connection.execute("DELETE FROM words WHERE rowid = ?", (key,))
-        names = [
+        connection.execute("DELETE FROM parts WHERE rowid = ?", (key,))
+        files = [
             row[0] for row in connection.execute("SELECT name FROM files WHERE photo_key = ? ORDER BY key", (key,))
         ]
-        if not names:
+        if not files:
             continue
-        captions = connection.execute("SELECT text FROM captions WHERE photo_key = ?", (key,)).fetchall()
+        captions = connection.execute("SELECT author, text FROM captions WHERE photo_key = ?", (key,)).fetchall()
         tags = connection.execute("SELECT tag FROM tags WHERE photo_key = ? ORDER BY score DESC", (key,)).fetchall()
-        text = connection.execute("SELECT text FROM texts WHERE photo_key = ?", (key,)).fetchone()
+        read = connection.execute("SELECT text FROM texts WHERE photo_key = ?", (key,)).fetchone()
+        own = "\n".join(text for author, text in captions if author == PERSON)
+        caption = "\n".join(text for author, text in captions if author != PERSON)
+        listed = ", ".join(row[0] for row in tags)
+        text, names = read[0] if read else "", "\n".join(dict.fromkeys(paths.display(name) for name in files))
         connection.execute(
-            "INSERT INTO words (rowid, caption, tags, text, name) VALUES (?, ?, ?, ?, ?)",
-            (
-                key,
-                _clean("\n".join(row[0] for row in captions)),
-                _clean(", ".join(row[0] for row in tags)),
-                _clean(text[0] if text else ""),
-                _clean("\n".join(dict.fromkeys(paths.display(name) for name in names))),
-            ),
+            "INSERT INTO words (rowid, own, caption, tags, text, name) VALUES (?, ?, ?, ?, ?, ?)",
+            (key, *(spaced(_clean(field)) for field in (own, caption, listed, text, names))),
         )
+        connection.execute("INSERT INTO parts (rowid, text, name) VALUES (?, ?, ?)", (key, _clean(text), _clean(names)))
+
+
+def refresh_all(connection: sqlite3.Connection) -> bool:
+    """Write anew the words of all photos, if an earlier version wrote them in another form; returns whether it did."""
+    if settings.get(connection, "words_form") == _FORM:
+        return False
+    refresh(connection, [row[0] for row in connection.execute("SELECT key FROM photos").fetchall()])
+    settings.put(connection, "words_form", _FORM)
+    return True
+
+
+def phrase(text: str) -> str:
+    """An FTS5 expression for `words`: these words side by side; '' where nothing in `text` could be looked up.
+
+    It is quoted, so that no character in it is FTS5's own syntax.
+    """
+    return _quoted(spaced(text)) if any(character.isalnum() for character in text) else ""
+
+
+def term(word: str) -> str:
+    """An FTS5 expression for a free word: it, its English singular or plural, or, where writing knows no blanks, all of
+    its pairs of characters; '' where there is nothing to look up."""
+    found = [_either(forms) for piece in pairs(word) if (forms := [f for f in _forms(piece) if phrase(f)])]
+    return " AND ".join(found) if len(found) < 2 else f"({' AND '.join(found)})"
+
+
+def match_all(free_words: Sequence[str]) -> str:
+    """An FTS5 expression for photos in which each of the words stands, common ones left out; '' where nothing could be
+    looked up."""
+    return " AND ".join(_terms(free_words))
+
+
+def match_some(free_words: Sequence[str]) -> str:
+    """An FTS5 expression for photos in which at least one of the words stands; '' where that is the same as all."""
+    found = _terms(free_words)
+    return " OR ".join(found) if len(found) > 1 else ""
+
+
+def part(text: str) -> str:
+    """An FTS5 expression for `parts`: `text` as part of words or across them; '' where it is too short."""
+    return _quoted(text) if len(text) >= _SHORTEST_PART else ""
 
 
 def ranked(connection: sqlite3.Connection, expression: str, condition: str, values: Sequence[object]) -> list[int]:
     """Keys of the photos that match an FTS5 `expression` and an SQL `condition` on photos, best first.
 
-    The order is Okapi BM25, as FTS5 computes it, ties by key so that pages do not overlap.
+    The order is Okapi BM25, as FTS5 computes it, ties by key so that pages do not overlap. Nothing matches ''.
     """
+    if not expression:
+        return []
     rows = connection.execute(
         f"SELECT words.rowid FROM words JOIN photos ON photos.key = words.rowid WHERE words MATCH ? AND {condition}"
         f" ORDER BY bm25(words, {_WEIGHTS}), words.rowid",
@@ -51,20 +116,77 @@ def ranked(connection: sqlite3.Connection, expression: str, condition: str, valu
     return [row[0] for row in rows]
 
 
-def marked(
-    connection: sqlite3.Connection, expression: str, photo_keys: Sequence[int]
-) -> dict[int, list[tuple[str, str]]]:
-    """For each photo that matches, the fields that match with a snippet in which matched words are marked."""
-    columns = ", ".join(f"snippet(words, {i}, '{OPEN}', '{CLOSE}', '…', 16)" for i in range(len(FIELDS)))
-    found: dict[int, list[tuple[str, str]]] = {}
-    for key in photo_keys:
-        row = connection.execute(
-            f"SELECT {columns} FROM words WHERE words MATCH ? AND rowid = ?", (expression, int(key))
-        ).fetchone()
-        if row:
-            found[key] = [(field, text) for field, text in zip(FIELDS, row, strict=True) if OPEN in text]
+def written(
+    connection: sqlite3.Connection, free_words: Sequence[str], condition: str, values: Sequence[object]
+) -> list[int]:
+    """As `ranked`, the photos in which all of the words stand in what a person wrote, in the picture or in its names:
+    as words, and codes with digits as parts of words too."""
+    expression = match_all(free_words)
+    found = ranked(connection, f"{{{' '.join(WRITTEN)}}} : ({expression})", condition, values) if expression else []
+    codes = _codes(free_words)
+    if codes and len(codes) == len(free_words):
+        rows = connection.execute(
+            f"SELECT parts.rowid FROM parts JOIN photos ON photos.key = parts.rowid WHERE parts MATCH ? AND {condition}"
+            " ORDER BY bm25(parts), parts.rowid",
+            (" AND ".join(codes), *values),
+        )
+        known = set(found)
+        found += [row[0] for row in rows if row[0] not in known]
     return found
 
 
+def marked(
+    connection: sqlite3.Connection, free_words: Sequence[str], photo_keys: Sequence[int]
+) -> dict[int, list[tuple[str, str]]]:
+    """For each photo that has some of the words, the fields that have, with a snippet in which they are marked."""
+    expression = match_some(free_words) or match_all(free_words)
+    codes = " OR ".join(_codes(free_words))
+    found: dict[int, list[tuple[str, str]]] = {}
+    for key in map(int, photo_keys):
+        snippets = _snippets(connection, "words", FIELDS, expression, key) if expression else []
+        if codes and not any(field in WRITTEN for field, _ in snippets):
+            snippets += _snippets(connection, "parts", ("text", "name"), codes, key)
+        if snippets:
+            found[key] = [("caption" if field == "own" else field, joined(text)) for field, text in snippets]
+    return found
+
+
+def _snippets(
+    connection: sqlite3.Connection, table: str, fields: Sequence[str], expression: str, key: int
+) -> list[tuple[str, str]]:
+    columns = ", ".join(f"snippet({table}, {i}, '{OPEN}', '{CLOSE}', '…', 16)" for i in range(len(fields)))
+    row = connection.execute(
+        f"SELECT {columns} FROM {table} WHERE {table} MATCH ? AND rowid = ?", (expression, key)
+    ).fetchone()
+    return [(field, text) for field, text in zip(fields, row or (), strict=bool(row)) if OPEN in text]
+
+
+def _codes(free_words: Sequence[str]) -> list[str]:
+    """What to look up as parts of words: words with digits, such as the numbers of plates, invoices and cameras."""
+    return list(filter(None, (part(word) for word in free_words if any(c.isdigit() for c in word))))
+
+
+def _terms(free_words: Sequence[str]) -> list[str]:
+    telling = [word for word in free_words if word.lower() not in _COMMON] or free_words
+    return list(dict.fromkeys(filter(None, map(term, telling))))
+
+
+def _forms(word: str) -> list[str]:
+    """The word, and its regular English plural or singular."""
+    if not word.isascii() or not word.isalpha() or len(word) < 3:
+        return [word]
+    if not word.endswith("s"):
+        return [word, f"{word}s", f"{word}es"] if word.endswith(("ch", "sh", "x", "o")) else [word, f"{word}s"]
+    return [word, word[:-1], *([word[:-2]] if word.endswith("es") else [])]
+
+
+def _either(forms: list[str]) -> str:
+    return phrase(forms[0]) if len(forms) == 1 else f"({' OR '.join(map(phrase, forms))})"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
 def _clean(text: str) -> str:
-    return text.replace(OPEN, " ").replace(CLOSE, " ").replace("\x00", " ")
+    return text.replace(OPEN, " ").replace(CLOSE, " ").replace("\x00", " ").replace(SEAM, "")

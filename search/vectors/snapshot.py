@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from search import background
+from search.background import HUB_WEIGHT, Background
 from search.catalog import model_records, settings
 from search.catalog.model_records import ModelRecord
 from search.home import Home
@@ -29,6 +31,8 @@ class Snapshot:
         recent: those committed after it, in pieces, one for each time that new ones were seen.
         seen: the number of the last embedding in them.
         live: int64[m], sorted: the photos that may answer, which have an embedding of this model and a file.
+        levels: float32[m], how near each of them is to texts in general (see `search.background`).
+        background: what is to be expected of a text in this library; None before it was measured.
     """
 
     revision: int
@@ -39,9 +43,29 @@ class Snapshot:
     recent: tuple[VectorIndex, ...]
     seen: int
     live: Keys
+    levels: Floats
+    background: Background | None
+
+    def search_text(self, query: Floats, k: int, *, allowed: Keys | None = None) -> tuple[Floats, Keys, Floats]:
+        """The `k` best photos for a text's embedding, float32[d], by similarity less what is their habit.
+
+        Returns:
+            scores float32[j], keys int64[j] and cosines float32[j], j <= k.
+        """
+        among = self.live if allowed is None else allowed
+        least = HUB_WEIGHT * float(self.levels.min()) if len(self.levels) else 0.0
+        depth = 2 * k + 64
+        while True:
+            cosines, keys = self.search(query, depth, allowed=among)
+            scores = cosines - HUB_WEIGHT * self.levels[np.searchsorted(self.live, keys)]
+            order = np.lexsort((keys, -scores))[:k]
+            # What was not fetched has a smaller cosine, and could make up for it by the least level at most.
+            if len(keys) < depth or (len(order) == k and scores[order[-1]] >= cosines[-1] - least):
+                return scores[order], keys[order], cosines[order]
+            depth *= 4
 
     def search(self, query: Floats, k: int, *, allowed: Keys | None = None) -> tuple[Floats, Keys]:
-        """The `k` best photos for `query` (float32[d]) among those `allowed`, by default the live ones: scores
+        """The `k` best photos for `query` (float32[d]) among those `allowed`, by default the live ones: cosines
         float32[j] and keys int64[j], j <= k.
         """
         among = self.live if allowed is None else allowed
@@ -83,6 +107,8 @@ def take(home: Home, connection: sqlite3.Connection, before: Snapshot | None) ->
         embedded = np.concatenate([index.keys for index in (base, *recent)])
         live = np.asarray([row[0] for row in connection.execute(_LIVE)], dtype=np.int64)
         live = live[np.isin(live, embedded)]
-        return Snapshot(revision, model, base, through, number, recent, seen, live)
+        levels = background.levels(connection, model.key, live)
+        expected = background.read(connection, model.key)
+        return Snapshot(revision, model, base, through, number, recent, seen, live, levels, expected)
     finally:
         connection.rollback()

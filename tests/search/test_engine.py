@@ -82,14 +82,14 @@ def test_pictures_find_themselves_first_and_like_leaves_the_photo_out(engine: En
     every = engine.search(Request(limit=100)).hits
     rocket = next(hit for hit in every if hit.path.endswith("rocket.jpg"))
     picture = Image.open(rocket.path).convert("RGB")
-    answer = engine.search(Request(image=picture))
+    answer = engine.search(Request(images=(picture,)))
     assert answer.hits[0].id == rocket.id and answer.hits[0].why[0].signal == "image"
     assert answer.hits[0].score == pytest.approx(1.0, abs=0.01)
-    like = engine.search(Request(like=rocket.id, limit=100))
+    like = engine.search(Request(like=(rocket.id,), limit=100))
     assert rocket.id not in {hit.id for hit in like.hits} and like.total == len(every) - 1 == len(like.hits)
-    both = engine.search(Request("a motorcycle", image=picture, mode="meaning"))
+    both = engine.search(Request("a motorcycle", images=(picture,), mode="meaning"))
     assert {why.signal for why in both.hits[0].why} == {"meaning", "image"}
-    alone = names(engine, image=picture).index("motorcycle_left.png")
+    alone = names(engine, images=(picture,)).index("motorcycle_left.png")
     assert [Path(hit.path).name for hit in both.hits].index("motorcycle_left.png") < alone
 
 
@@ -134,7 +134,7 @@ def test_sorting_by_date_orders_by_date(engine: Engine) -> None:
 
 
 def test_the_order_of_dates_is_that_of_the_best_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.engine.DATED_DEPTH", 5)
+    monkeypatch.setattr("search.retrieval.DATED_DEPTH", 5)
     for text in ("a photo", "cat"):  # "cat" is found by words too, so that two lists are fused
         best = engine.search(Request(text, limit=5))
         dated = engine.search(Request(text, sort="date", limit=100))
@@ -189,7 +189,7 @@ def test_odd_text_is_only_text(engine: Engine, text: str, mode: str) -> None:
 
 def test_what_cannot_be_asked_is_said(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(UnknownPhotoError):
-        engine.search(Request(like="0" * 32))
+        engine.search(Request(like=("0" * 32,)))
     for request in (Request(mode="magic"), Request(sort="size"), Request(limit=0), Request("after:2021-99")):
         with pytest.raises(QueryError):
             engine.search(request)

@@ -1,0 +1,176 @@
+"""A stage of describing: photos are read again, batch by batch, and what is written about them is kept as it comes.
+
+Searches work long before it ends. It goes on where it was stopped, a photo that cannot be described is marked and
+passed over, and one that cannot be opened (its drive is away) waits for a later run.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from indexer.read import decode, whole_file
+from indexer.scan import modified_ns
+from search.catalog import descriptions, settings, words
+from search.catalog.descriptions import PendingPhoto
+from search.errors import PhotoError, PhotoMemoryError, SightlineError
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+_GROUP_SECONDS = 1.0
+_WITHOUT_MEMORY = "it needs more memory than there is"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage does with photos.
+
+    Attributes:
+        stage: its name in the catalog, `captions` or `text`.
+        author: who does it; photos that another author has described are described again.
+        describe: what is found in each of some pictures, RGB and upright; an error that is a `SightlineError`
+            concerns them all and ends the stage, any other may be the fault of one of them.
+        put: keeps what was found in one of them, in the caller's transaction.
+        side: pixels; pictures are read at the smallest size whose sides are both as long, where their format can be.
+        batch: pictures in one call.
+    """
+
+    stage: str
+    author: str
+    describe: Callable[[list[Image.Image]], Sequence[Any]]
+    put: Callable[[sqlite3.Connection, int, Any], None]
+    side: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many photos a stage has described, and for how many that failed or their file was not there."""
+
+    described: int = 0
+    failed: int = 0
+    absent: int = 0
+
+
+def run_stage(
+    database: Database,
+    work: Work,
+    photos: Sequence[PendingPhoto],
+    *,
+    workers: int,
+    advance: Callable[[int, int], None],
+) -> Outcome:
+    """Describe `photos`, telling `advance` how many are done and have failed.
+
+    Raises:
+        SightlineError: nothing more can be described now; what was done is kept.
+    """
+    described = failed = absent = 0
+    group: list[tuple[int, Any]] = []
+    committed = time.monotonic()
+    pictures = _read_ahead(photos, work, workers)
+    try:
+        with closing(pictures):
+            while batch := list(islice(pictures, work.batch)):
+                absent += sum(picture is None for _, picture in batch)
+                ready = [(key, picture) for key, picture in batch if isinstance(picture, Image.Image)]
+                group += [(key, picture) for key, picture in batch if isinstance(picture, Exception)]
+                found = describe_each(work.describe, [picture for _, picture in ready])
+                group += [(key, one) for (key, _), one in zip(ready, found, strict=True)]
+                wrong = sum(isinstance(one, Exception) for _, one in group[-len(batch) :])
+                failed += wrong
+                described += sum(picture is not None for _, picture in batch) - wrong
+                if time.monotonic() - committed >= _GROUP_SECONDS:
+                    _keep(database, work, group)
+                    committed = time.monotonic()
+                advance(described + failed + absent, failed)
+    finally:
+        _keep(database, work, group)
+    return Outcome(described, failed, absent)
+
+
+def describe_each(describe: Callable[[list[Any]], Sequence[Any]], pictures: list[Any]) -> list[Any]:
+    """What `describe` finds in each of the pictures, or the exception that it fails with.
+
+    A batch that fails is tried again in halves, which a device short of memory may master, down to the picture that is
+    the cause.
+    """
+    if not pictures:
+        return []
+    try:
+        return list(describe(pictures))
+    except SightlineError:
+        raise
+    except Exception as error:  # a third party's network may fail with anything on what it has never seen
+        if len(pictures) == 1:
+            return [error]
+        half = len(pictures) // 2
+    return describe_each(describe, pictures[:half]) + describe_each(describe, pictures[half:])
+
+
+def _keep(database: Database, work: Work, group: list[tuple[int, Any]]) -> None:
+    """Commit what was found, and forget the group."""
+    if not group:
+        return
+    connection: sqlite3.Connection = database.conn
+    with database.atomic():
+        for key, found in group:
+            if connection.execute("SELECT 1 FROM photos WHERE key = ?", (key,)).fetchone() is None:
+                continue
+            if isinstance(found, Exception):
+                descriptions.record(connection, key, work.stage, work.author, _sentence(found))
+            else:
+                work.put(connection, key, found)
+                descriptions.record(connection, key, work.stage, work.author)
+        words.refresh(connection, [key for key, _ in group])
+        settings.grow_revision(connection)
+    group.clear()
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, MemoryError | PhotoMemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return _WITHOUT_MEMORY
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def _read_ahead(
+    photos: Sequence[PendingPhoto], work: Work, workers: int
+) -> Generator[tuple[int, Image.Image | Exception | None]]:
+    """Each photo's key with its picture, what is wrong with it, or None where its file is not there as it was."""
+    remaining = iter(photos)
+    waiting: deque[tuple[int, Future[Image.Image | Exception | None]]] = deque()
+    pool = ThreadPoolExecutor(workers, "read")
+    try:
+        while True:
+            for photo in islice(remaining, max(0, 2 * work.batch + workers - len(waiting))):
+                waiting.append((photo.key, pool.submit(_picture, photo, work.side)))
+            if not waiting:
+                return
+            key, picture = waiting.popleft()
+            yield key, picture.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _picture(photo: PendingPhoto, side: int) -> Image.Image | Exception | None:
+    try:
+        content, status = whole_file(photo.path)
+        if (status.st_size, modified_ns(status)) != (photo.size, photo.mtime_ns):
+            return None  # it holds another picture by now; the next run will see
+        picture = decode(content, draft=(side, side)).image
+        picture.thumbnail((4 * side, 4 * side), reducing_gap=2.0)  # what waits for its turn must not fill the memory
+        return picture
+    except OSError:
+        return None
+    except (PhotoError, MemoryError, ValueError) as error:
+        return error

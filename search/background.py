@@ -1,0 +1,131 @@
+"""What texts in general make of a library: the background against which one text is judged.
+
+Some photos are near to every text (grey textures, blurred ones); and how near the best photo is to a text that shows in
+none depends on the model and on the library. Both are measured with a bank of sentences, on stored embeddings alone.
+
+*Level* of a photo: the mean of its highest similarities to the bank's sentences. Half of it is taken from its
+similarity to a query, so that photos near to everything lose their advantage (after Bogolin et al., "Cross Modal
+Retrieval with Querybank Normalisation", CVPR 2022, and Chowdhury et al., "Nearest Neighbor Normalization Improves
+Multimodal Retrieval", EMNLP 2024).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.vectors import stored
+from search.vectors.protocol import Floats, Keys
+
+NEAREST = 32
+"""Of how many sentences, the nearest of the bank, a photo's level is the mean."""
+HUB_WEIGHT = 0.5
+"""How much of a photo's level is taken from its similarities."""
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Background:
+    """Of a library, in corrected similarities.
+
+    Attributes:
+        expected: the best photo's score for a typical sentence (the median over the bank).
+        spread: the standard deviation of all scores, of every photo with every sentence.
+    """
+
+    expected: float
+    spread: float
+
+
+def identity(sentences: Sequence[str]) -> str:
+    """The name of a bank of sentences."""
+    return hashlib.blake2b("\n".join(sentences).encode(), digest_size=8).hexdigest()
+
+
+def read(connection: sqlite3.Connection, model_key: int) -> Background | None:
+    """The background of the library for this model, or None where it was not measured yet."""
+    row = connection.execute("SELECT maxima, spread FROM backgrounds WHERE model_key = ?", (model_key,)).fetchone()
+    return Background(float(np.median(np.frombuffer(row[0], "<f4"))), row[1]) if row else None
+
+
+def levels(connection: sqlite3.Connection, model_key: int, keys: Keys) -> Floats:
+    """The level of each of the photos `keys` (int64[n], sorted): float32[n], the mean of all where it is not known yet,
+    and 0 where none is."""
+    rows = connection.execute("SELECT photo_key, level FROM levels WHERE model_key = ?", (model_key,)).fetchall()
+    if not rows or not len(keys):
+        return np.zeros(len(keys), np.float32)
+    known, values = (np.asarray(column) for column in zip(*rows, strict=True))
+    found = np.full(len(keys), values.mean(), np.float32)
+    places = np.searchsorted(keys, known)
+    here = (places < len(keys)) & (keys[np.minimum(places, len(keys) - 1)] == known)
+    found[places[here]] = values[here]
+    return found
+
+
+def unmeasured(connection: sqlite3.Connection, model_key: int, bank: str) -> int:
+    """How many embeddings the background must still be told of; all, where it was measured with another bank or when
+    the library had less than half of its photos."""
+    total = _count(connection, "embeddings", model_key)
+    row = connection.execute("SELECT bank, photos FROM backgrounds WHERE model_key = ?", (model_key,)).fetchone()
+    if row is None or row[0] != bank or total > 2 * row[1]:
+        return total
+    return total - _count(connection, "levels", model_key)
+
+
+def measure(
+    connection: sqlite3.Connection,
+    model_key: int,
+    bank: str,
+    sentences: Floats,
+    advance: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Measure what `unmeasured` counts, in the caller's transaction. `sentences`, float32[n, d], embed the bank."""
+    anew = unmeasured(connection, model_key, bank) == _count(connection, "embeddings", model_key)
+    if anew:
+        connection.execute("DELETE FROM levels WHERE model_key = ?", (model_key,))
+        connection.execute("DELETE FROM backgrounds WHERE model_key = ?", (model_key,))
+    maxima = np.full(len(sentences), -np.inf, np.float32)
+    count = 0
+    total = squares = 0.0
+    nearest = min(NEAREST, len(sentences))
+    while rows := connection.execute(
+        "SELECT photo_key, vector FROM embeddings WHERE model_key = ? AND NOT EXISTS"
+        " (SELECT 1 FROM levels WHERE levels.model_key = embeddings.model_key AND levels.photo_key ="
+        " embeddings.photo_key) ORDER BY key LIMIT ?",
+        (model_key, _CHUNK),
+    ).fetchall():
+        scores = stored.unpack([row[1] for row in rows], sentences.shape[1]) @ sentences.T
+        found = np.partition(scores, -nearest, axis=1)[:, -nearest:].mean(axis=1)
+        connection.executemany(
+            "INSERT INTO levels (model_key, photo_key, level) VALUES (?, ?, ?)",
+            [(model_key, key, float(level)) for (key, _), level in zip(rows, found, strict=True)],
+        )
+        scores -= HUB_WEIGHT * found[:, None]
+        maxima = np.maximum(maxima, scores.max(axis=0))
+        total, squares = total + float(scores.sum()), squares + float(np.square(scores).sum())
+        count += len(rows)
+        advance(count)
+    if not count:
+        return
+    if anew:
+        pairs = count * len(sentences)
+        spread = float(np.sqrt(max(0.0, squares / pairs - (total / pairs) ** 2)))
+        connection.execute(
+            "INSERT INTO backgrounds (model_key, bank, photos, maxima, spread) VALUES (?, ?, ?, ?, ?)",
+            (model_key, bank, count, maxima.astype("<f4").tobytes(), spread),
+        )
+        return
+    # The spread hardly changes with some more photos; the best photo of each sentence may be among them.
+    (before,) = connection.execute("SELECT maxima FROM backgrounds WHERE model_key = ?", (model_key,)).fetchone()
+    maxima = np.maximum(maxima, np.frombuffer(before, "<f4"))
+    connection.execute(
+        "UPDATE backgrounds SET maxima = ? WHERE model_key = ?", (maxima.astype("<f4").tobytes(), model_key)
+    )
+
+
+def _count(connection: sqlite3.Connection, table: str, model_key: int) -> int:
+    return int(connection.execute(f"SELECT count(*) FROM {table} WHERE model_key = ?", (model_key,)).fetchone()[0])

@@ -1,0 +1,110 @@
+"""What was written about photos: captions, text found in pictures, and who looked for it when.
+
+Each photo passes once through each stage (`captions`, `text`) of the author that the home has chosen for it; that it
+did, and how it failed, is kept, so that a stage goes on where it was stopped and no photo stops it twice.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from search.catalog import words
+from search.catalog.clock import now
+from search.catalog.paths import join
+from search.catalog.words import PERSON
+
+_PENDING = """
+SELECT photos.key, folder, name, size, mtime_ns FROM photos
+JOIN files ON files.key = (SELECT min(key) FROM files WHERE photo_key = photos.key)
+WHERE orphaned_at IS NULL AND NOT EXISTS
+    (SELECT 1 FROM descriptions WHERE photo_key = photos.key AND stage = ? AND author = ?)
+ORDER BY sort_at DESC, photos.key DESC
+"""
+
+
+@dataclass(frozen=True)
+class PendingPhoto:
+    """A photo that a stage has not seen yet, and the file to read it from, as it was when it was indexed."""
+
+    key: int
+    path: bytes
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class TextLine:
+    """A line of text in a picture.
+
+    Attributes:
+        box: left, top, right and bottom, as fractions of the upright picture's width and height.
+        confidence: of the engine that read it, 0 to 1.
+    """
+
+    text: str
+    box: tuple[float, float, float, float]
+    confidence: float
+
+
+def pending(connection: sqlite3.Connection, stage: str, author: str) -> list[PendingPhoto]:
+    """The live photos that `author` has not seen in this stage, the newest first: they are asked for most."""
+    return [
+        PendingPhoto(key, join(folder, name), size, mtime_ns)
+        for key, folder, name, size, mtime_ns in connection.execute(_PENDING, (stage, author))
+    ]
+
+
+def record(connection: sqlite3.Connection, photo_key: int, stage: str, author: str, failure: str | None = None) -> None:
+    """Keep that `author` has seen the photo, and why nothing came of it where that is so."""
+    connection.execute(
+        "INSERT OR REPLACE INTO descriptions (photo_key, stage, author, written_at, failure) VALUES (?, ?, ?, ?, ?)",
+        (photo_key, stage, author, now(), failure),
+    )
+
+
+def put_caption(connection: sqlite3.Connection, photo_key: int, author: str, text: str) -> None:
+    """Keep a captioner's caption in place of any other's; a person's own stays beside it."""
+    connection.execute("DELETE FROM captions WHERE photo_key = ? AND author NOT IN (?, ?)", (photo_key, PERSON, author))
+    _put(connection, photo_key, author, text)
+
+
+def put_own_caption(connection: sqlite3.Connection, photo_key: int, text: str) -> None:
+    """Keep what a person says of the photo; an empty `text` takes it back."""
+    if text:
+        _put(connection, photo_key, PERSON, text)
+    else:
+        connection.execute("DELETE FROM captions WHERE photo_key = ? AND author = ?", (photo_key, PERSON))
+    words.refresh(connection, [photo_key])
+
+
+def put_text(connection: sqlite3.Connection, photo_key: int, lines: Sequence[TextLine]) -> None:
+    """Keep the text that was read in a picture, in reading order, in place of what was read before."""
+    connection.execute("DELETE FROM texts WHERE photo_key = ?", (photo_key,))
+    if lines:
+        connection.execute(
+            "INSERT INTO texts (photo_key, text, lines) VALUES (?, ?, ?)",
+            (
+                photo_key,
+                "\n".join(line.text for line in lines),
+                json.dumps([[line.text, *line.box, line.confidence] for line in lines], ensure_ascii=False),
+            ),
+        )
+
+
+def text_lines(connection: sqlite3.Connection, photo_key: int) -> list[TextLine]:
+    """The text that was read in the picture, in reading order."""
+    row = connection.execute("SELECT lines FROM texts WHERE photo_key = ?", (photo_key,)).fetchone()
+    return [
+        TextLine(text, (left, top, right, bottom), confidence)
+        for text, left, top, right, bottom, confidence in (json.loads(row[0]) if row else [])
+    ]
+
+
+def _put(connection: sqlite3.Connection, photo_key: int, author: str, text: str) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO captions (photo_key, author, text, written_at) VALUES (?, ?, ?, ?)",
+        (photo_key, author, text, now()),
+    )

@@ -1,0 +1,75 @@
+"""Embeddings of many fixed texts, such as a vocabulary: made once for each model and kept in the home."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search.catalog.model_records import ModelRecord
+from search.home import Home
+from search.vectors.protocol import Floats
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from search.models.encoder import Encoder
+
+_CHUNK = 512
+
+
+def embedded(
+    home: Home,
+    model: ModelRecord,
+    groups: Sequence[Sequence[str]],
+    encoder: Callable[[], Encoder],
+    advance: Callable[[int], None] = lambda done: None,
+) -> Floats:
+    """The mean direction of each group of wordings, float32[n, d], unit length.
+
+    What was made before for the same model and texts is read from the home; else `encoder` is asked for, and `advance`
+    hears how many texts are done. A home that cannot be written costs nothing but the time to make them again.
+    """
+    file = _file(home, model, groups)
+    kept = _read(file, (len(groups), model.dimensions))
+    if kept is not None:
+        return kept
+    texts = [text for group in groups for text in group]
+    parts = []
+    for start in range(0, len(texts), _CHUNK):
+        parts.append(encoder().embed_texts(texts[start : start + _CHUNK]))
+        advance(min(len(texts), start + _CHUNK))
+    vectors = np.concatenate(parts)
+    starts = np.cumsum([0, *(len(group) for group in groups[:-1])])
+    means = np.add.reduceat(vectors, starts, axis=0)
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    _write(file, means)
+    return np.asarray(means, dtype=np.float32)
+
+
+def _file(home: Home, model: ModelRecord, groups: Sequence[Sequence[str]]) -> Path:
+    digest = hashlib.blake2b("\n\n".join("\n".join(group) for group in groups).encode(), digest_size=8)
+    return home.texts_dir / f"{model.fingerprint}-{digest.hexdigest()}.npy"
+
+
+def _read(file: Path, shape: tuple[int, int]) -> Floats | None:
+    try:
+        vectors = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    # Half precision may make numbers of a damaged file that are none.
+    return vectors.astype(np.float32) if vectors.shape == shape and np.isfinite(vectors).all() else None
+
+
+def _write(file: Path, vectors: Floats) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".writing-", delete=False) as stream:
+            np.save(stream, vectors.astype("<f2"))
+        os.replace(stream.name, file)
+    except OSError:
+        pass

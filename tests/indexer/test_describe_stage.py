@@ -1,0 +1,138 @@
+"""Stages of describing: they go on, they pass over what they cannot do, and they end where nothing can be done."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from sqlite_utils import Database
+from support import picture
+
+from indexer.describe.stage import Outcome, Work, describe_each, run_stage
+from indexer.report import IndexOptions
+from indexer.run import run_index
+from search.catalog import descriptions, words
+from search.catalog.connection import connect_to_write
+from search.errors import SightlineError
+from search.home import Home
+
+PHOTOS = 9
+
+
+@pytest.fixture
+def catalog(home: Home, tmp_path: Path, tiny_checkpoint: Callable[..., str]) -> Iterator[Database]:
+    """A library of a few photos, indexed without captions."""
+    (tmp_path / "library").mkdir()
+    for seed in range(PHOTOS):
+        picture(tmp_path / "library" / f"{seed}.jpg", seed, size=(60 + seed, 48))
+    run_index(home, [tmp_path / "library"], IndexOptions(model=tiny_checkpoint(), captions="off"))
+    connection = connect_to_write(home)
+    yield Database(connection, recursive_triggers=False)
+    connection.close()
+
+
+def work(describe: Callable[[list[Image.Image]], Sequence[Any]], author: str = "measurer") -> Work:
+    return Work(
+        "captions", author, describe, lambda c, key, text: descriptions.put_caption(c, key, author, text), 32, 4
+    )
+
+
+def widths(images: list[Image.Image]) -> list[str]:
+    return [f"width {image.width}" for image in images]
+
+
+def run(catalog: Database, task: Work) -> tuple[Outcome, list[tuple[int, int]]]:
+    heard: list[tuple[int, int]] = []
+    photos = descriptions.pending(catalog.conn, task.stage, task.author)
+    outcome = run_stage(catalog, task, photos, workers=2, advance=lambda done, failed: heard.append((done, failed)))
+    return outcome, heard
+
+
+def captions(catalog: Database) -> list[str]:
+    return [row[0] for row in catalog.conn.execute("SELECT text FROM captions ORDER BY photo_key")]
+
+
+def test_every_photo_is_described_once_and_found_by_it(catalog: Database) -> None:
+    outcome, heard = run(catalog, work(widths))
+    assert outcome == Outcome(described=PHOTOS) and heard == [(4, 0), (8, 0), (9, 0)]
+    assert sorted(captions(catalog)) == sorted(f"width {60 + seed}" for seed in range(PHOTOS))
+    assert len(words.ranked(catalog.conn, words.phrase("width 63"), "TRUE", ())) == 1
+    assert descriptions.pending(catalog.conn, "captions", "measurer") == []
+
+
+def test_another_author_begins_anew_and_replaces_what_stood_there(catalog: Database) -> None:
+    run(catalog, work(widths))
+    outcome, _ = run(catalog, work(lambda images: ["seen"] * len(images), author="other"))
+    assert outcome.described == PHOTOS and set(captions(catalog)) == {"seen"}
+
+
+def test_photo_that_fails_is_marked_and_stops_no_other_nor_a_later_run(catalog: Database) -> None:
+    def describe(images: list[Image.Image]) -> list[str]:
+        if any(image.width == 64 for image in images):
+            raise RuntimeError("CUDA error: an illegal memory access\nmore lines")
+        return widths(images)
+
+    outcome, _ = run(catalog, work(describe))
+    assert outcome == Outcome(described=PHOTOS - 1, failed=1) and "width 64" not in captions(catalog)
+    rows = catalog.conn.execute("SELECT failure FROM descriptions WHERE failure IS NOT NULL").fetchall()
+    assert rows == [("CUDA error: an illegal memory access",)]
+    assert descriptions.pending(catalog.conn, "captions", "measurer") == []
+
+
+def test_device_short_of_memory_gets_smaller_batches() -> None:
+    sizes: list[int] = []
+
+    def describe(images: list[int]) -> list[int]:
+        sizes.append(len(images))
+        if len(images) > 2:
+            raise RuntimeError("out of memory")
+        return images
+
+    assert describe_each(describe, [1, 2, 3, 4, 5]) == [1, 2, 3, 4, 5] and sizes == [5, 2, 3, 1, 2]
+
+
+def test_error_that_concerns_all_ends_the_stage_and_keeps_what_was_done(catalog: Database) -> None:
+    calls = 0
+
+    def describe(images: list[Image.Image]) -> list[str]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise SightlineError("The endpoint is down.")
+        return widths(images)
+
+    with pytest.raises(SightlineError, match="endpoint is down"):
+        run(catalog, work(describe))
+    assert len(captions(catalog)) == 4
+    outcome, _ = run(catalog, work(widths))
+    assert outcome.described == PHOTOS - 4 and len(captions(catalog)) == PHOTOS
+
+
+def test_photo_whose_file_is_away_or_changed_waits(catalog: Database, tmp_path: Path) -> None:
+    (tmp_path / "library" / "0.jpg").rename(tmp_path / "away.jpg")
+    picture(tmp_path / "library" / "1.jpg", 77)
+    outcome, _ = run(catalog, work(widths))
+    assert outcome == Outcome(described=PHOTOS - 2, absent=2)
+    assert len(descriptions.pending(catalog.conn, "captions", "measurer")) == 2
+    os.rename(tmp_path / "away.jpg", tmp_path / "library" / "0.jpg")
+    assert run(catalog, work(widths))[0] == Outcome(described=1, absent=1)
+
+
+def test_newest_photos_come_first(catalog: Database) -> None:
+    order = [photo.key for photo in descriptions.pending(catalog.conn, "captions", "measurer")]
+    dates = dict(catalog.conn.execute("SELECT key, sort_at FROM photos").fetchall())
+    assert [dates[key] for key in order] == sorted(dates.values(), reverse=True)
+
+
+def test_what_a_full_disk_refuses_is_not_lost(catalog: Database) -> None:
+    connection: sqlite3.Connection = catalog.conn
+    connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(sqlite3.OperationalError):
+        run(catalog, work(widths))
+    connection.execute("PRAGMA query_only = OFF")
+    assert captions(catalog) == [] and run(catalog, work(widths))[0].described == PHOTOS

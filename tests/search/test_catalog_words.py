@@ -1,0 +1,123 @@
+"""Words of photos: whole words, parts of words, and writing without blanks."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.catalog import changes, descriptions, settings, words
+from search.catalog.connection import connect_to_write
+from search.catalog.descriptions import TextLine
+from search.catalog.unspaced import joined, pairs, spaced
+from search.filters import condition
+from search.home import Home
+from search.query import parse
+
+
+@pytest.fixture
+def catalog(home: Home) -> Iterator[sqlite3.Connection]:
+    """Three photos with captions, text in the picture and names."""
+    connection = connect_to_write(home)
+    library = changes.add_library(connection, b"/photos")
+    told = (
+        ("plate.jpg", "A car in front of a house.", ["RE16 TGK", "no parking"]),
+        ("東京旅行.jpg", "夜の東京タワー", []),
+        ("IMG_2041.jpg", "Two dogs run on a beach.", []),
+    )
+    for number, (name, caption, lines) in enumerate(told):
+        photo = changes.put_photo(
+            connection,
+            changes.NewPhoto(f"{number:032}", 4, 3, "JPEG", 1, None, f"2021-01-0{number + 1}", None, None, None, None),
+        )
+        changes.put_file(
+            connection,
+            library_key=library,
+            folder=b"/photos",
+            name=name.encode(),
+            size=1,
+            mtime_ns=1,
+            photo_key=photo,
+        )
+        descriptions.put_caption(connection, photo, "starter", caption)
+        descriptions.put_text(connection, photo, [TextLine(line, (0.0, 0.0, 1.0, 0.5), 0.9) for line in lines])
+        words.refresh(connection, [photo])
+    yield connection
+    connection.close()
+
+
+def exactly(catalog: sqlite3.Connection, text: str) -> list[int]:
+    sql, values = condition(parse(text))
+    return [row[0] for row in catalog.execute(f"SELECT key FROM photos WHERE {sql} ORDER BY key", values)]
+
+
+def freely(catalog: sqlite3.Connection, text: str) -> list[int]:
+    expression = words.match_all(text.split())
+    return sorted(words.ranked(catalog, expression, "TRUE", ())) if expression else []
+
+
+def test_part_of_a_plate_or_of_a_file_name_is_found_and_part_of_a_caption_s_word_is_not(
+    catalog: sqlite3.Connection,
+) -> None:
+    assert exactly(catalog, '"RE16"') == exactly(catalog, '"e16 tg"') == exactly(catalog, '"6 TGK"') == [1]
+    assert exactly(catalog, '"204"') == [3]
+    assert exactly(catalog, '"hous"') == [] and exactly(catalog, '"house"') == [1]
+    assert exactly(catalog, '"20"') == []  # too short to be part of anything
+
+
+def test_unspaced_writing_is_found_wherever_it_stands(catalog: sqlite3.Connection) -> None:
+    assert freely(catalog, "東京") == exactly(catalog, '"東京"') == exactly(catalog, '"タワー"') == [2]
+    assert freely(catalog, "塔") == [] and freely(catalog, "旅") == [2]
+    assert freely(catalog, "京東") == []
+    found = words.marked(catalog, words.match_all(["東京"]), [2])[2]
+    assert [field for field, _ in found] == ["caption", "name"]
+    assert found[0][1].replace(words.OPEN, "").replace(words.CLOSE, "") == "夜の東京タワー"
+
+
+def test_free_words_are_found_in_the_plural_and_the_singular(catalog: sqlite3.Connection) -> None:
+    assert freely(catalog, "dog") == freely(catalog, "beaches") == freely(catalog, "dogs beach") == [3]
+    assert exactly(catalog, '"dog"') == []
+
+
+def test_excluded_words_are_words(catalog: sqlite3.Connection) -> None:
+    assert exactly(catalog, "-dogs -car") == [2] and exactly(catalog, "-do") == [1, 2, 3]
+
+
+def test_words_in_an_earlier_form_are_written_anew_once(catalog: sqlite3.Connection) -> None:
+    catalog.execute("DELETE FROM words")
+    assert words.refresh_all(catalog) and not words.refresh_all(catalog)
+    assert freely(catalog, "dog") == [3]
+    settings.put(catalog, "words_form", "1")
+    assert words.refresh_all(catalog)
+
+
+def test_own_caption_stands_before_a_captioner_s_and_can_be_taken_back(catalog: sqlite3.Connection) -> None:
+    from search.catalog.photo import photos_by_key
+
+    descriptions.put_own_caption(catalog, 3, "Rex and Bella in Brighton")
+    descriptions.put_caption(catalog, 3, "coca", "dogs on sand")
+    assert photos_by_key(catalog, [3])[3].caption == "Rex and Bella in Brighton"
+    words.refresh(catalog, [3])
+    assert freely(catalog, "sand") == freely(catalog, "brighton") == [3] and freely(catalog, "run") == []
+    descriptions.put_own_caption(catalog, 3, "")
+    assert photos_by_key(catalog, [3])[3].caption == "dogs on sand" and freely(catalog, "brighton") == []
+
+
+def test_boxes_of_text_come_back_as_they_were(catalog: sqlite3.Connection) -> None:
+    assert [line.text for line in descriptions.text_lines(catalog, 1)] == ["RE16 TGK", "no parking"]
+    assert descriptions.text_lines(catalog, 1)[0] == TextLine("RE16 TGK", (0.0, 0.0, 1.0, 0.5), 0.9)
+    assert descriptions.text_lines(catalog, 2) == []
+
+
+@given(st.text())
+def test_seams_are_invisible_and_pairs_lose_nothing(text: str) -> None:
+    text = joined(text)
+    assert joined(spaced(text)) == text
+    assert set("".join(pairs(text))) == set(text)
+
+
+def test_pairs_keep_other_writing_whole() -> None:
+    assert pairs("iPhoneで撮影") == ["iPhone", "で撮", "撮影"] and pairs("犬") == ["犬"] and pairs("") == []
