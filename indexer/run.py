@@ -16,9 +16,11 @@ from indexer.model_choice import choose, weights_stamp
 from indexer.progress import Progress, Silent
 from indexer.report import IndexOptions, IndexReport
 from indexer.scan import FoundFile, Scan, scan
-from search.catalog import changes, jobs, model_records, paths, settings
+from search import background
+from search.catalog import changes, jobs, model_records, paths, settings, words
 from search.catalog.connection import connect_to_read, connect_to_write
 from search.catalog.model_records import ModelRecord
+from search.embedded_texts import embedded
 from search.errors import SightlineError
 from search.home import Home
 from search.vectors.generations import publish, unpublished
@@ -72,6 +74,7 @@ class _Run:
         self.report = IndexReport()
         self.scanned: list[bytes] = []
         self.renames = Renames(self.connection)
+        self.encoder: Encoder | None = None
 
     def go(self, roots: list[bytes]) -> IndexReport:
         began = time.perf_counter()
@@ -82,6 +85,7 @@ class _Run:
         try:
             with self.database.atomic():
                 job = jobs.start(self.connection, "index")
+                words.refresh_all(self.connection)
             choice = choose(self.connection, self.options.model, download=self.options.download)
             if choice.reason:
                 self.progress.say(choice.reason)
@@ -97,6 +101,7 @@ class _Run:
             self._embed(found, job, choice.name, choice.settled)
             self.report.removed += forget(self.home, self.database, self.scanned, found.gone, self.renames)
             self._publish()
+            self._balance()
             self.report.seconds = time.perf_counter() - began
             self._end(job, "done")
         except KeyboardInterrupt:
@@ -191,11 +196,7 @@ class _Run:
         self._activate(model)
 
     def _load(self, name: str) -> tuple[Encoder, ModelRecord]:
-        from search.models.encoder import load_encoder
-
-        encoder = load_encoder(
-            name, device=self.options.device, precision=self.options.precision, allow_download=self.options.download
-        )
+        encoder = self._encoder(name)
         with self.database.atomic():
             model = model_records.register(
                 self.connection,
@@ -237,6 +238,34 @@ class _Run:
         if model is not None and unpublished(self.connection, model.key):
             with self._stage("publish", None):
                 publish(self.home, self.connection, model)
+
+    def _balance(self) -> None:
+        """Measure what texts in general make of the photos that are new."""
+        from search.vocabulary import sentences
+
+        model = model_records.active(self.connection)
+        if model is None:
+            return
+        bank = sentences()
+        name = background.identity(bank)
+        todo = background.unmeasured(self.connection, model.key, name)
+        if not todo:
+            return
+        with self._stage("balance", None):
+            vectors = embedded(model, [[sentence] for sentence in bank], lambda: self._encoder(model.name))
+            with self.database.atomic():
+                background.measure(self.connection, model.key, name, vectors)
+                settings.grow_revision(self.connection)
+
+    def _encoder(self, name: str) -> Encoder:
+        """The model, loaded at the first need."""
+        if self.encoder is None:
+            from search.models.encoder import load_encoder
+
+            self.encoder = load_encoder(
+                name, device=self.options.device, precision=self.options.precision, allow_download=self.options.download
+            )
+        return self.encoder
 
     def _end(self, job: int | None, state: str, message: str | None = None) -> None:
         if job is None:

@@ -103,11 +103,13 @@ class Hit:
 
 @dataclass(frozen=True)
 class Answer:
-    """Hits of one page, and `total`: how many there are on all pages."""
+    """Hits of one page, `total`: how many there are on all pages, and `left_out`: how many more were found and judged
+    not relevant."""
 
     query: str
     model: str
     total: int
+    left_out: int
     took_ms: float
     hits: tuple[Hit, ...] = field(default=())
 
@@ -117,6 +119,7 @@ class Answer:
             "query": self.query,
             "model": self.model,
             "total": self.total,
+            "left_out": self.left_out,
             "took_ms": round(self.took_ms, 1),
             "hits": [hit.to_json() for hit in self.hits],
         }

@@ -3,7 +3,7 @@
 Some photos are near to every text (grey textures, blurred ones); and how near the best photo is to a text that shows in
 none depends on the model and on the library. Both are measured with a bank of sentences, on stored embeddings alone.
 
-*Level* of a photo: the mean of its highest similarities to the bank's sentences. Half of it is taken from its
+*Level* of a photo: the mean of its highest similarities to the bank's sentences. A part of it is taken from its
 similarity to a query, so that photos near to everything lose their advantage (after Bogolin et al., "Cross Modal
 Retrieval with Querybank Normalisation", CVPR 2022, and Chowdhury et al., "Nearest Neighbor Normalization Improves
 Multimodal Retrieval", EMNLP 2024).
@@ -23,8 +23,8 @@ from search.vectors.protocol import Floats, Keys
 
 NEAREST = 32
 """Of how many sentences, the nearest of the bank, a photo's level is the mean."""
-HUB_WEIGHT = 0.5
-"""How much of a photo's level is taken from its similarities."""
+HUB_WEIGHT = 0.1
+"""How much of a photo's level is taken from its similarities; docs/ranking.md says what that gains."""
 _CHUNK = 4096
 
 

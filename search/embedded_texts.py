@@ -1,4 +1,4 @@
-"""Embeddings of many fixed texts, such as a vocabulary: made once for each model and kept in the home."""
+"""Embeddings of many fixed texts, such as a vocabulary: made once for each model and kept in a cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.catalog.model_records import ModelRecord
-from search.home import Home
+from search.home import cache_dir
 from search.vectors.protocol import Floats
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ _CHUNK = 512
 
 
 def embedded(
-    home: Home,
     model: ModelRecord,
     groups: Sequence[Sequence[str]],
     encoder: Callable[[], Encoder],
@@ -31,10 +30,10 @@ def embedded(
 ) -> Floats:
     """The mean direction of each group of wordings, float32[n, d], unit length.
 
-    What was made before for the same model and texts is read from the home; else `encoder` is asked for, and `advance`
-    hears how many texts are done. A home that cannot be written costs nothing but the time to make them again.
+    What was made before for the same model and texts is read from the cache; else `encoder` is asked for, and `advance`
+    hears how many texts are done. A cache that cannot be written costs nothing but the time to make them again.
     """
-    file = _file(home, model, groups)
+    file = _file(model, groups)
     kept = _read(file, (len(groups), model.dimensions))
     if kept is not None:
         return kept
@@ -51,9 +50,9 @@ def embedded(
     return np.asarray(means, dtype=np.float32)
 
 
-def _file(home: Home, model: ModelRecord, groups: Sequence[Sequence[str]]) -> Path:
+def _file(model: ModelRecord, groups: Sequence[Sequence[str]]) -> Path:
     digest = hashlib.blake2b("\n\n".join("\n".join(group) for group in groups).encode(), digest_size=8)
-    return home.texts_dir / f"{model.fingerprint}-{digest.hexdigest()}.npy"
+    return cache_dir() / "texts" / f"{model.fingerprint}-{digest.hexdigest()}.npy"
 
 
 def _read(file: Path, shape: tuple[int, int]) -> Floats | None:

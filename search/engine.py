@@ -92,7 +92,9 @@ class Engine:
         found = Retrieval(request, query, snapshot, connection, questions).find()
         page = slice(request.offset, request.offset + request.limit)
         hits = explained(connection, found, page, query, questions)
-        return Answer(str(query), snapshot.model.name, found.total, (time.perf_counter() - began) * 1000, hits)
+        return Answer(
+            str(query), snapshot.model.name, found.total, found.left_out, (time.perf_counter() - began) * 1000, hits
+        )
 
     def _now(self) -> Snapshot:
         connection = self._current_connection()

@@ -35,11 +35,6 @@ class Home:
         return self.path / "vectors"
 
     @property
-    def texts_dir(self) -> Path:
-        """Embeddings of fixed texts, made once for each model."""
-        return self.path / "texts"
-
-    @property
     def thumbnails_dir(self) -> Path:
         """Thumbnails, made when they are first looked at."""
         return self.path / "thumbnails"
@@ -48,3 +43,10 @@ class Home:
     def lock_path(self) -> Path:
         """The file whose operating-system lock the one writer holds."""
         return self.path / "writer.lock"
+
+
+def cache_dir() -> Path:
+    """Where lies what any home may use and anyone may delete: the folder named by `SIGHTLINE_CACHE`, else the
+    platform's cache folder for this user."""
+    named = os.environ.get("SIGHTLINE_CACHE")
+    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("sightline"))

@@ -11,10 +11,10 @@ from search.background import Background
 FUSION_CONSTANT = 10
 WEIGHTS = {"meaning": 1.0, "image": 1.0, "literal": 1.0, "all words": 0.5, "some words": 0.1}
 """What each kind of list counts in the fusion; `literal` are words that people or cameras wrote, no captioner."""
-PRESENT = 0.55
+PRESENT = 0.65
 """Up to so many spreads below the best photo of a typical sentence, a text's best photo still shows what it says."""
-REACH = 0.63
-"""Up to so many spreads below a text's best photo, photos still belong to the answer."""
+FLOOR = 2.3
+"""So many spreads below it are photos that have nothing to do with a text."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,10 @@ def is_present(best: float, background: Background) -> bool:
 
 
 def least_score(best: float, background: Background) -> float:
-    """The score with which a photo still belongs to the answer, if the best one, which does, has `best`.
+    """The score with which a photo still belongs to the answer, if the best one, which does, has `best`: half-way from
+    there to what has nothing to do with any text. It lies below what the best one must reach, since once something is
+    known to be there, more of it is likely; and a text whose best photo fits well asks more of the others.
 
-    It is lower than what the best one must reach: once something is known to be there, more of it is likely. Both
-    bounds are measured in the library's own spread, so that they mean the same for every model.
+    Both bounds are measured in the library's own spread, so that they mean the same for every model.
     """
-    return best - REACH * background.spread
+    return (best + background.expected - FLOOR * background.spread) / 2

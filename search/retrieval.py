@@ -37,6 +37,7 @@ class Found:
         relevant: those that belong to the answer; None where all do.
         lists: what each signal found.
         total: how many there are on all pages.
+        left_out: how many more were ranked, and are not relevant.
         candidates: how many photos could have been found.
     """
 
@@ -45,6 +46,7 @@ class Found:
     relevant: set[int] | None
     lists: tuple[RankedList, ...]
     total: int
+    left_out: int
     candidates: int
 
 
@@ -87,15 +89,16 @@ class Retrieval:
         total = len(self._among) if alone and lists else len(order)
         judged = {key for one in lists for key in one.keys[: one.relevant]}
         relevant = judged if len(judged) < len(order) else None
+        left_out = 0
         if relevant is not None and not self._request.include_all:
             order = [(key, score) for key, score in order if key in relevant]
-            total = len(order)
+            total, left_out = len(order), total - len(order)
         if self._request.sort == "date":
             if relevant is None:
                 order = order[:DATED_DEPTH]
             order, total = self._by_date(order), len(order)
         keys, scores = [key for key, _ in order], [score for _, score in order]
-        return Found(keys, list(scores), relevant, tuple(lists), total, len(self._among))
+        return Found(keys, list(scores), relevant, tuple(lists), total, left_out, len(self._among))
 
     def _by_meaning(self, text: str, alone: bool, *, judged: bool) -> RankedList:
         plain = self._questions.of_text(text)
@@ -158,7 +161,7 @@ class Retrieval:
             f"SELECT key FROM photos WHERE {sql} ORDER BY sort_at DESC, key DESC LIMIT ?", (*values, self._page)
         )
         keys = [row[0] for row in rows]
-        return Found(keys, [None] * len(keys), None, (), total, total)
+        return Found(keys, [None] * len(keys), None, (), total, 0, total)
 
     def _by_date(self, order: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
         dates = dict(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,10 @@ from support import save_checkpoint
 
 from indexer.demo import gather_samples
 from search.home import Home
+
+# Embeddings of the project's sentences are made once for all tests, and none of them in the user's own cache.
+_CACHE = tempfile.TemporaryDirectory(prefix="sightline-tests-")
+os.environ["SIGHTLINE_CACHE"] = _CACHE.name
 
 FLICKR = Path(__file__).resolve().parents[2] / "shared" / "flickr8k-dev"
 

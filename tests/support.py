@@ -47,7 +47,7 @@ def photos() -> list[Image.Image]:
     return [Image.open(file).convert("RGB") for file in photo_files()]
 
 
-def jpegs(shortest: tuple[int, ...] = (580, 1000)) -> list[bytes]:
+def jpegs(shortest: tuple[int, ...] = (650, 1000)) -> list[bytes]:
     """Photos as JPEG files whose shorter side has so many pixels, so that draft decoding leaves much out."""
     files = []
     for image in photos()[:24]:

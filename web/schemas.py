@@ -64,6 +64,7 @@ class SearchAnswer(Document):
     query: str
     model: str | None
     total: int = Field(description="All hits, of which `limit` from `offset` on are given.")
+    left_out: int = Field(description="How many more were found and judged not relevant; `all=true` gives them too.")
     took_ms: float
     hits: list[Hit]
 
@@ -147,6 +148,7 @@ SEARCH_EXAMPLE: dict[str, Any] = {
     "query": "a red motorcycle",
     "model": "starter",
     "total": 1,
+    "left_out": 40,
     "took_ms": 12.4,
     "hits": [
         {

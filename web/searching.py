@@ -31,7 +31,7 @@ Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET, description="How many hits to
 _Q = "What to look for: free words by meaning, and the filters of the query language. Empty: newest first."
 _NOT = "What the photos should not show."
 _MODE = "`auto` asks by meaning and by words, `meaning` and `words` by one alone."
-_ALL = "Also give the hits that are judged not relevant. In this version none is, so this changes nothing."
+_ALL = "Also give the hits that are judged not relevant."
 
 
 def _named(parts: Any) -> Any:

@@ -159,13 +159,40 @@ def test_typing_finds_and_the_address_keeps_it(page: Page, address: str) -> None
     page.locator("#q").press_sequentially("a red motorcycle", delay=15)
     expect(page).to_have_url(re.compile(r"\?q=a\+red\+motorcycle$"))
     expect(page.locator(".tile img").first).to_have_attribute("alt", "motorcycle_left.png")
-    expect(page.locator("#count")).to_contain_text("11 photos")
+    expect(page.locator("#count")).to_contain_text(re.compile(r"^\d photos?\b"))
     page.reload()
     expect(page.locator("#q")).to_have_value("a red motorcycle")
     expect(page.locator(".tile img").first).to_have_attribute("alt", "motorcycle_left.png")
     page.go_back()
     expect(page.locator("#q")).to_have_value("")
     expect(page.locator("#count")).to_have_text("11 photos, newest first")
+
+
+def test_photos_that_fit_less_are_one_click_away(page: Page, address: str) -> None:
+    page.goto(f"{address}?q=a+motorcycle&mode=meaning")
+    fitting = tiles(page)
+    assert fitting[0] == "motorcycle_left.png" and len(fitting) < 11
+    page.get_by_role("button", name="Show photos that fit less").click()
+    expect(page.locator(".tile")).to_have_count(11)
+    assert tiles(page)[: len(fitting)] == fitting
+    expect(page.locator(".tile.less")).to_have_count(11 - len(fitting))
+    page.get_by_role("button", name="Only photos that fit").click()
+    expect(page.locator(".tile")).to_have_count(len(fitting))
+
+
+def test_where_nothing_fits_the_rest_is_one_click_away_too(page: Page, address: str) -> None:
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        found = response.json()
+        if "all=true" not in route.request.url:
+            found |= {"total": 0, "left_out": 11, "hits": []}
+        route.fulfill(response=response, json=found)
+
+    page.route("**/api/search?*", answer)
+    page.goto(f"{address}?q=zebra&mode=meaning")
+    expect(page.get_by_role("heading", name="No photo answers this")).to_be_visible()
+    page.get_by_role("button", name="Show photos that fit less").click()
+    expect(page.locator(".tile")).to_have_count(11)
 
 
 def test_only_words_and_no_answer(page: Page, address: str) -> None:
@@ -180,7 +207,7 @@ def test_only_words_and_no_answer(page: Page, address: str) -> None:
 
 
 def test_a_photo_opens_with_what_is_known_and_why_it_matched(page: Page, address: str) -> None:
-    page.goto(f"{address}?q=motorcycle")
+    page.goto(f"{address}?q=motorcycle&all=1")
     page.locator(".tile").first.click()
     viewer = page.get_by_role("dialog", name="motorcycle_left.png")
     expect(viewer).to_be_visible()
@@ -195,7 +222,7 @@ def test_a_photo_opens_with_what_is_known_and_why_it_matched(page: Page, address
     expect(page).to_have_url(first)
     page.keyboard.press("Escape")
     expect(page.locator("#viewer")).not_to_be_visible()
-    expect(page).to_have_url(re.compile(r"\?q=motorcycle$"))
+    expect(page).to_have_url(re.compile(r"\?q=motorcycle&all=1$"))
     expect(page.locator(".tile").first).to_be_focused()
     page.go_forward()
     expect(viewer).to_be_visible()
@@ -344,7 +371,7 @@ def test_pages_that_bring_nothing_new_come_to_an_end(page: Page, address: str) -
         route.fulfill(response=response, json={**response.json(), "total": 150})
 
     page.route("**/api/search?*", answer)
-    page.goto(f"{address}?q=dog")
+    page.goto(f"{address}?q=dog&all=1")
     page.get_by_role("button", name="Show more").click()
     page.get_by_role("button", name="Show more").wait_for(state="detached")
     page.wait_for_timeout(500)

@@ -61,11 +61,13 @@ def test_killed_again_and_again_it_finishes_with_every_photo_once(home: Home, tm
         assert now >= embedded  # what was committed stays
         embedded = now
         with Engine.open(home) as engine:
-            assert engine.search(Request("anything", mode="meaning", limit=1000)).total == embedded
+            assert engine.search(Request("anything", mode="meaning", limit=1000, include_all=True)).total == embedded
     report = run_index(home, [folder])
     assert report.unchanged + report.added == 400
     with Engine.open(home) as engine:
-        paths = [hit.path for hit in engine.search(Request("anything", mode="meaning", limit=1000)).hits]
+        paths = [
+            hit.path for hit in engine.search(Request("anything", mode="meaning", limit=1000, include_all=True)).hits
+        ]
         jobs = engine.status()["jobs"]
     assert len(paths) == len(set(paths)) == 400
     assert jobs[0]["state"] == "done" and "died" in {job["state"] for job in jobs[1:]}

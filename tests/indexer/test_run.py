@@ -46,7 +46,9 @@ def counts(report: IndexReport) -> dict[str, int]:
 def found(home: Home) -> set[str]:
     with Engine.open(home) as engine:
         listed = {hit.path for hit in engine.search(Request(limit=1000)).hits}
-        ranked = {hit.path for hit in engine.search(Request("anything", mode="meaning", limit=1000)).hits}
+        ranked = {
+            hit.path for hit in engine.search(Request("anything", mode="meaning", limit=1000, include_all=True)).hits
+        }
     assert listed == ranked
     return ranked
 
@@ -104,11 +106,11 @@ def test_removed_photos_leave_every_answer_and_come_back_for_nothing(home: Home,
         aside = photos.with_name("aside")
         (photos / "inner").rename(aside)
         assert counts(run_index(home)) == {"removed": 4, "unchanged": 6}
-        assert len(engine.search(Request("anything", limit=100)).hits) == 6  # the same engine sees it
-        assert engine.search(Request(like=like, limit=100)).total == 5
+        assert len(engine.search(Request("anything", limit=100, include_all=True)).hits) == 6  # the same engine sees it
+        assert engine.search(Request(like=(like,), limit=100)).total == 5
         aside.rename(photos / "inner")
         assert counts(run_index(home)) == {"added": 4, "unchanged": 6}
-        assert len(engine.search(Request("anything", limit=100)).hits) == 10
+        assert len(engine.search(Request("anything", limit=100, include_all=True)).hits) == 10
 
 
 def test_orphans_are_forgotten_after_their_time(home: Home, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +191,7 @@ def test_another_model_embeds_every_photo_anew(home: Home, photos: Path, tiny_ch
     assert counts(report) == {"unchanged": 10, "embedded": 10} and report.model == name
     assert counts(run_index(home)) == {"unchanged": 10}  # the home remembers
     with Engine.open(home) as engine:
-        answer = engine.search(Request("anything", mode="meaning", limit=100))
+        answer = engine.search(Request("anything", mode="meaning", limit=100, include_all=True))
         assert answer.model == name and len(answer.hits) == 10
 
 
@@ -248,7 +250,7 @@ def test_a_photo_that_was_overwritten_with_rubbish_leaves_every_answer(home: Hom
     (photos / "0.jpg").write_bytes(b"rubbish")
     assert counts(run_index(home)) == {"failed": 1, "unchanged": 9}
     with Engine.open(home) as engine:
-        answer = engine.search(Request("anything", limit=100))
+        answer = engine.search(Request("anything", limit=100, include_all=True))
         assert (answer.total, len(answer.hits), engine.status()["photos"]) == (9, 9, 9)
     (photos / "0.jpg").unlink()
     assert counts(run_index(home)) == {"removed": 1, "unchanged": 9}
@@ -305,7 +307,7 @@ def test_another_model_leaves_an_absent_drive_to_later(
     assert "load" not in run_index(home).stages
     with Engine.open(home) as engine:
         for text in ("anything", "anything type:jpg"):
-            answer = engine.search(Request(text, limit=100))
+            answer = engine.search(Request(text, limit=100, include_all=True))
             assert answer.total == len(answer.hits) == 10
 
 
@@ -369,7 +371,7 @@ def test_photos_are_recorded_in_order_however_many_streams_embed_them(home: Home
     assert counts(run_index(home, [photos], options)) == {"added": 50, "embedded": 50}
     with Engine.open(home) as engine:
         for hit in engine.search(Request("type:jpg", limit=100)).hits:
-            best = engine.search(Request(image=read_photo(hit.path), limit=1)).hits[0]
+            best = engine.search(Request(images=(read_photo(hit.path),), limit=1)).hits[0]
             assert (best.id, round(best.score or 0, 2)) == (hit.id, 1.0)
 
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -46,10 +47,12 @@ def names(engine: Engine, text: str = "", **options: object) -> list[str]:
 
 
 def test_a_text_finds_the_photo_by_meaning_and_says_so(engine: Engine) -> None:
-    answer = engine.search(Request("a motorcycle", mode="meaning", limit=3))
+    answer = engine.search(Request("a motorcycle", mode="meaning", limit=3, include_all=True))
     hit = answer.hits[0]
     assert Path(hit.path).name == "motorcycle_left.png"
-    assert [why.signal for why in hit.why] == ["meaning"] and hit.score == hit.why[0].similarity
+    (why,) = hit.why
+    assert (why.signal, why.rank, why.percentile) == ("meaning", 1, 100.0)
+    assert why.similarity is not None and hit.score is not None and -1 < hit.score < why.similarity < 1
     assert answer.total == engine.status()["photos"] and answer.model == "starter"
     assert [one.score for one in answer.hits] == sorted((one.score for one in answer.hits), reverse=True)  # type: ignore[type-var]
 
@@ -69,9 +72,50 @@ def test_auto_brings_what_words_and_meaning_find_together(engine: Engine) -> Non
     assert Path(hit.path).name == "chelsea.png" and {why.signal for why in hit.why} == {"meaning", "words"}
 
 
+@pytest.mark.parametrize("text", ["a motorcycle", "a flower", "stars in the night sky", "a receipt"])
+def test_an_answer_is_the_beginning_of_the_ranking_and_says_what_it_leaves_out(engine: Engine, text: str) -> None:
+    everything = engine.search(Request(text, mode="meaning", limit=100, include_all=True))
+    answer = engine.search(Request(text, mode="meaning", limit=100))
+    assert everything.total == len(everything.hits) == engine.status()["photos"] and everything.left_out == 0
+    assert [hit.id for hit in answer.hits] == [hit.id for hit in everything.hits if hit.relevant]
+    assert [hit.relevant for hit in everything.hits] == sorted((h.relevant for h in everything.hits), reverse=True)
+    assert answer.total == len(answer.hits) and answer.total + answer.left_out == everything.total
+    assert answer.total < everything.total
+
+
+def test_what_has_all_the_words_belongs_to_the_answer_and_what_has_some_does_not(engine: Engine) -> None:
+    assert names(engine, "cup of coffee, no cat", mode="words") == ["coffee.png"]
+    both = engine.search(Request("ginger coffee", mode="words", include_all=True)).hits
+    assert {Path(hit.path).name for hit in both} == {"chelsea.png", "coffee.png"}
+    assert not any(hit.relevant for hit in both) and names(engine, "ginger coffee", mode="words") == []
+
+
+def test_reasons_tell_rank_and_percentile(engine: Engine) -> None:
+    hits = engine.search(Request("a motorcycle", mode="meaning", limit=100, include_all=True)).hits
+    reasons = [hit.why[0] for hit in hits]
+    assert [why.rank for why in reasons] == list(range(1, len(hits) + 1))
+    assert [why.percentile for why in reasons] == pytest.approx(np.linspace(100, 0, len(hits)).tolist())
+
+
+def test_several_pictures_find_what_is_like_all_of_them(engine: Engine) -> None:
+    ids = {Path(hit.path).name: hit.id for hit in engine.search(Request(limit=100)).hits}
+    like = (ids["rocket.jpg"], ids["astronaut.png"])
+    pictures = tuple(Image.open(engine_path(engine, photo)).convert("RGB") for photo in like)
+    uploaded = engine.search(Request(images=pictures, limit=100)).hits
+    assert {hit.id for hit in uploaded[:2]} == set(like)
+    rest = [hit.id for hit in uploaded if hit.id not in like]
+    assert [hit.id for hit in engine.search(Request(like=like, limit=100)).hits] == rest
+
+
+def engine_path(engine: Engine, photo_id: str) -> str:
+    photo = engine.photo(photo_id)
+    assert photo is not None
+    return photo.path
+
+
 def test_negatives_turn_the_answer_away(engine: Engine) -> None:
-    plain = names(engine, "a motorcycle", mode="meaning")
-    turned = names(engine, "a motorcycle", negative="a motorcycle in a garage", mode="meaning")
+    plain = names(engine, "a motorcycle", mode="meaning", include_all=True)
+    turned = names(engine, "a motorcycle", negative="a motorcycle in a garage", mode="meaning", include_all=True)
     assert plain[0] == "motorcycle_left.png" and len(turned) == len(plain)
     scores = {Path(h.path).name: h.score for h in engine.search(Request("a garage -motorcycle", mode="meaning")).hits}
     assert "motorcycle_left.png" not in scores  # its file name says so
@@ -110,7 +154,7 @@ def test_pictures_find_themselves_first_and_like_leaves_the_photo_out(engine: En
 def test_filters_hold_before_ranking(engine: Engine, text: str, expected: set[str]) -> None:
     listed = engine.search(Request(text, mode="words" if text.startswith('"') else "auto"))
     assert {Path(hit.path).name for hit in listed.hits} == expected and listed.total == len(expected)
-    ranked = engine.search(Request(f"a photo {text}", mode="meaning"))
+    ranked = engine.search(Request(f"a photo {text}", mode="meaning", include_all=True))
     assert {Path(hit.path).name for hit in ranked.hits} == expected and ranked.total == len(expected)
 
 
@@ -129,20 +173,21 @@ def test_pages_neither_overlap_nor_leave_out(engine: Engine, text: str) -> None:
 
 def test_sorting_by_date_orders_by_date(engine: Engine) -> None:
     listed = [hit.id for hit in engine.search(Request(limit=100)).hits]
-    ranked = [hit.id for hit in engine.search(Request("a photo", mode="meaning", sort="date", limit=100)).hits]
-    assert ranked == listed
+    request = Request("a photo", mode="meaning", sort="date", limit=100, include_all=True)
+    assert [hit.id for hit in engine.search(request).hits] == listed
 
 
 def test_the_order_of_dates_is_that_of_the_best_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.retrieval.DATED_DEPTH", 5)
-    for text in ("a photo", "cat"):  # "cat" is found by words too, so that two lists are fused
-        best = engine.search(Request(text, limit=5))
-        dated = engine.search(Request(text, sort="date", limit=100))
+    picture = Image.new("RGB", (64, 64), "teal")
+    for text in ("", "motorcycle"):  # which is found by its name too, so that lists are fused
+        best = engine.search(Request(text, images=(picture,), limit=5))
+        dated = engine.search(Request(text, images=(picture,), sort="date", limit=100))
         assert dated.total == 5 and {hit.id for hit in dated.hits} == {hit.id for hit in best.hits}
 
 
 def test_an_unwanted_text_may_be_as_long_as_a_query(engine: Engine) -> None:
-    assert engine.search(Request("a photo", negative="x " * 1000, limit=1)).hits
+    assert engine.search(Request("a photo", negative="x " * 1000, limit=1, include_all=True)).hits
     with pytest.raises(QueryError, match="2001 characters"):
         engine.search(Request("a photo", negative="x" * 2001))
 

@@ -85,14 +85,15 @@ def test_vectors_have_length_one_and_batches_do_not_matter(starter: Encoder) -> 
 
 def test_nothing_gives_no_rows(starter: Encoder) -> None:
     assert starter.embed_texts([]).shape == (0, 384)
-    assert starter.embed_images(np.empty((0, 144, 144, 3), np.uint8)).shape == (0, 384)
+    assert starter.embed_images(np.empty((0, *starter.image_size, 3), np.uint8)).shape == (0, 384)
 
 
 def test_pixels_of_another_shape_are_refused(starter: Encoder) -> None:
-    with pytest.raises(ValueError, match="144"):
-        starter.embed_images(np.zeros((1, 100, 144, 3), np.uint8))
+    height, width = starter.image_size
+    with pytest.raises(ValueError, match=f"{height}, {width}"):
+        starter.embed_images(np.zeros((1, height - 44, width, 3), np.uint8))
     with pytest.raises(ValueError, match="uint8"):
-        starter.embed_images(np.zeros((1, 144, 144, 3), np.float32))
+        starter.embed_images(np.zeros((1, height, width, 3), np.float32))
 
 
 def test_threads_take_turns(starter: Encoder) -> None:
@@ -120,7 +121,7 @@ def test_bf16_is_close_to_fp32_and_has_the_same_fingerprint(starter: Encoder) ->
 def test_identity_of_the_starter(starter: Encoder) -> None:
     assert (starter.name, starter.image_size, starter.device, starter.precision) == (
         "starter",
-        (144, 144),
+        (160, 160),
         "cpu",
         "fp32",
     )

@@ -16,6 +16,7 @@ const suggestions = byId("suggestions");
 
 let hits = [];
 let total = 0;
+let leftOut = 0; // how many more were found that fit less
 let passed = 0; // how many places of the ranking were asked for: a hit may leave the index between two pages
 let running = null; // the AbortController of the request under way
 let failed = false; // the last request got no answer: worth asking again once the server is back
@@ -49,6 +50,7 @@ export async function run() {
     const answer = await api.search(asked(0), controller.signal);
     hits = answer.hits;
     total = answer.total;
+    leftOut = answer.left_out;
     passed = PAGE;
     failed = stopped = false;
     clearNotice();
@@ -120,7 +122,7 @@ function draw(answer) {
       icon(blank ? ICONS.photos : ICONS.search),
       make("h2", {}, blank ? S.noPhotos : S.noHits),
       make("p", {}, blank ? S.noPhotosHint : S.noHitsHint),
-      ...(blank ? [make("code", {}, S.noIndexCommand)] : []),
+      ...(blank ? [make("code", {}, S.noIndexCommand)] : offerLess()),
     );
   }
 }
@@ -128,12 +130,18 @@ function draw(answer) {
 function drawEnd() {
   // Scrolling loads what follows; the button is for those who do not scroll.
   const offer = make("button", { class: "button", type: "button", onclick: more }, S.loadMore);
-  end.replaceChildren(...(passed < total ? [offer] : []));
+  end.replaceChildren(...(passed < total ? [offer] : hits.length > 0 ? offerLess() : []));
+}
+
+function offerLess() {
+  const button = (text, all) => [make("button", { class: "button", type: "button", onclick: () => state.set({ all }) }, text)];
+  if (state.get().all) return hits.some((hit) => !hit.relevant) ? button(S.showFitting, "") : [];
+  return leftOut > 0 ? button(S.showLess, "1") : [];
 }
 
 function showNothing() {
   hits = [];
-  total = 0;
+  total = leftOut = 0;
   grid.show([]);
   end.replaceChildren();
   empty.hidden = true;

@@ -22,6 +22,8 @@ export const S = {
   library: (total) => `${plural(total, "photo", "photos")}, newest first`,
   took: (ms) => (ms < 1 ? "under 1 ms" : `${number.format(Math.round(ms))} ms`),
   loadMore: "Show more",
+  showLess: "Show photos that fit less",
+  showFitting: "Only photos that fit",
 
   picture: "Your picture",
   likeThis: "Like this photo",
@@ -50,6 +52,8 @@ export const S = {
   original: "Open the original",
   whyMatched: "Why it matched",
   signals: { meaning: "Meaning", image: "Looks alike" },
+  nearest: "the nearest of all",
+  nearer: (percentile) => `nearer than ${new Intl.NumberFormat("en", { maximumFractionDigits: percentile > 99 ? 2 : 0 }).format(percentile)} % of the photos`,
   fields: { caption: "In the caption", text: "In its text", name: "In the file name", tags: "In its tags" },
   details: "Details",
   noThumb: "This photo cannot be shown; its file may be gone.",

@@ -33,6 +33,7 @@ function why(hit) {
       "li",
       {},
       make("div", { class: "line" }, make("span", {}, S.signals[reason.signal] ?? reason.signal), make("span", {}, similarity.toFixed(3))),
+      make("div", { class: "field" }, reason.rank === 1 ? S.nearest : S.nearer(reason.percentile)),
       make("meter", { min: "0", max: "1", value: String(Math.max(0, Math.min(1, similarity))), "aria-hidden": "true" }),
     );
   });
