@@ -170,6 +170,7 @@ def test_typing_finds_and_the_address_keeps_it(page: Page, address: str) -> None
 
 def test_photos_that_fit_less_are_one_click_away(page: Page, address: str) -> None:
     page.goto(f"{address}?q=a+motorcycle&mode=meaning")
+    expect(page.get_by_role("button", name="Show photos that fit less")).to_be_visible()
     fitting = tiles(page)
     assert fitting[0] == "motorcycle_left.png" and len(fitting) < 11
     page.get_by_role("button", name="Show photos that fit less").click()
