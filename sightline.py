@@ -349,7 +349,8 @@ def _show_report(report: IndexReport) -> None:
 
 def _show_answer(answer: Answer, request: Request) -> None:
     if not answer.hits:
-        print("Nothing found." if not answer.total else f"There are only {answer.total} hits.")
+        nearest = " --all shows the photos that come nearest." if answer.left_out else ""
+        print(f"Nothing found.{nearest}" if not answer.total else f"There are only {answer.total} hits.")
         return
     for hit in answer.hits:
         why = ", ".join(sorted({reason.field or reason.signal for reason in hit.why}))

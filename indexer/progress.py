@@ -9,7 +9,8 @@ class Progress(Protocol):
     """Hears of a run. Called from the run's own thread, often; it should return at once."""
 
     def stage(self, name: str, total: int | None) -> None:
-        """A stage begins: `scan`, `load`, `embed` or `publish`, of `total` files where that is known."""
+        """A stage begins: `scan`, `load`, `embed` or `publish`, of `total` files where that is known, or `balance`, of
+        as many sentences."""
         ...
 
     def advance(self, done: int, failed: int) -> None:

@@ -248,11 +248,15 @@ class _Run:
             return
         bank = sentences()
         name = background.identity(bank)
-        todo = background.unmeasured(self.connection, model.key, name)
-        if not todo:
+        if not background.unmeasured(self.connection, model.key, name):
             return
-        with self._stage("balance", None):
-            vectors = embedded(model, [[sentence] for sentence in bank], lambda: self._encoder(model.name))
+        with self._stage("balance", len(bank)):
+            vectors = embedded(
+                model,
+                [[sentence] for sentence in bank],
+                lambda: self._encoder(model.name),
+                lambda done: self.progress.advance(done, 0),
+            )
             with self.database.atomic():
                 background.measure(self.connection, model.key, name, vectors)
                 settings.grow_revision(self.connection)

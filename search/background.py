@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,8 +42,9 @@ class Background:
 
 
 def identity(sentences: Sequence[str]) -> str:
-    """The name of a bank of sentences."""
-    return hashlib.blake2b("\n".join(sentences).encode(), digest_size=8).hexdigest()
+    """The name of a bank of sentences, and of how photos are measured with it."""
+    named = "\n".join([f"{NEAREST} {HUB_WEIGHT}", *sentences])
+    return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
 
 
 def read(connection: sqlite3.Connection, model_key: int) -> Background | None:
@@ -76,13 +77,7 @@ def unmeasured(connection: sqlite3.Connection, model_key: int, bank: str) -> int
     return total - _count(connection, "levels", model_key)
 
 
-def measure(
-    connection: sqlite3.Connection,
-    model_key: int,
-    bank: str,
-    sentences: Floats,
-    advance: Callable[[int], None] = lambda done: None,
-) -> None:
+def measure(connection: sqlite3.Connection, model_key: int, bank: str, sentences: Floats) -> None:
     """Measure what `unmeasured` counts, in the caller's transaction. `sentences`, float32[n, d], embed the bank."""
     anew = unmeasured(connection, model_key, bank) == _count(connection, "embeddings", model_key)
     if anew:
@@ -108,7 +103,6 @@ def measure(
         maxima = np.maximum(maxima, scores.max(axis=0))
         total, squares = total + float(scores.sum()), squares + float(np.square(scores).sum())
         count += len(rows)
-        advance(count)
     if not count:
         return
     if anew:

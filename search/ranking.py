@@ -24,13 +24,14 @@ class RankedList:
     Attributes:
         kind: a key of `WEIGHTS`.
         keys: photos, best first.
-        relevant: how many of them, from the first on, belong to the answer in this signal's judgement.
+        relevant: how many of them, from the first on, belong to the answer in this signal's judgement; None where it
+            has none, so that all may.
         scores, similarities: what each is ordered by, and its cosine, where the signal compares embeddings.
     """
 
     kind: str
     keys: list[int]
-    relevant: int
+    relevant: int | None
     scores: list[float] = field(default_factory=list)
     similarities: list[float] = field(default_factory=list)
 

@@ -24,7 +24,7 @@ from search.vectors.snapshot import Snapshot
 DEPTH = 10_000
 """How far down a list is read where several are fused, and to find its end; pages of such an answer end there."""
 DATED_DEPTH = 200
-"""How many of the best hits are put in the order of their dates, where nothing tells which of them are relevant."""
+"""How many of the best hits are put in the order of their dates, where what is relevant is not known or not asked."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,16 @@ class Retrieval:
     def _together(self, lists: list[RankedList], alone: bool) -> Found:
         order = list(zip(lists[0].keys, lists[0].scores, strict=True)) if alone and lists else fuse(lists)
         total = len(self._among) if alone and lists else len(order)
-        judged = {key for one in lists for key in one.keys[: one.relevant]}
-        relevant = judged if len(judged) < len(order) else None
+        fitting = {key for one in lists for key in one.keys[: one.relevant]}
+        relevant = fitting if len(fitting) < len(order) else None
         left_out = 0
         if relevant is not None and not self._request.include_all:
             order = [(key, score) for key, score in order if key in relevant]
             total, left_out = len(order), total - len(order)
         if self._request.sort == "date":
-            if relevant is None:
-                order = order[:DATED_DEPTH]
-            order, total = self._by_date(order), len(order)
+            judged = all(one.relevant is not None for one in lists)
+            order = self._by_date(order[: max(DATED_DEPTH, len(fitting) if judged else 0)])
+            total = len(order)
         keys, scores = [key for key, _ in order], [score for _, score in order]
         return Found(keys, list(scores), relevant, tuple(lists), total, left_out, len(self._among))
 
@@ -107,19 +107,19 @@ class Retrieval:
         depth = self._depth(alone)
         while True:
             scores, keys, cosines = self._snapshot.search_text(vector, depth, allowed=self._among)
-            relevant = len(keys)
+            relevant = None if background is None else len(keys)
             if background is not None and len(keys):
                 # What must not be shown takes nothing away from whether the rest is there.
                 best = scores if vector is plain else self._snapshot.search_text(plain, 1, allowed=self._among)[0]
                 least = least_score(float(scores[0]), background)
                 relevant = int((scores >= least).sum()) if is_present(float(best[0]), background) else 0
-            if background is None or relevant < len(keys) or len(keys) < depth or depth >= DEPTH:
+            if relevant is None or relevant < len(keys) or len(keys) < depth or depth >= DEPTH:
                 return RankedList("meaning", keys.tolist(), relevant, scores.tolist(), cosines.tolist())
             depth = min(DEPTH, 4 * depth)  # the answer goes on below: how long it is belongs to it
 
     def _by_picture(self, vector: Floats, alone: bool) -> RankedList:
         cosines, keys = self._snapshot.search(vector, self._depth(alone), allowed=self._among)
-        return RankedList("image", keys.tolist(), len(keys), cosines.tolist(), cosines.tolist())
+        return RankedList("image", keys.tolist(), None, cosines.tolist(), cosines.tolist())
 
     def _by_words(self) -> list[RankedList]:
         """Photos in whose words all, or some, of the query's words stand."""

@@ -84,12 +84,13 @@ def run_stage(
             while batch := list(islice(pictures, work.batch)):
                 absent += sum(picture is None for _, picture in batch)
                 ready = [(key, picture) for key, picture in batch if isinstance(picture, Image.Image)]
-                group += [(key, picture) for key, picture in batch if isinstance(picture, Exception)]
                 found = describe_each(work.describe, [picture for _, picture in ready])
-                group += [(key, one) for (key, _), one in zip(ready, found, strict=True)]
-                wrong = sum(isinstance(one, Exception) for _, one in group[-len(batch) :])
+                done = [(key, picture) for key, picture in batch if isinstance(picture, Exception)]
+                done += [(key, one) for (key, _), one in zip(ready, found, strict=True)]
+                wrong = sum(isinstance(one, Exception) for _, one in done)
                 failed += wrong
-                described += sum(picture is not None for _, picture in batch) - wrong
+                described += len(done) - wrong
+                group += done
                 if time.monotonic() - committed >= _GROUP_SECONDS:
                     _keep(database, work, group)
                     committed = time.monotonic()

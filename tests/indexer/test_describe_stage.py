@@ -123,6 +123,16 @@ def test_photo_whose_file_is_away_or_changed_waits(catalog: Database, tmp_path: 
     assert run(catalog, work(widths))[0] == Outcome(described=1, absent=1)
 
 
+def test_failures_are_counted_once_where_files_are_away(catalog: Database, tmp_path: Path) -> None:
+    for seed in (3, 4, 5):
+        (tmp_path / "library" / f"{seed}.jpg").unlink()
+
+    def describe(images: list[Image.Image]) -> list[str]:
+        raise RuntimeError("never")
+
+    assert run(catalog, work(describe))[0] == Outcome(failed=PHOTOS - 3, absent=3)
+
+
 def test_newest_photos_come_first(catalog: Database) -> None:
     order = [photo.key for photo in descriptions.pending(catalog.conn, "captions", "measurer")]
     dates = dict(catalog.conn.execute("SELECT key, sort_at FROM photos").fetchall())

@@ -94,6 +94,13 @@ def test_few_new_photos_are_added_and_many_or_another_bank_measured_anew(catalog
     assert background.unmeasured(connection, model.key, "b") == 110
 
 
+def test_another_way_of_measuring_is_another_bank(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = background.identity(["a", "b"])
+    assert before != background.identity(["a", "c"])
+    monkeypatch.setattr(background, "HUB_WEIGHT", 2 * HUB_WEIGHT)
+    assert before != background.identity(["a", "b"])
+
+
 def test_unmeasured_photos_count_as_the_mean(catalog: Catalog) -> None:
     connection, model = catalog
     keys = np.asarray([1, 2, 3], dtype=np.int64)

@@ -186,6 +186,24 @@ def test_the_order_of_dates_is_that_of_the_best_alone(engine: Engine, monkeypatc
         assert dated.total == 5 and {hit.id for hit in dated.hits} == {hit.id for hit in best.hits}
 
 
+def test_the_order_of_dates_takes_all_that_words_find(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.retrieval.DATED_DEPTH", 1)
+    assert set(names(engine, "cat", mode="words", sort="date")) == {"chelsea.png", "coffee.png"}
+
+
+def test_pages_in_the_order_of_dates_are_of_the_same_hits(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.retrieval.DATED_DEPTH", 6)
+    whole = engine.search(Request("a flower", mode="meaning", sort="date", include_all=True, limit=100))
+    pages = [
+        hit.id
+        for at in range(0, 8, 2)
+        for hit in engine.search(
+            Request("a flower", mode="meaning", sort="date", include_all=True, limit=2, offset=at)
+        ).hits
+    ]
+    assert len(pages) == whole.total == 6 and pages == [hit.id for hit in whole.hits]
+
+
 def test_an_unwanted_text_may_be_as_long_as_a_query(engine: Engine) -> None:
     assert engine.search(Request("a photo", negative="x " * 1000, limit=1, include_all=True)).hits
     with pytest.raises(QueryError, match="2001 characters"):
