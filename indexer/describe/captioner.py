@@ -1,26 +1,128 @@
-"""What every captioner can do, whatever is behind it."""
+"""What every captioner can do, whatever is behind it, and how one bad photo fails alone."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from PIL import Image
 
+from search.errors import SightlineError
+
 
 @dataclass(frozen=True)
 class Caption:
-    """A sentence about a photo: its `text`, and `confidence`, the mean log probability of its tokens."""
+    """A sentence about a photo: its `text`, and `confidence`, the mean log probability of its tokens.
+
+    The confidence is None where the captioner does not tell it.
+    """
 
     text: str
-    confidence: float
+    confidence: float | None = None
+
+
+class CaptionError(SightlineError):
+    """One photo gets no caption; the sentence says why, without its path."""
+
+
+class CaptionerUnavailableError(SightlineError):
+    """No photo can be captioned now: it is not the photos' fault, and the next run may go on where this one ended."""
 
 
 class Captioner(Protocol):
-    """Writes captions for photos, many at a time."""
+    """Writes captions for photos, many at a time.
+
+    Attributes:
+        name: what is stored with each caption, as `blip:Salesforce/blip-image-captioning-base`: two captioners that
+            write differently have different names.
+        batch_size: how many photos to look at together; `caption_each` lowers it when memory runs out.
+    """
 
     name: str
+    batch_size: int
 
-    def caption(self, images: list[Image.Image]) -> list[Caption]:
-        """One caption for each photo, in their order."""
+    def caption(self, images: list[Image.Image]) -> Sequence[Caption | CaptionError]:
+        """One caption for each photo (RGB), in their order.
+
+        A captioner that knows which photo it failed on puts a `CaptionError` in the caption's place; one that does not
+        may raise anything.
+
+        Raises:
+            CaptionerUnavailableError: no photo can be captioned now.
+        """
         ...
+
+
+def caption_each(captioner: Captioner, images: Sequence[Image.Image]) -> list[Caption | CaptionError]:
+    """One caption for each photo, or why it has none, in their order; any number of photos.
+
+    They are handed on in batches. A batch that fails is tried again in halves, down to the one photo at fault; where a
+    device runs out of memory, later batches stay as small.
+
+    Raises:
+        CaptionerUnavailableError: no photo can be captioned now.
+    """
+    found: list[Caption | CaptionError] = []
+    while len(found) < len(images):
+        found += _caption(captioner, list(images[len(found) : len(found) + captioner.batch_size]))
+    return found
+
+
+def first_line(error: BaseException) -> str:
+    """The cause that a sentence may name: what an exception says first, or its kind where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200].rstrip(".") if lines else type(error).__name__
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the machine had no memory left: PyTorch says so in a kind of its own on a GPU, in words on
+    the CPU."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    )
+
+
+def _caption(captioner: Captioner, images: list[Image.Image]) -> list[Caption | CaptionError]:
+    try:
+        found = captioner.caption(images)
+        if len(found) != len(images):
+            raise ValueError(f"it wrote {len(found)} captions for {len(images)} photos")
+        nothing = CaptionError(f"the captioner {captioner.name} wrote nothing about it")
+        return [one if isinstance(one, CaptionError) or one.text else nothing for one in found]
+    except CaptionError as error:
+        # Without its traceback, whose frames would hold the batch's tensors for as long as the error is kept.
+        failure = error.with_traceback(None)
+    except SightlineError:
+        raise
+    except Exception as error:  # whatever one photo makes of itself in a third party's code
+        failure = _failure(captioner, error, len(images))
+    if len(images) == 1:
+        return [failure]
+    # Outside the handler: until here the exception held on to the tensors of the batch that failed.
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    middle = len(images) // 2
+    return _caption(captioner, images[:middle]) + _caption(captioner, images[middle:])
+
+
+def _failure(captioner: Captioner, error: Exception, photos: int) -> CaptionError:
+    """What a crash means for the photo it came from; raises where it means something for all of them."""
+    if is_out_of_memory(error):
+        captioner.batch_size = max(1, min(captioner.batch_size, photos // 2))
+        # Decoded pictures differ in size, but all are the same size on the device: where one does not fit, none does.
+        if photos == 1 and not isinstance(error, MemoryError):
+            raise CaptionerUnavailableError(
+                f"The captioner {captioner.name} does not fit into the memory of its device, even with one photo at a "
+                "time: use `--device cpu` or a smaller captioner."
+            ) from error
+    elif "CUDA error" in str(error):
+        # Such an error is the process's last word with the GPU: everything after it fails too.
+        raise CaptionerUnavailableError(
+            f"The GPU failed while the captioner {captioner.name} used it ({first_line(error)}): run the command "
+            "again, or use `--device cpu`."
+        ) from error
+    return CaptionError(f"the captioner {captioner.name} failed on it ({first_line(error)})")

@@ -1,4 +1,4 @@
-"""A small decoder that writes a sentence about what an image tower sees: network, greedy and beam search."""
+"""A small decoder that writes a sentence about what an image tower sees: the network, and what it may write."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from indexer.describe.beams import Marks, beam_search
 
 # The decoder's own numbers for the tokens that are no words; the words' numbers follow them.
 PAD, START, END = 0, 1, 2
@@ -79,48 +81,27 @@ def write(
 ) -> list[tuple[list[int], float]]:
     """The likeliest sentence for each of `memory` [n, m, width], by beam search (greedy where `beams` is 1).
 
-    Sentences are compared by the sum of their log probabilities divided by length ** `length_penalty` (Wu et al.
-    2016). No two words in a row are written twice in one sentence.
+    Sentences are compared as `beam_search` does it. No two words in a row are written twice in one sentence.
 
     Returns:
         For each photo the words' numbers, without special tokens, and the mean log probability of a word.
     """
-    n, device = len(memory), memory.device
-    memory = memory.repeat_interleave(beams, dim=0)
-    words = torch.full((n * beams, 1), START, device=device)
-    # In the beginning all beams are the same: only the first counts.
-    scores = torch.full((n, beams), float("-inf"), device=device)
-    scores[:, 0] = 0.0
-    ended = torch.zeros(n, beams, dtype=torch.bool, device=device)
-    lengths = torch.zeros(n, beams, device=device)  # words, and the end
-    for step in range(decoder.shape.length - 1):
-        logits = decoder(words, memory)[:, -1].float()
-        logits[:, [PAD, START]] = float("-inf")
-        if step == 0:
-            logits[:, END] = float("-inf")
+    repeated = memory.repeat_interleave(beams, dim=0)
+
+    def next_logits(words: Tensor) -> Tensor:
+        logits: Tensor = decoder(words, repeated)[:, -1].float()
         _forbid_repeats(logits, words)
-        steps = logits.log_softmax(-1).view(n, beams, -1)
-        # A sentence that has ended goes on with padding, at no cost.
-        steps[ended] = float("-inf")
-        steps[..., PAD] = torch.where(ended, 0.0, steps[..., PAD])
-        totals = scores[:, :, None] + steps
-        after = (lengths + ~ended) ** length_penalty
-        best = (totals / after[:, :, None]).flatten(1).topk(beams).indices
-        parents, chosen = best // totals.shape[2], best % totals.shape[2]
-        scores = totals.flatten(1).gather(1, best)
-        lengths = (lengths + ~ended).gather(1, parents)
-        ended = ended.gather(1, parents) | (chosen == END)
-        rows = (torch.arange(n, device=device)[:, None] * beams + parents).flatten()
-        words = torch.cat([words[rows], chosen.flatten()[:, None]], dim=1)
-        if bool(ended.all()):
-            break
-    first = (scores / lengths**length_penalty).argmax(1)
-    found = words.view(n, beams, -1)[torch.arange(n, device=device), first]
-    means = scores[torch.arange(n, device=device), first] / lengths[torch.arange(n, device=device), first]
-    return [
-        ([word for word in row if word >= SPECIAL], mean)
-        for row, mean in zip(found.tolist(), means.tolist(), strict=True)
-    ]
+        return logits
+
+    return beam_search(
+        next_logits,
+        len(memory),
+        Marks(PAD, START, END),
+        beams=beams,
+        length=decoder.shape.length,
+        length_penalty=length_penalty,
+        device=memory.device,
+    )
 
 
 def _forbid_repeats(logits: Tensor, words: Tensor) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from indexer.describe.captioner import Caption
+from indexer.describe.captioner import Caption, first_line
+from indexer.describe.wording import tidy
 from search.errors import ModelError
 from search.models.encoder import Encoder, load_encoder
 from search.models.names import STARTER, resolve
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from indexer.describe.decoder import CaptionDecoder, DecoderShape
 
 CONFIG_FILE, WEIGHTS_FILE = "captioner.json", "captioner.safetensors"
-_BATCH = 32
 
 
 class StarterCaptioner:
     """Writes captions as `indexer.describe.captioner.Captioner` says. Make one with `load_starter_captioner`."""
 
     name = STARTER
+    batch_size = 32
 
     def __init__(self, encoder: Encoder, decoder: CaptionDecoder, vocabulary: list[int], beams: int) -> None:
         """`vocabulary` are the tokens of CLIP that the decoder's words stand for, in their order."""
@@ -40,11 +40,9 @@ class StarterCaptioner:
 
     def caption(self, images: list[Image.Image]) -> list[Caption]:
         """One caption for each photo (RGB), in their order."""
-        captions: list[Caption] = []
-        for start in range(0, len(images), _BATCH):
-            batch = np.stack([self._encoder.preprocess(image) for image in images[start : start + _BATCH]])
-            captions += self.caption_pixels(batch)
-        return captions
+        if not images:
+            return []
+        return self.caption_pixels(np.stack([self._encoder.preprocess(image) for image in images]))
 
     def caption_pixels(self, batch: np.ndarray[Any, np.dtype[np.uint8]]) -> list[Caption]:
         """Captions of photos that the encoder's `preprocess` made, uint8 [n, height, width, 3]."""
@@ -60,15 +58,9 @@ class StarterCaptioner:
             )
             found = write(self._decoder, memory, self._beams)
         return [
-            Caption(self._sentence([self._vocabulary[word - SPECIAL] for word in words]), confidence)
+            Caption(tidy(self._tokenizer.decode([self._vocabulary[word - SPECIAL] for word in words])), confidence)
             for words, confidence in found
         ]
-
-    def _sentence(self, tokens: list[int]) -> str:
-        """Tokens as a sentence: its first letter large, no blank before a comma or an apostrophe."""
-        text = re.sub(r"\s+([,.'])", r"\1", self._tokenizer.decode(tokens).strip())
-        text = re.sub(r"'\s+(?=s\b)", "'", text).rstrip(" .,")
-        return text[:1].upper() + text[1:]
 
 
 def load_starter_captioner(*, folder: Path | None = None, device: str = "auto", beams: int = 3) -> StarterCaptioner:
@@ -99,8 +91,9 @@ def load_starter_captioner(*, folder: Path | None = None, device: str = "auto", 
     except ModelError:
         raise
     except Exception as error:  # whatever a damaged file makes of itself in a third party's code
-        detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise ModelError(f"The captioner in {folder} cannot be loaded; its files are damaged ({detail}).") from error
+        raise ModelError(
+            f"The captioner in {folder} cannot be loaded; its files are damaged ({first_line(error)})."
+        ) from error
     return StarterCaptioner(encoder, decoder, vocabulary, beams)
 
 

@@ -179,7 +179,7 @@ def load_encoder(name: str, *, device: str = "auto", precision: str = "auto", al
     device = choose_device(device)
     precision = choose_precision(precision, device)
     with ExitStack() as stack:
-        stack.enter_context(_quiet())
+        stack.enter_context(quiet())
         if here:
             stack.enter_context(hub.offline())
         try:
@@ -248,6 +248,8 @@ def _open(model: ModelName) -> tuple[torch.nn.Module, Callable[[list[str]], torc
         # Otherwise open_clip leaves a model without weights random, and says so in a log line.
         require_pretrained=True,
     )
+    if isinstance(network, open_clip.CoCa):
+        raise ModelError(f"{model.name} is a captioning model (CoCa): choose it with --captions, not with --model.")
     return network, open_clip.get_tokenizer(model.open_clip_name)
 
 
@@ -275,7 +277,7 @@ def _unit(features: torch.Tensor) -> npt.NDArray[np.float32]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep open_clip's chatter away.
 
     It logs through the root logger's functions, which set up a handler of their own if there is none.

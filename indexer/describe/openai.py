@@ -1,0 +1,265 @@
+"""Captions from an OpenAI-compatible vision endpoint: OpenAI's own, or Ollama, llama.cpp or vLLM on a machine of yours.
+
+The only captioner that sends pictures away. What is sent of a photo: at most 768 pixels on the longer side, as a JPEG
+without EXIF, comments or a name.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from indexer.describe.captioner import Caption, CaptionError, CaptionerUnavailableError, first_line
+from indexer.describe.wording import tidy
+
+URL = "https://api.openai.com/v1"
+LARGEST = 768
+PROMPT = "Describe this photo in one short factual sentence. Answer with that sentence alone."
+_JSON = {"Content-Type": "application/json"}
+_TOKENS = 500  # far more than a sentence has, since some models think aloud first
+_TRIES = 5
+_LONGEST_WAIT = 60.0
+_TIMEOUT = httpx.Timeout(120.0, connect=5.0)
+# What may be over in a moment: time limits, locks, too many requests; besides every 5xx.
+_FLEETING = {408, 409, 425, 429}
+# What is wrong with every request alike: the address, the key, the model's name, the account.
+_ALL_ALIKE = {401, 402, 403, 404, 405, 407}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the pictures go: the base `url`, and the `key`, which is never shown."""
+
+    url: str
+    key: str = field(repr=False)
+
+    @property
+    def host(self) -> str:
+        """The host, and the port where it is named."""
+        return httpx.URL(self.url).netloc.decode()
+
+    @property
+    def is_openai(self) -> bool:
+        """Whether it is OpenAI itself."""
+        name = httpx.URL(self.url).host
+        return name == "openai.com" or name.endswith(".openai.com")
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What captioning would send: so many `photos` to `host`, in so many `bytes`. As text it is a sentence."""
+
+    photos: int
+    host: str
+    bytes: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.photos:,} photos would be sent to {self.host}, {self.bytes / 1e6:,.1f} MB in all; nothing was sent."
+        )
+
+
+class OpenAICaptioner:
+    """Writes captions as `indexer.describe.captioner.Captioner` says. Make one with `load_openai`."""
+
+    def __init__(
+        self, model: str, endpoint: Endpoint, *, requests: int = 4, wait: Callable[[float], object] | None = None
+    ) -> None:
+        """At most so many `requests` are under way at once; `wait` is called with the seconds between two tries."""
+        self.name = f"openai:{model}"
+        self.batch_size = 8 * requests
+        self._model, self._endpoint, self._requests, self._wait = model, endpoint, requests, wait
+        self._answered = 0
+
+    def caption(self, images: list[Image.Image]) -> list[Caption | CaptionError]:
+        """One caption for each photo (RGB), or why the endpoint refuses this one, in their order.
+
+        Raises:
+            CaptionerUnavailableError: the endpoint is down, answers to no such address, or refuses the key.
+        """
+        stopped = threading.Event()
+        headers = {"Authorization": f"Bearer {self._endpoint.key}"} if self._endpoint.key else {}
+        with (
+            httpx.Client(headers=headers, timeout=_TIMEOUT) as client,
+            ThreadPoolExecutor(self._requests, thread_name_prefix="caption") as pool,
+        ):
+            futures = [pool.submit(self._ask, client, image, stopped) for image in images]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                # Requests under way end by themselves; none is tried again, and none is begun.
+                stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _ask(self, client: httpx.Client, image: Image.Image, stopped: threading.Event) -> Caption | CaptionError:
+        try:
+            body = _body(self._model, self._endpoint, image)
+        except Exception as error:  # in Pillow; before anything is sent, so the others need not be sent again
+            return CaptionError(f"it cannot be made into a JPEG ({first_line(error)})")
+        before = 0
+        for attempt in range(_TRIES):
+            asked: float | None = None
+            try:
+                answer = client.post(f"{self._endpoint.url}/chat/completions", content=body, headers=_JSON)
+            except httpx.HTTPError as error:
+                trouble, status = f"it does not answer ({first_line(error)})", 0
+            else:
+                status = answer.status_code
+                if status == 200:
+                    self._answered += 1
+                    return self._read(answer)
+                trouble = f"it answers {status}: {_complaint(answer)}"
+                if status in _ALL_ALIKE or status < 400 or "insufficient_quota" in answer.text:
+                    raise self._unavailable(trouble)
+                if status not in _FLEETING and status < 500:
+                    return CaptionError(f"{self._endpoint.host} refuses it ({_complaint(answer)})")
+                asked = _retry_after(answer)
+            if attempt == 0:
+                before = self._answered
+            if attempt < _TRIES - 1:
+                seconds = min(_LONGEST_WAIT, asked if asked is not None else 2.0**attempt)
+                (stopped.wait if self._wait is None else self._wait)(seconds)
+            if stopped.is_set():
+                break
+        if status >= 500 and self._answered > before:
+            # Others were answered while this one failed again and again: some servers crash on a picture.
+            return CaptionError(f"{self._endpoint.host} fails on it ({trouble})")
+        raise self._unavailable(trouble)
+
+    def _read(self, answer: httpx.Response) -> Caption | CaptionError:
+        try:
+            message: dict[str, Any] = answer.json()["choices"][0]["message"]
+            text, refusal = message.get("content"), message.get("refusal")
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise self._unavailable("it does not answer as a chat completion does") from None
+        if not isinstance(text, str):
+            return CaptionError(f"the captioner {self.name} refuses it ({str(refusal)[:200]})")
+        text = re.sub(r"<think>.*?(?:</think>|\Z)", "", text, flags=re.DOTALL)
+        return Caption(tidy(text, PROMPT))
+
+    def _unavailable(self, trouble: str) -> CaptionerUnavailableError:
+        if self._endpoint.key:  # which some servers repeat
+            trouble = trouble.replace(self._endpoint.key, "…")
+        return CaptionerUnavailableError(
+            f"The endpoint {self._endpoint.host} cannot write captions with the model {self._model}: {trouble}. Check "
+            "SIGHTLINE_OPENAI_URL, SIGHTLINE_OPENAI_KEY and the model's name; the next `sightline index` goes on from "
+            "here."
+        )
+
+
+def load_openai(model: str) -> OpenAICaptioner:
+    """The captioner for a `model` of the endpoint that the environment names. Opens no connection.
+
+    Raises:
+        CaptionerUnavailableError: the address or the key in the environment cannot be used, or OpenAI's key is missing.
+    """
+    endpoint = endpoint_from_environment()
+    if endpoint.is_openai and not endpoint.key:
+        raise CaptionerUnavailableError(
+            f"{endpoint.host} needs a key: set SIGHTLINE_OPENAI_KEY or OPENAI_API_KEY, or name an endpoint of your own "
+            "in SIGHTLINE_OPENAI_URL."
+        )
+    return OpenAICaptioner(model, endpoint)
+
+
+def endpoint_from_environment() -> Endpoint:
+    """Where `SIGHTLINE_OPENAI_URL` points (else OpenAI), with the key that belongs to it.
+
+    The key is `SIGHTLINE_OPENAI_KEY`. Without it `OPENAI_API_KEY` goes to OpenAI, and to nobody else.
+
+    Raises:
+        CaptionerUnavailableError: the address or the key cannot be one.
+    """
+    url = os.environ.get("SIGHTLINE_OPENAI_URL", "").strip().rstrip("/") or URL
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise CaptionerUnavailableError(
+            "SIGHTLINE_OPENAI_URL is no address: it looks like http://127.0.0.1:11434/v1, with the version at its end."
+        )
+    key = os.environ.get("SIGHTLINE_OPENAI_KEY", "").strip()
+    if not key and Endpoint(url, "").is_openai:
+        key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise CaptionerUnavailableError("SIGHTLINE_OPENAI_KEY or OPENAI_API_KEY holds characters that no key has.")
+    return Endpoint(url, key)
+
+
+def dry_run(model: str, images: Iterable[Image.Image]) -> DryRun:
+    """What captioning `images` with `model` would send. It sends nothing, and needs no key.
+
+    Raises:
+        CaptionerUnavailableError: the address or the key in the environment cannot be used.
+    """
+    endpoint = endpoint_from_environment()
+    sizes = [len(_body(model, endpoint, image)) for image in images]
+    return DryRun(len(sizes), endpoint.host, sum(sizes))
+
+
+def privacy_note() -> str:
+    """A sentence to show before captioning begins: where the pictures go."""
+    host = endpoint_from_environment().host
+    return (
+        f"Each photo is sent to {host}, at most {LARGEST} pixels large and without EXIF: unless that is this machine, "
+        "your pictures leave it."
+    )
+
+
+def _body(model: str, endpoint: Endpoint, image: Image.Image) -> bytes:
+    picture = base64.b64encode(_jpeg(image)).decode("ascii")
+    content = [
+        {"type": "text", "text": PROMPT},
+        {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{picture}"}},
+    ]
+    # OpenAI's newer models refuse the old name, and other servers may not know the new one.
+    limit = "max_completion_tokens" if endpoint.is_openai else "max_tokens"
+    request = {"model": model, limit: _TOKENS, "messages": [{"role": "user", "content": content}]}
+    return json.dumps(request).encode()
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    small = image.convert("RGB")
+    small.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+    # Pillow takes a JPEG's comment along from here, unasked.
+    small.info = {}
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def _complaint(answer: httpx.Response) -> str:
+    """What an error document says, in one line."""
+    try:
+        document = answer.json()
+        error = document.get("error", document)
+        text = error.get("message") if isinstance(error, dict) else error
+    except (ValueError, AttributeError):
+        text = None
+    return tidy(str(text or answer.reason_phrase))[:200]
+
+
+def _retry_after(answer: httpx.Response) -> float | None:
+    """The seconds that the server asks to wait, which it may also say as a date (RFC 9110, 10.2.3)."""
+    value = answer.headers.get("Retry-After", "")
+    if value.isdecimal():
+        return float(value)
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
