@@ -19,7 +19,7 @@ class Marks(NamedTuple):
 
 @torch.inference_mode()
 def beam_search(
-    next_logits: Callable[[Tensor], Tensor],
+    next_logits: Callable[[Tensor, Tensor], Tensor],
     photos: int,
     marks: Marks,
     *,
@@ -33,7 +33,8 @@ def beam_search(
     Sentences are compared by the sum of their log probabilities divided by tokens ** `length_penalty` (Wu et al.
     2016). None has more than `length` tokens, the start included. `next_logits` gives the logits float
     [photos * beams, tokens] of what follows each of int64 [photos * beams, n]; a photo's beams stand together, and the
-    logits are written to.
+    logits are written to. It also hears which row of the step before each row goes on, int64 [photos * beams], for
+    those that remember what they computed then.
 
     Returns:
         For each photo its tokens without the marks, and the mean log probability of a token.
@@ -44,8 +45,9 @@ def beam_search(
     scores[:, 0] = 0.0
     ended = torch.zeros(photos, beams, dtype=torch.bool, device=device)
     lengths = torch.zeros(photos, beams, device=device)  # words, and the end
+    rows = torch.arange(photos * beams, device=device)
     for step in range(length - 1):
-        logits = next_logits(words)
+        logits = next_logits(words, rows)
         logits[:, [marks.pad, marks.start]] = float("-inf")
         if step == 0:
             logits[:, marks.end] = float("-inf")

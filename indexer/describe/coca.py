@@ -54,7 +54,7 @@ class CocaCaptioner:
         latent = seen["image_features"].repeat_interleave(beams, dim=0)
         places = seen["image_embs"].repeat_interleave(beams, dim=0)
 
-        def next_logits(words: torch.Tensor) -> torch.Tensor:
+        def next_logits(words: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
             found = self._network(None, words, image_latent=latent, image_embs=places, output_labels=False)
             logits: torch.Tensor = found["logits"][:, -1].float()
             return logits

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 from indexer.describe.beams import Marks, beam_search
 
@@ -75,6 +76,59 @@ class CaptionDecoder(nn.Module):
         return logits
 
 
+class Steps:
+    """The decoder word by word, for writing: what became of the words before is remembered, not computed again.
+
+    `memory` [n, m, width] is looked at by `beams` sentences each, whose rows stand together.
+    """
+
+    def __init__(self, decoder: CaptionDecoder, memory: Tensor, beams: int) -> None:
+        self._decoder, self._photos, self._beams = decoder, len(memory), beams
+        self._layers: list[Any] = list(decoder.layers.layers)
+        self._norm: Any = decoder.layers.norm
+        self._seen = [self._keys_and_values(layer.multihead_attn, memory) for layer in self._layers]
+        self._said: list[tuple[Tensor, Tensor]] = []
+
+    def __call__(self, words: Tensor, rows: Tensor) -> Tensor:
+        """What `CaptionDecoder.forward` gives for the last of `words` int64 [n * beams, length], each of which goes on
+        one of the `rows` of the step before: float [n * beams, words]."""
+        decoder, place = self._decoder, words.shape[1] - 1
+        states = decoder.words(words[:, -1:]) * decoder.shape.width**0.5 + decoder.positions[place]
+        said = []
+        for i, layer in enumerate(self._layers):
+            normed = layer.norm1(states)
+            keys, values = self._keys_and_values(layer.self_attn, normed)
+            if place:
+                before = self._said[i]
+                keys = torch.cat([before[0][rows], keys], dim=2)
+                values = torch.cat([before[1][rows], values], dim=2)
+            said.append((keys, values))
+            states = states + self._attend(layer.self_attn, normed, keys, values)
+            # All sentences of one photo look at the same places: they are as many queries of one attention.
+            normed = layer.norm2(states).view(self._photos, self._beams, -1)
+            states = states + self._attend(layer.multihead_attn, normed, *self._seen[i]).view(states.shape)
+            states = states + layer.linear2(layer.activation(layer.linear1(layer.norm3(states))))
+        self._said = said
+        logits: Tensor = self._norm(states[:, 0]) @ decoder.words.weight.T
+        return logits
+
+    def _attend(self, attention: nn.MultiheadAttention, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        width = self._decoder.shape.width
+        asked = self._split(linear(queries, attention.in_proj_weight[:width], attention.in_proj_bias[:width]))
+        found: Tensor = scaled_dot_product_attention(asked, keys, values).transpose(1, 2).flatten(2)
+        return linear(found, attention.out_proj.weight, attention.out_proj.bias)
+
+    def _keys_and_values(self, attention: nn.MultiheadAttention, states: Tensor) -> tuple[Tensor, Tensor]:
+        width = self._decoder.shape.width
+        both = linear(states, attention.in_proj_weight[width:], attention.in_proj_bias[width:])
+        return self._split(both[..., :width]), self._split(both[..., width:])
+
+    def _split(self, states: Tensor) -> Tensor:
+        """[n, m, width] as [n, heads, m, width / heads]."""
+        heads: Tensor = states.unflatten(2, (self._decoder.shape.heads, -1)).transpose(1, 2)
+        return heads
+
+
 @torch.inference_mode()
 def write(
     decoder: CaptionDecoder, memory: Tensor, beams: int = 3, length_penalty: float = 0.7
@@ -86,10 +140,10 @@ def write(
     Returns:
         For each photo the words' numbers, without special tokens, and the mean log probability of a word.
     """
-    repeated = memory.repeat_interleave(beams, dim=0)
+    steps = Steps(decoder, memory, beams)
 
-    def next_logits(words: Tensor) -> Tensor:
-        logits: Tensor = decoder(words, repeated)[:, -1].float()
+    def next_logits(words: Tensor, rows: Tensor) -> Tensor:
+        logits = steps(words, rows).float()
         _forbid_repeats(logits, words)
         return logits
 

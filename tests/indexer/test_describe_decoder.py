@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from indexer.describe.decoder import END, PAD, SPECIAL, START, CaptionDecoder, DecoderShape, shape_from, write
+from indexer.describe.decoder import END, PAD, SPECIAL, START, CaptionDecoder, DecoderShape, Steps, shape_from, write
 
 SHAPE = DecoderShape(words=20, places=4, features=8, embedding=6, width=32, layers=2, heads=2, length=10)
 SENTENCES = [[5, 6, 7], [8, 9], [10, 5, 11, 5, 12], [9]]
@@ -73,3 +73,16 @@ def test_untaught_decoder_neither_stammers_nor_overruns() -> None:
 
 def test_shape_survives_saving() -> None:
     assert shape_from({**SHAPE.as_dict(), "vocabulary": [1, 2]}) == SHAPE
+
+
+def test_word_by_word_is_as_all_at_once(decoder: CaptionDecoder) -> None:
+    memory = torch.cat([seen(decoder, 0), seen(decoder, 2)])
+    steps = Steps(decoder, memory, beams=3)
+    words = torch.randint(SPECIAL, 20, (6, 1), generator=torch.Generator().manual_seed(1))
+    rows = torch.arange(6)
+    with torch.no_grad():
+        for place in range(5):
+            whole = decoder(words, memory.repeat_interleave(3, dim=0))[:, -1]
+            assert torch.allclose(steps(words, rows), whole, atol=1e-5)
+            rows = torch.tensor([1, 1, 0, 5, 3, 4])  # within a photo, beams change places
+            words = torch.cat([words[rows], torch.full((6, 1), SPECIAL + place)], dim=1)
