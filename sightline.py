@@ -97,7 +97,16 @@ def index(
     ] = None,
     model: ModelOption = None,
     captions: Annotated[
-        Literal["off"] | None, typer.Option(help="Who writes captions; remembered. There is no captioner yet.")
+        str | None,
+        typer.Option(
+            help="Who writes captions: starter, coca, blip, blip2, vit-gpt2, openai:MODEL or off; remembered."
+        ),
+    ] = None,
+    captions_dry_run: Annotated[
+        bool, typer.Option("--captions-dry-run", help="Only say how many pictures openai: would send, and where.")
+    ] = False,
+    ocr: Annotated[
+        bool | None, typer.Option("--ocr/--no-ocr", help="Whether text in pictures is read; remembered.")
     ] = None,
     device: DeviceOption = "auto",
     precision: Annotated[
@@ -116,7 +125,16 @@ def index(
     from indexer.report import IndexOptions
 
     with _failing_kindly(as_json):
-        options = IndexOptions(model, captions, device, precision, batch_size, workers)
+        options = IndexOptions(
+            model,
+            captions,
+            device,
+            precision,
+            batch_size,
+            workers,
+            ocr=ocr,
+            captions_dry_run=captions_dry_run,
+        )
         report = _index(_home(home), list(paths or ()), options)
         _print(report.to_json(), as_json, lambda: _show_report(report))
 
@@ -206,7 +224,7 @@ def serve(
 @app.command()
 def status(
     failures: Annotated[
-        bool, typer.Option("--failures", help="List every file that could not be read, and why.")
+        bool, typer.Option("--failures", help="List what could not be read or described, and why.")
     ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -226,6 +244,23 @@ def status(
         if failures:
             document["failed"] = failed
         _print(document, as_json, lambda: _show_status(document, failed))
+
+
+@app.command()
+def caption(
+    photo: Annotated[str, typer.Argument(metavar="ID", help="The photo's id, or the path of its file.")],
+    text: Annotated[str, typer.Argument(help="What you say of it; nothing takes it back.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say of a photo what no captioner will overwrite."""
+    from search.catalog.editing import put_caption
+
+    with _failing_kindly(as_json):
+        kept = put_caption(_home(home), photo, text)
+        _print(
+            {"id": kept.id, "caption": kept.caption}, as_json, lambda: print(printable(kept.caption or "No caption."))
+        )
 
 
 @app.command()
@@ -337,14 +372,14 @@ def _index(home: Home, paths: list[str], options: Any) -> IndexReport:
 
 def _show_report(report: IndexReport) -> None:
     counts = [
-        f"{value} {name}"
+        f"{value} {name.replace('_', ' ')}"
         for name, value in report.counts().items()
         if name != "embedded" and (value or name in ("added", "unchanged"))
     ]
     rate = f" ({report.photos_per_second:.0f} photos/s)" if report.embedded else ""
     print(f"{', '.join(counts)} in {report.seconds:.1f} s{rate}, model {report.model}")
-    if report.failed:
-        print("`sightline status --failures` says what could not be read, and why.")
+    if report.failed or report.not_described:
+        print("`sightline status --failures` says what could not be read or described, and why.")
 
 
 def _show_answer(answer: Answer, request: Request) -> None:
@@ -369,7 +404,9 @@ def _show_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None
         indexed = library["indexed_at"] or "never"
         print(f"  {printable(library['path'])}: {library['photos']} photos, last indexed {indexed}")
     print(f"model {document['model']} ({document['fingerprint']}), {document['embedded']} embedded")
-    print(f"home {printable(document['home'])}, generation {document['generation']}, captions {document['captions']}")
+    print(f"home {printable(document['home'])}, generation {document['generation']}")
+    print(f"captions by {document['captions']}: {_progress(document['described']['captions'])}")
+    print(f"text in pictures: {_progress(document['described']['text']) if document['ocr'] else 'not read'}")
     for job in document["jobs"]:
         print(
             f"  {job['started_at']} {job['kind']} {job['state']}"
@@ -377,6 +414,10 @@ def _show_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None
         )
     for failure in failed:
         print(printable(f"{failure['path']}: {failure['reason']}"))
+
+
+def _progress(described: dict[str, int]) -> str:
+    return f"{described['described']} photos, {described['failed']} failed, {described['waiting']} wait"
 
 
 def _show_models(document: dict[str, Any]) -> None:

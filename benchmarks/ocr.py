@@ -12,7 +12,7 @@ import argparse
 import time
 from pathlib import Path
 
-from indexer.describe.text import DRAFT_SIZE, load_text_reader
+from indexer.describe.text import DRAFT_SIZE, READER, load_text_reader
 from indexer.read import decode
 from indexer.suffixes import SUFFIXES
 
@@ -43,7 +43,7 @@ def main() -> None:
     photos = max(1, len(counts))
     print(
         f"{len(counts)} photos, {sum(map(bool, counts))} with text, {sum(counts)} lines; "
-        f"{reading / photos:.3f} s to read one, {decoding / photos:.3f} s to decode it, with {reader.name}"
+        f"{reading / photos:.3f} s to read one, {decoding / photos:.3f} s to decode it, with {READER}"
     )
 
 

@@ -41,7 +41,7 @@ def evaluate(
         SightlineError: the captions or all of the photos cannot be read, or the model cannot be loaded.
     """
     captioned = read_karpathy(file, images, split)
-    options = IndexOptions(model=model, device=device, download=False)
+    options = IndexOptions(model=model, captions="off", device=device, download=False)
     with tempfile.TemporaryDirectory(prefix="sightline-eval-") as folder:
         home = Home(Path(folder))
         report = run_index(home, [images], options, progress)

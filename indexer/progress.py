@@ -9,12 +9,12 @@ class Progress(Protocol):
     """Hears of a run. Called from the run's own thread, often; it should return at once."""
 
     def stage(self, name: str, total: int | None) -> None:
-        """A stage begins: `scan`, `load`, `embed` or `publish`, of `total` files where that is known, or `balance`, of
-        as many sentences."""
+        """A stage begins: `scan`, `load`, `embed` or `publish`, of `total` files where that is known, `balance`, of as
+        many sentences, `captions` or `text`, of as many photos."""
         ...
 
     def advance(self, done: int, failed: int) -> None:
-        """So many files of the stage are done, of which so many could not be read."""
+        """So much of the stage is done, of which so much has failed."""
         ...
 
     def say(self, sentence: str) -> None:

@@ -12,7 +12,9 @@ class IndexOptions:
 
     Attributes:
         model: `auto`, a preset or any open_clip name.
-        captions: who writes captions; `off` is all there is so far.
+        captions: who writes captions, as `indexer.describe.choice` names them, or `off`.
+        ocr: whether the text in pictures is read.
+        captions_dry_run: whether a captioner that would send pictures away only tells what it would send.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         batch_size: photos in one forward pass.
         workers: threads that read and decode.
@@ -26,11 +28,15 @@ class IndexOptions:
     batch_size: int | None = None
     workers: int | None = None
     download: bool = True
+    ocr: bool | None = None
+    captions_dry_run: bool = False
 
 
 @dataclass
 class IndexReport:
-    """Counts of files, but `embedded`, which counts photos; `seconds` of the whole run and of each stage."""
+    """What a run did: counts of files, from `embedded` on of photos; `seconds` of the whole and of each stage; and
+    sentences on what `waits` for a later run. `not_described` are photos that a stage of describing failed on.
+    """
 
     model: str = ""
     added: int = 0
@@ -40,8 +46,12 @@ class IndexReport:
     unchanged: int = 0
     failed: int = 0
     embedded: int = 0
+    captioned: int = 0
+    texts_read: int = 0
+    not_described: int = 0
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
+    waits: list[str] = field(default_factory=list)
 
     @property
     def photos_per_second(self) -> float:
@@ -61,4 +71,5 @@ class IndexReport:
             "photos_per_second": round(self.photos_per_second, 1),
             "model": self.model,
             "stages": {name: round(seconds, 3) for name, seconds in self.stages.items()},
+            "waits": self.waits,
         }

@@ -10,15 +10,18 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from indexer.describe import stages
 from indexer.forget import Renames, forget
+from indexer.libraries import Libraries, is_below, outermost, root_of
 from indexer.lock import writer_lock
 from indexer.model_choice import choose, weights_stamp
 from indexer.progress import Progress, Silent
 from indexer.report import IndexOptions, IndexReport
 from indexer.scan import FoundFile, Scan, scan
 from search import background
-from search.catalog import changes, jobs, model_records, paths, settings, words
+from search.catalog import changes, descriptions, jobs, model_records, paths, settings, words
 from search.catalog.connection import connect_to_read, connect_to_write
+from search.catalog.descriptions import CAPTIONS, TEXT
 from search.catalog.model_records import ModelRecord
 from search.embedded_texts import embedded
 from search.errors import SightlineError
@@ -48,13 +51,12 @@ def run_index(
 
     Raises:
         LockedError: another process is writing to this home.
-        ModelError: the model cannot be named, found or loaded.
+        ModelError: the model cannot be named, found or loaded, or there is no such captioner.
         SightlineError: a folder does not exist, nothing is known to index, or the disk is full.
     """
     options = options or IndexOptions()
-    if options.captions not in (None, "off"):
-        raise SightlineError(f"There is no captioner “{options.captions}” in this version; use --captions off.")
-    roots = _outermost([_root(home, folder) for folder in folders])
+    stages.check(options)
+    roots = outermost([root_of(home, folder) for folder in folders])
     with writer_lock(home), closing(connect_to_write(home)) as connection:
         from sqlite_utils import Database
 
@@ -75,6 +77,7 @@ class _Run:
         self.scanned: list[bytes] = []
         self.renames = Renames(self.connection)
         self.encoder: Encoder | None = None
+        self.workers = options.workers or os.cpu_count() or 2
 
     def go(self, roots: list[bytes]) -> IndexReport:
         began = time.perf_counter()
@@ -93,17 +96,19 @@ class _Run:
             with self.database.atomic():
                 for root in roots:
                     changes.add_library(self.connection, root)
-                    if not _is_below(root, kept):
+                    if not is_below(root, kept):
                         self.renames.new.append(root)
-                if self.options.captions:
-                    settings.put(self.connection, "captions", self.options.captions)
+                stages.remember(self.connection, self.options)
             found = self._scan(roots or kept, must_exist=bool(roots))
             self._embed(found, job, choice.name, choice.settled)
             self.report.removed += forget(self.home, self.database, self.scanned, found.gone, self.renames)
             self._publish()
             self._balance()
+            self.encoder = None  # its memory is for whoever describes
+            self._describe(CAPTIONS)
+            self._describe(TEXT)
             self.report.seconds = time.perf_counter() - began
-            self._end(job, "done")
+            self._end(job, "done", " ".join(self.report.waits) or None)
         except KeyboardInterrupt:
             self._end(job, "stopped", "It was stopped from the keyboard.")
             raise
@@ -169,7 +174,7 @@ class _Run:
         from indexer.pipeline import read_ahead
         from indexer.record import Recorder
 
-        library_of = _Libraries(self.connection)
+        library_of = Libraries(self.connection)
         gone = {key for key, _, _ in found.gone}
         recorder = Recorder(self.database, model, job, self.report, library_of, gone, self.renames)
         if active is None:
@@ -180,7 +185,7 @@ class _Run:
             to_read,
             encoder.preprocess,
             known=known,
-            workers=self.options.workers or os.cpu_count() or 2,
+            workers=self.workers,
             look_ahead=3 * (self.options.batch_size or BATCH_SIZE[encoder.device]),
         )
         embedded = embed(encoder, files, len(to_read), self.options.batch_size)
@@ -228,7 +233,7 @@ class _Run:
             (model.key,),
         ):
             file = FoundFile(*row)
-            seen = _is_below(file.folder, self.scanned) and not _is_below(file.folder, blind)
+            seen = is_below(file.folder, self.scanned) and not is_below(file.folder, blind)
             if seen and file.known not in busy:
                 chosen.setdefault(photo, file)
         return list(chosen.values())
@@ -261,6 +266,42 @@ class _Run:
                 background.measure(self.connection, model.key, name, vectors)
                 settings.grow_revision(self.connection)
 
+    def _describe(self, stage: str) -> None:
+        """Go through a stage of describing, where the home wants it; what cannot be done now waits for a later run."""
+        from indexer.describe.stage import Outcome, run_stage
+
+        outcome = Outcome()
+        try:
+            if stage == CAPTIONS and self.options.captions_dry_run and self.options.captions:
+                dry_run = stages.would_send(self.connection, self.options.captions, self.workers)
+                self.progress.say(str(dry_run))
+            plan = stages.plan(self.connection, stage, self.options, self.workers)
+            if plan is None or not plan.photos:
+                return
+            if plan.note:
+                self.progress.say(plan.note)
+            with self.database.atomic():
+                descriptions.seen_by(self.connection, stage, plan.author)
+            with self._stage(stage, len(plan.photos)):
+                work = plan.load()
+                run_stage(
+                    self.database,
+                    work,
+                    plan.photos,
+                    outcome,
+                    workers=self.workers,
+                    advance=self.progress.advance,
+                )
+        except SightlineError as error:
+            self.report.waits.append(str(error))
+            self.progress.say(str(error))
+        finally:
+            self.report.not_described += outcome.failed
+            if stage == CAPTIONS:
+                self.report.captioned = outcome.described
+            else:
+                self.report.texts_read = outcome.described
+
     def _encoder(self, name: str) -> Encoder:
         """The model, loaded at the first need."""
         if self.encoder is None:
@@ -291,19 +332,6 @@ class _Run:
             self.report.stages[name] = self.report.stages.get(name, 0.0) + time.perf_counter() - began
 
 
-class _Libraries:
-    """Finds the library that a folder belongs to, remembering the last one asked for."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._roots = connection.execute("SELECT path, key FROM libraries ORDER BY length(path) DESC").fetchall()
-        self._last: tuple[bytes, int] = (b"", 0)
-
-    def __call__(self, folder: bytes) -> int:
-        if folder != self._last[0]:
-            self._last = folder, next(key for path, key in self._roots if paths.is_within(folder, path))
-        return self._last[1]
-
-
 class _Known:
     """Whether the model has embedded a photo already; asked by many threads, so each has a connection of its own."""
 
@@ -322,28 +350,3 @@ class _Known:
         if not hasattr(self._local, "connection"):
             self._local.connection = connect_to_read(self._home)
         return changes.embedded_photo(self._local.connection, self._model.key, photo_id) is not None
-
-
-def _is_below(folder: bytes, roots: list[bytes]) -> bool:
-    return any(paths.is_within(folder, root) for root in roots)
-
-
-def _outermost(roots: list[bytes]) -> list[bytes]:
-    """Each folder once, without those that lie in another one: they are scanned with it."""
-    return [
-        root
-        for place, root in enumerate(roots)
-        if root not in roots[:place] and not any(other != root and paths.is_within(root, other) for other in roots)
-    ]
-
-
-def _root(home: Home, folder: Path | str | bytes) -> bytes:
-    """The folder's absolute path, links in it resolved, so that one folder is one library."""
-    named = os.fsencode(folder)
-    root = os.path.realpath(os.path.expanduser(named))
-    if not os.path.isdir(root):
-        what = "is a file; name the folder that it is in" if os.path.exists(root) else "does not exist"
-        raise SightlineError(f"{paths.display(named)} {what}.")
-    if root == os.fsencode(os.path.realpath(home.path)):
-        raise SightlineError(f"{paths.display(named)} is Sightline's own home, not a folder of photos.")
-    return root

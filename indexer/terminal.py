@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 _COMMANDS = ("Cc", "Cs", "Zl", "Zp")
 _TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _LINE_EVERY = 5.0  # seconds
-_TITLES = {"scan": "Scanning", "load": "Loading the model", "embed": "Indexing", "publish": "Publishing"}
+_TITLES = {
+    "scan": "Scanning",
+    "load": "Loading the model",
+    "embed": "Indexing",
+    "publish": "Publishing",
+    "balance": "Measuring the library",
+    "captions": "Writing captions",
+    "text": "Reading text in pictures",
+}
 
 
 def printable(text: str) -> str:
@@ -54,7 +62,7 @@ class TerminalProgress:
         if self._live:
             self._show(total)
         elif total:
-            print(f"{self._title}: {total} files", file=self._stream, flush=True)
+            print(f"{self._title}: {total}", file=self._stream, flush=True)
 
     def advance(self, done: int, failed: int) -> None:
         """See `Progress.advance`."""
@@ -104,7 +112,7 @@ class TerminalProgress:
 
 
 def _failed(count: int) -> str:
-    return f", {count} could not be read" if count else ""
+    return f", {count} failed" if count else ""
 
 
 def _minutes(seconds: float) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from search.answer import MODES, SORTS, Answer, Request
 from search.catalog.connection import Reader, connect_to_read
+from search.catalog.descriptions import TextLine, text_lines
 from search.catalog.photo import Photo, photo_by_id
 from search.catalog.status import status
 from search.errors import QueryError, SightlineError
@@ -72,6 +73,10 @@ class Engine:
     def photo(self, photo_id: str) -> Photo | None:
         """The photo with this id, or None where no file holds it any more."""
         return photo_by_id(self._current_connection(), photo_id)
+
+    def text_lines(self, photo: Photo) -> list[TextLine]:
+        """The text that was read in a photo, in reading order."""
+        return text_lines(self._current_connection(), photo.key)
 
     def status(self) -> dict[str, Any]:
         """What the index holds and what was done to it: the contract of `sightline status --json`."""

@@ -1,10 +1,12 @@
-"""The endpoints of one photo: what is known about it, its thumbnails, and the file itself."""
+"""The endpoints of one photo: what is known and said about it, its thumbnails, and the file itself."""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,12 +20,14 @@ from indexer import read
 from indexer.scan import modified_ns
 from indexer.thumbnails import Thumbnails
 from search.catalog import paths as catalog_paths
+from search.catalog.descriptions import TextLine
+from search.catalog.editing import put_caption
 from search.catalog.photo import Photo
 from search.errors import PhotoError
 from web.access import EngineAccess
 from web.answers import json_answer
 from web.problems import ProblemError, displayable, responses
-from web.schemas import PHOTO_ID, PhotoDocument, Size
+from web.schemas import PHOTO_ID, CaptionEdit, PhotoDocument, Size
 from web.uploads import Decoder
 
 # Only formats that cannot run script are shown in the browser; whatever else is in the catalog is saved.
@@ -68,8 +72,8 @@ def checked_id(photo_id: str) -> str:
     return photo_id
 
 
-def photo_json(photo: Photo) -> dict[str, Any]:
-    """The document of one photo (`PhotoDocument`)."""
+def photo_json(photo: Photo, text: Sequence[TextLine]) -> dict[str, Any]:
+    """The document of one photo (`PhotoDocument`), with the `text` that was read in it."""
     paths = [displayable(catalog_paths.display(path)) for path in photo.paths]
     base = f"/api/photos/{photo.id}"
     return {
@@ -86,6 +90,8 @@ def photo_json(photo: Photo) -> dict[str, Any]:
         "latitude": photo.latitude,
         "longitude": photo.longitude,
         "caption": photo.caption,
+        "caption_by": photo.caption_by,
+        "text": [asdict(line) for line in text],
         "added_at": photo.added_at,
         "urls": {
             "thumb": f"{base}/thumb?size=small",
@@ -127,7 +133,7 @@ def safe_name(path: Path) -> str:
 
 
 def photo_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder) -> APIRouter:
-    """`/api/photos/{id}`, `/thumb` and `/file`."""
+    """`/api/photos/{id}`, `/caption`, `/thumb` and `/file`."""
     router = APIRouter(tags=["photos"])
 
     def known(photo_id: str) -> Photo:
@@ -148,7 +154,19 @@ def photo_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder)
     )
     def photo(photo_id: PhotoId) -> Response:
         """Where a photo lies, what it shows, and what its camera recorded."""
-        return json_answer(photo_json(known(photo_id)))
+        found = known(photo_id)
+        return json_answer(photo_json(found, access.engine().text_lines(found)))
+
+    @router.put(
+        "/api/photos/{photo_id}/caption",
+        summary="Say what a photo shows",
+        response_model=None,
+        responses={200: {"model": PhotoDocument}, **responses(403, 404, 422, 503)},
+    )
+    def caption(photo_id: PhotoId, edit: CaptionEdit) -> Response:
+        """Keep a caption of one's own: it is shown and searched before a captioner's, which never overwrites it."""
+        found = put_caption(access.home, checked_id(photo_id), edit.caption)
+        return json_answer(photo_json(found, access.engine().text_lines(found)))
 
     picture = {"schema": {"type": "string", "format": "binary"}}
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from search.catalog.editing import LONGEST_CAPTION
+
 Mode = Literal["auto", "meaning", "words"]
 Sort = Literal["relevance", "date"]
 Size = Literal["small", "large"]
@@ -78,6 +80,24 @@ class Urls(Document):
     similar: str
 
 
+class TextLine(Document):
+    """A line of text in a picture."""
+
+    text: str
+    box: list[float] = Field(description="Left, top, right, bottom, as fractions of the picture.")
+    confidence: float = Field(description="Mean probability of its characters.")
+
+
+class CaptionEdit(Document):
+    """What a person says of a photo."""
+
+    caption: str = Field(
+        max_length=LONGEST_CAPTION,
+        description="Empty takes it back, and what a captioner wrote counts again.",
+        examples=["Grandma's birthday"],
+    )
+
+
 class PhotoDocument(Document):
     """All that is known about one photo."""
 
@@ -94,6 +114,8 @@ class PhotoDocument(Document):
     latitude: float | None
     longitude: float | None
     caption: str | None
+    caption_by: str | None = Field(description="`you`, or the captioner that wrote it.")
+    text: list[TextLine] = Field(description="What was read in the picture, in reading order.")
     added_at: str | None
     urls: Urls
 
@@ -120,6 +142,14 @@ class Job(BaseModel):
     message: str | None
 
 
+class Described(Document):
+    """How far a stage of describing is, in photos."""
+
+    described: int
+    failed: int
+    waiting: int
+
+
 class Status(BaseModel):
     """The state of the index."""
 
@@ -134,7 +164,9 @@ class Status(BaseModel):
     dimensions: int | None
     generation: int | None
     embedded: int
-    captions: str | None
+    captions: str = Field(description="The captioner, or `off`.")
+    ocr: bool = Field(description="Whether text in pictures is read.")
+    described: dict[str, Described] = Field(description="How far the stages `captions` and `text` are.")
     jobs: list[Job]
 
 

@@ -38,10 +38,12 @@ class Captioner(Protocol):
         name: what is stored with each caption, as `blip:Salesforce/blip-image-captioning-base`: two captioners that
             write differently have different names.
         batch_size: how many photos to look at together; `caption_each` lowers it when memory runs out.
+        side: pixels; of a photo whose sides are both longer it sees no more than of one as small.
     """
 
     name: str
     batch_size: int
+    side: int
 
     def caption(self, images: list[Image.Image]) -> Sequence[Caption | CaptionError]:
         """One caption for each photo (RGB), in their order.

@@ -27,7 +27,20 @@ def canonical_name(name: str) -> str:
         return resolve_coca(choice).name
     if kind in FAMILIES:
         return f"{kind}:{resolve_huggingface(kind, choice)}"
-    return f"{kind}:{choice}" if choice else kind
+    if kind == STARTER:
+        from indexer.describe.starter import starter_name
+
+        return starter_name()
+    return f"{kind}:{choice}"
+
+
+def sends_pictures(name: str) -> bool:
+    """Whether photos leave this process for the captioner `name`.
+
+    Raises:
+        ModelError: no captioner can have this name.
+    """
+    return _parts(name)[0] == OPENAI
 
 
 def load_captioner(

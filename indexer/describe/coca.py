@@ -31,6 +31,8 @@ class CocaCaptioner:
         """Takes over `network`, loaded for `device` and `precision`; `transform` makes its pixels."""
         self.name = name
         self.batch_size = 32 if device == "cuda" else 8
+        size = network.visual.image_size
+        self.side = int(size if isinstance(size, int) else max(size))
         self._network, self._transform, self._tokenizer = network.eval(), transform, tokenizer
         self._device, self._precision = device, precision
 

@@ -41,6 +41,8 @@ class HuggingFaceCaptioner:
         """`network` generates from what `processor` makes of pictures; `tokenizer` reads what it wrote."""
         self.name = name
         self.batch_size = 16 if device == "cuda" else 4
+        # By its height and width, or by the shortest edge.
+        self.side = max(int(value) for value in dict(processor.size).values() if value)
         self._network, self._processor, self._tokenizer = network.eval().to(device), processor, tokenizer
 
     def caption(self, images: list[Image.Image]) -> list[Caption]:

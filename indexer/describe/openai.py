@@ -80,7 +80,7 @@ class OpenAICaptioner:
     ) -> None:
         """At most so many `requests` are under way at once; `wait` is called with the seconds between two tries."""
         self.name = f"openai:{model}"
-        self.batch_size = 8 * requests
+        self.batch_size, self.side = 8 * requests, LARGEST
         self._model, self._endpoint, self._requests, self._wait = model, endpoint, requests, wait
         self._answered = 0
 

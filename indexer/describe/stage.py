@@ -22,7 +22,7 @@ from indexer.read import decode, whole_file
 from indexer.scan import modified_ns
 from search.catalog import descriptions, settings, words
 from search.catalog.descriptions import PendingPhoto
-from search.errors import PhotoError, PhotoMemoryError, SightlineError
+from search.errors import PhotoError, PhotoMemoryError
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -36,10 +36,10 @@ class Work:
     """What a stage does with photos.
 
     Attributes:
-        stage: its name in the catalog, `captions` or `text`.
+        stage: its name in the catalog.
         author: who does it; photos that another author has described are described again.
-        describe: what is found in each of some pictures, RGB and upright; an error that is a `SightlineError`
-            concerns them all and ends the stage, any other may be the fault of one of them.
+        describe: what is found in each of some pictures, RGB and upright, or the error that one of them causes; what it
+            raises concerns them all and ends the stage.
         put: keeps what was found in one of them, in the caller's transaction.
         side: pixels; pictures are read at the smallest size whose sides are both as long, where their format can be.
         batch: pictures in one call.
@@ -53,9 +53,9 @@ class Work:
     batch: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
-    """How many photos a stage has described, and for how many that failed or their file was not there."""
+    """How many photos a stage has described so far, and for how many that failed or their file was not there."""
 
     described: int = 0
     failed: int = 0
@@ -66,57 +66,59 @@ def run_stage(
     database: Database,
     work: Work,
     photos: Sequence[PendingPhoto],
+    outcome: Outcome,
     *,
     workers: int,
     advance: Callable[[int, int], None],
-) -> Outcome:
-    """Describe `photos`, telling `advance` how many are done and have failed.
+) -> None:
+    """Describe `photos`, counting in `outcome` and telling `advance` how many are done and have failed.
 
     Raises:
         SightlineError: nothing more can be described now; what was done is kept.
     """
-    described = failed = absent = 0
     group: list[tuple[int, Any]] = []
     committed = time.monotonic()
-    pictures = _read_ahead(photos, work, workers)
+    pictures = read_pictures(photos, work.side, work.batch, workers)
     try:
         with closing(pictures):
             while batch := list(islice(pictures, work.batch)):
-                absent += sum(picture is None for _, picture in batch)
+                outcome.absent += sum(picture is None for _, picture in batch)
                 ready = [(key, picture) for key, picture in batch if isinstance(picture, Image.Image)]
-                found = describe_each(work.describe, [picture for _, picture in ready])
+                found = work.describe([picture for _, picture in ready])
                 done = [(key, picture) for key, picture in batch if isinstance(picture, Exception)]
                 done += [(key, one) for (key, _), one in zip(ready, found, strict=True)]
                 wrong = sum(isinstance(one, Exception) for _, one in done)
-                failed += wrong
-                described += len(done) - wrong
+                outcome.failed += wrong
+                outcome.described += len(done) - wrong
                 group += done
                 if time.monotonic() - committed >= _GROUP_SECONDS:
                     _keep(database, work, group)
                     committed = time.monotonic()
-                advance(described + failed + absent, failed)
+                advance(outcome.described + outcome.failed + outcome.absent, outcome.failed)
     finally:
         _keep(database, work, group)
-    return Outcome(described, failed, absent)
 
 
-def describe_each(describe: Callable[[list[Any]], Sequence[Any]], pictures: list[Any]) -> list[Any]:
-    """What `describe` finds in each of the pictures, or the exception that it fails with.
+def read_pictures(
+    photos: Sequence[PendingPhoto], side: int, batch: int, workers: int
+) -> Generator[tuple[int, Image.Image | Exception | None]]:
+    """Each photo's key with its picture, what is wrong with it, or None where its file is not there as it was.
 
-    A batch that fails is tried again in halves, which a device short of memory may master, down to the picture that is
-    the cause.
+    Two batches are read ahead; pictures are as `Work.side` says, RGB and upright.
     """
-    if not pictures:
-        return []
+    remaining = iter(photos)
+    waiting: deque[tuple[int, Future[Image.Image | Exception | None]]] = deque()
+    pool = ThreadPoolExecutor(workers, "read")
     try:
-        return list(describe(pictures))
-    except SightlineError:
-        raise
-    except Exception as error:  # a third party's network may fail with anything on what it has never seen
-        if len(pictures) == 1:
-            return [error]
-        half = len(pictures) // 2
-    return describe_each(describe, pictures[:half]) + describe_each(describe, pictures[half:])
+        while True:
+            for photo in islice(remaining, max(0, 2 * batch + workers - len(waiting))):
+                waiting.append((photo.key, pool.submit(_picture, photo, side)))
+            if not waiting:
+                return
+            key, picture = waiting.popleft()
+            yield key, picture.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _keep(database: Database, work: Work, group: list[tuple[int, Any]]) -> None:
@@ -142,25 +144,6 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, MemoryError | PhotoMemoryError) or type(error).__name__ == "OutOfMemoryError":
         return _WITHOUT_MEMORY
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
-
-
-def _read_ahead(
-    photos: Sequence[PendingPhoto], work: Work, workers: int
-) -> Generator[tuple[int, Image.Image | Exception | None]]:
-    """Each photo's key with its picture, what is wrong with it, or None where its file is not there as it was."""
-    remaining = iter(photos)
-    waiting: deque[tuple[int, Future[Image.Image | Exception | None]]] = deque()
-    pool = ThreadPoolExecutor(workers, "read")
-    try:
-        while True:
-            for photo in islice(remaining, max(0, 2 * work.batch + workers - len(waiting))):
-                waiting.append((photo.key, pool.submit(_picture, photo, work.side)))
-            if not waiting:
-                return
-            key, picture = waiting.popleft()
-            yield key, picture.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _picture(photo: PendingPhoto, side: int) -> Image.Image | Exception | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,13 +27,14 @@ CONFIG_FILE, WEIGHTS_FILE = "captioner.json", "captioner.safetensors"
 class StarterCaptioner:
     """Writes captions as `indexer.describe.captioner.Captioner` says. Make one with `load_starter_captioner`."""
 
-    name = STARTER
     batch_size = 32
 
-    def __init__(self, encoder: Encoder, decoder: CaptionDecoder, vocabulary: list[int], beams: int) -> None:
+    def __init__(self, name: str, encoder: Encoder, decoder: CaptionDecoder, vocabulary: list[int], beams: int) -> None:
         """`vocabulary` are the tokens of CLIP that the decoder's words stand for, in their order."""
         from open_clip.tokenizer import SimpleTokenizer
 
+        self.name = name
+        self.side = max(encoder.image_size)
         self._encoder, self._beams = encoder, beams
         self._decoder: Any = decoder.to(encoder.device).eval()
         self._vocabulary = vocabulary
@@ -63,6 +65,20 @@ class StarterCaptioner:
         ]
 
 
+def starter_name(folder: Path | None = None) -> str:
+    """What is stored with the captions of the built-in captioner, or of one in another `folder`, such as
+    `starter:0f1e2d3c`: a later release that has learnt more writes them anew.
+
+    Raises:
+        ModelError: its weights are missing.
+    """
+    weights = (folder or _shipped()) / WEIGHTS_FILE
+    try:
+        return f"{STARTER}:{hashlib.blake2b(weights.read_bytes(), digest_size=4).hexdigest()}"
+    except OSError as error:
+        raise ModelError(f"There is no captioner in {weights.parent}: it has no {WEIGHTS_FILE}.") from error
+
+
 def load_starter_captioner(*, folder: Path | None = None, device: str = "auto", beams: int = 3) -> StarterCaptioner:
     """Load the captioner that ships with Sightline, or one of the same layout from another `folder`.
 
@@ -73,11 +89,8 @@ def load_starter_captioner(*, folder: Path | None = None, device: str = "auto", 
 
     from indexer.describe.decoder import CaptionDecoder, shape_from
 
-    name = STARTER if folder is None else f"local-dir:{folder}"
-    encoder = load_encoder(name, device=device)
-    if folder is None:
-        folder = resolve(STARTER).folder
-        assert folder is not None
+    encoder = load_encoder(STARTER if folder is None else f"local-dir:{folder}", device=device)
+    folder = folder or _shipped()
     for needed in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / needed).is_file():
             raise ModelError(f"There is no captioner in {folder}: it has no {needed}.")
@@ -94,7 +107,13 @@ def load_starter_captioner(*, folder: Path | None = None, device: str = "auto", 
         raise ModelError(
             f"The captioner in {folder} cannot be loaded; its files are damaged ({first_line(error)})."
         ) from error
-    return StarterCaptioner(encoder, decoder, vocabulary, beams)
+    return StarterCaptioner(starter_name(folder), encoder, decoder, vocabulary, beams)
+
+
+def _shipped() -> Path:
+    folder = resolve(STARTER).folder
+    assert folder is not None
+    return folder
 
 
 def _check(encoder: Encoder, shape: DecoderShape) -> None:

@@ -10,18 +10,21 @@ asks the network for anything here, since every model is named by the file that 
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from PIL import Image
 
 from indexer.pixels import to_rgb
+from search.catalog.descriptions import TextLine
 from search.errors import PhotoError, PhotoMemoryError, SightlineError
 
+READER = "rapidocr:PP-OCRv6_small"
+"""What is stored with what was read: the models, which read alike in every release that carries them."""
 DRAFT_SIZE = (1225, 1225)
 """What `indexer.read.decode` may draft a photo to: more pixels than these are not looked at."""
 # At 1.5 megapixels, nearly all words on signs are read whose letters have 0.5 % of the photo's longer side; twice as
@@ -43,39 +46,12 @@ _MODELS = {
 }
 
 
-@dataclass(frozen=True)
-class TextLine:
-    """A line of text in a picture.
+class TextReader:
+    """Reads the text in pictures, from any number of threads. Make one with `load_text_reader`."""
 
-    `box` is (left, top, right, bottom), upright around the line, as fractions of the upright picture's width and
-    height. `confidence` is the mean probability of its characters, 0 to 1.
-    """
-
-    text: str
-    box: tuple[float, float, float, float]
-    confidence: float
-
-
-class TextReader(Protocol):
-    """Reads the text in pictures. `name` says which models of which version it reads with."""
-
-    name: str
-
-    def read(self, image: Image.Image) -> list[TextLine]:
-        """The lines of an upright picture in reading order: from top to bottom, those side by side from left to right.
-
-        Raises:
-            PhotoError: this picture cannot be read; others can.
-        """
-        ...
-
-
-class RapidTextReader:
-    """Reads as `TextReader` says, from any number of threads. Make one with `load_text_reader`."""
-
-    def __init__(self, engine: Any, name: str) -> None:
+    def __init__(self, engine: Any) -> None:
         """`engine` is a `rapidocr.RapidOCR` that neither resizes pictures nor changes its settings."""
-        self._engine, self.name = engine, name
+        self._engine = engine
 
     def read(self, image: Image.Image) -> list[TextLine]:
         """The lines of an upright picture of any mode and size, in reading order; none where there is no text.
@@ -107,6 +83,17 @@ class RapidTextReader:
         return _bounded(_in_reading_order([line for line in lines if _is_believed(line)]))
 
 
+def check_installed() -> None:
+    """Return if the extra is installed; loads nothing.
+
+    Raises:
+        SightlineError: it is not.
+    """
+    missing = [name for name in ("rapidocr", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise _not_installed(f"{' and '.join(missing)} not found")
+
+
 def load_text_reader(*, threads: int | None = None) -> TextReader:
     """Load the models that RapidOCR carries.
 
@@ -122,9 +109,7 @@ def load_text_reader(*, threads: int | None = None) -> TextReader:
         import rapidocr
         from rapidocr import RapidOCR
     except ImportError as error:
-        raise SightlineError(
-            f'Reading text in pictures needs RapidOCR, which cannot be loaded ({error}): pip install "sightline[ocr]".'
-        ) from error
+        raise _not_installed(str(error)) from error
     number = version("rapidocr")
     folder = Path(rapidocr.__file__).parent / "models"
     settings: dict[str, Any] = {
@@ -154,7 +139,13 @@ def load_text_reader(*, threads: int | None = None) -> TextReader:
             f"The models of RapidOCR {number} are missing or damaged ({detail[:200]}); "
             "install it again: pip install --force-reinstall rapidocr."
         ) from error
-    return RapidTextReader(engine, f"rapidocr-{number}:PP-OCRv6_small")
+    return TextReader(engine)
+
+
+def _not_installed(detail: str) -> SightlineError:
+    return SightlineError(
+        f'Reading text in pictures needs RapidOCR, which cannot be loaded ({detail}): pip install "sightline[ocr]".'
+    )
 
 
 def _sized(image: Image.Image) -> Image.Image | None:

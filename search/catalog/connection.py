@@ -70,6 +70,23 @@ def connect_to_write(home: Home) -> sqlite3.Connection:
     return connection
 
 
+def connect_to_edit(home: Home) -> sqlite3.Connection:
+    """Open the catalog for one short transaction, which waits for one of the writer's: what a person says of a photo
+    should not wait for a run of hours. Makes and migrates nothing.
+
+    Raises:
+        CatalogError: there is no catalog, or it cannot be written by this version.
+    """
+    connect_to_read(home).close()
+    try:
+        connection = sqlite3.connect(home.catalog_path, timeout=BUSY_MS / 1000)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except sqlite3.DatabaseError as error:
+        raise _unusable(home, error) from error
+    return connection
+
+
 def connect_to_read(home: Home) -> Reader:
     """Open the catalog for reading only; works while a writer is at work, and on a read-only disk.
 

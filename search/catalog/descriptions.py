@@ -11,10 +11,13 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.catalog import words
+from search.catalog import settings, words
 from search.catalog.clock import now
 from search.catalog.paths import join
 from search.catalog.words import PERSON
+
+CAPTIONS, TEXT = "captions", "text"
+"""The stages; in the home's settings, whether and by whom they are wanted."""
 
 _PENDING = """
 SELECT photos.key, folder, name, size, mtime_ns FROM photos
@@ -40,8 +43,8 @@ class TextLine:
     """A line of text in a picture.
 
     Attributes:
-        box: left, top, right and bottom, as fractions of the upright picture's width and height.
-        confidence: of the engine that read it, 0 to 1.
+        box: left, top, right and bottom of what surrounds it, as fractions of the upright picture's width and height.
+        confidence: the mean probability of its characters, 0 to 1.
     """
 
     text: str
@@ -54,6 +57,34 @@ def pending(connection: sqlite3.Connection, stage: str, author: str) -> list[Pen
     return [
         PendingPhoto(key, join(folder, name), size, mtime_ns)
         for key, folder, name, size, mtime_ns in connection.execute(_PENDING, (stage, author))
+    ]
+
+
+def seen_by(connection: sqlite3.Connection, stage: str, author: str) -> None:
+    """Keep who does a stage now, for `progress`."""
+    settings.put(connection, f"{stage}_author", author)
+
+
+def progress(connection: sqlite3.Connection, stage: str) -> dict[str, int]:
+    """How many live photos the stage's present author has described, has failed on, and has not seen yet."""
+    author = settings.get(connection, f"{stage}_author") or ""
+    described, failed, live = connection.execute(
+        "SELECT count(author) - count(failure), count(failure), count(*) FROM photos"
+        " LEFT JOIN descriptions ON photo_key = key AND stage = ? AND author = ? WHERE orphaned_at IS NULL",
+        (stage, author),
+    ).fetchone()
+    return {"described": described, "failed": failed, "waiting": live - described - failed}
+
+
+def failures(connection: sqlite3.Connection) -> list[tuple[bytes, str, str]]:
+    """Each photo that could not be described: the path of a file of it, the stage, and why."""
+    return [
+        (join(folder, name), stage, failure)
+        for folder, name, stage, failure in connection.execute(
+            "SELECT folder, name, stage, descriptions.failure FROM descriptions JOIN files ON files.key ="
+            " (SELECT min(key) FROM files WHERE files.photo_key = descriptions.photo_key)"
+            " WHERE descriptions.failure IS NOT NULL ORDER BY folder, name, stage"
+        )
     ]
 
 

@@ -22,6 +22,7 @@ class Photo:
         modified_ns: when each of these files was last written, as it was when it was indexed.
         width, height: pixels, upright.
         taken_at: ISO 8601, with the offset where the camera wrote one.
+        caption, caption_by: what is said of it, and who says it: `you`, or a captioner's name.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Photo:
     latitude: float | None
     longitude: float | None
     caption: str | None
+    caption_by: str | None
     added_at: str
 
     @property
@@ -47,9 +49,10 @@ class Photo:
 
 
 _PHOTOS = """
-SELECT id, key, width, height, format, bytes, taken_at, camera, lens, latitude, longitude, added_at,
-    (SELECT text FROM captions WHERE photo_key = photos.key ORDER BY author = 'you' DESC, written_at DESC LIMIT 1)
-FROM photos WHERE orphaned_at IS NULL AND key IN (SELECT value FROM json_each(?))
+SELECT id, key, width, height, format, bytes, taken_at, camera, lens, latitude, longitude, added_at, text, author
+FROM photos LEFT JOIN captions ON photo_key = key AND author =
+    (SELECT author FROM captions WHERE photo_key = photos.key ORDER BY author = 'you' DESC, written_at DESC LIMIT 1)
+WHERE orphaned_at IS NULL AND key IN (SELECT value FROM json_each(?))
 """
 
 
@@ -73,7 +76,7 @@ def photo_by_id(connection: sqlite3.Connection, photo_id: str) -> Photo | None:
 
 
 def _photo(row: tuple[Any, ...], places: Sequence[tuple[bytes, int]]) -> Photo:
-    identity, key, width, height, form, size, taken_at, camera, lens, latitude, longitude, added_at, caption = row
+    identity, key, width, height, form, size, taken_at, camera, lens, latitude, longitude, added_at, *said = row
     return Photo(
         id=identity,
         key=key,
@@ -88,6 +91,7 @@ def _photo(row: tuple[Any, ...], places: Sequence[tuple[bytes, int]]) -> Photo:
         lens=lens,
         latitude=latitude,
         longitude=longitude,
-        caption=caption,
+        caption=said[0],
+        caption_by=said[1],
         added_at=added_at,
     )

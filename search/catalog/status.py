@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from search.catalog import jobs, model_records, paths, settings
+from search.catalog import descriptions, jobs, model_records, paths, settings
+from search.catalog.descriptions import CAPTIONS, TEXT
 from search.home import Home
+from search.models.names import STARTER
 
 
 def status(home: Home, connection: sqlite3.Connection) -> dict[str, Any]:
@@ -46,12 +48,18 @@ def status(home: Home, connection: sqlite3.Connection) -> dict[str, Any]:
             " WHERE model_key = ? AND orphaned_at IS NULL",
             key,
         ),
-        "captions": settings.get(connection, "captions") or "off",
+        "captions": settings.get(connection, CAPTIONS) or STARTER,
+        "ocr": settings.get(connection, TEXT) == "on",
+        "described": {stage: descriptions.progress(connection, stage) for stage in (CAPTIONS, TEXT)},
         "jobs": jobs.recent(connection),
     }
 
 
 def failures(connection: sqlite3.Connection) -> list[dict[str, str]]:
-    """Every file that could not be read, with one sentence on why."""
+    """Every file that could not be read, and every photo that could not be described, each with one sentence on why."""
     rows = connection.execute("SELECT folder, name, failure FROM files WHERE failure IS NOT NULL ORDER BY folder, name")
-    return [{"path": paths.display(paths.join(folder, name)), "reason": reason} for folder, name, reason in rows]
+    unread = [(paths.join(folder, name), "read", reason) for folder, name, reason in rows]
+    return [
+        {"path": paths.display(path), "stage": stage, "reason": reason}
+        for path, stage, reason in (*unread, *descriptions.failures(connection))
+    ]

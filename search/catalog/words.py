@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from search.catalog import paths, settings
@@ -21,7 +22,7 @@ OPEN, CLOSE = "\x02", "\x03"
 """What surrounds a matched word inside a snippet: control characters, which no indexed text contains."""
 _WEIGHTS = "10.0, 10.0, 5.0, 4.0, 2.0"
 """BM25 weights of the fields above: what a caption says tells more than what a file happens to be called."""
-_FORM = "2"
+_FORM = "3"
 """How the words below are written; an index that has them in another form writes them anew."""
 _SHORTEST_PART = 3
 PERSON = "you"
@@ -74,13 +75,13 @@ def phrase(text: str) -> str:
 
     It is quoted, so that no character in it is FTS5's own syntax.
     """
-    return _quoted(spaced(text)) if any(character.isalnum() for character in text) else ""
+    return _quoted(spaced(_folded(text))) if any(character.isalnum() for character in text) else ""
 
 
 def term(word: str) -> str:
     """An FTS5 expression for a free word: it, its English singular or plural, or, where writing knows no blanks, all of
     its pairs of characters; '' where there is nothing to look up."""
-    found = [_either(forms) for piece in pairs(word) if (forms := [f for f in _forms(piece) if phrase(f)])]
+    found = [_either(forms) for piece in pairs(_folded(word)) if (forms := [f for f in _forms(piece) if phrase(f)])]
     return " AND ".join(found) if len(found) < 2 else f"({' AND '.join(found)})"
 
 
@@ -98,6 +99,7 @@ def match_some(free_words: Sequence[str]) -> str:
 
 def part(text: str) -> str:
     """An FTS5 expression for `parts`: `text` as part of words or across them; '' where it is too short."""
+    text = _folded(text)
     return _quoted(text) if len(text) >= _SHORTEST_PART else ""
 
 
@@ -189,4 +191,10 @@ def _quoted(text: str) -> str:
 
 
 def _clean(text: str) -> str:
-    return text.replace(OPEN, " ").replace(CLOSE, " ").replace("\x00", " ").replace(SEAM, "")
+    """`text` as it is kept: lines as one, so that what goes on in the next is found as well, and letters in their plain
+    form, since those on signs and in names may be of full or half width, or ligatures."""
+    return _folded(re.sub(f"[\n\0{OPEN}{CLOSE}]", " ", text).replace(SEAM, ""))
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text)

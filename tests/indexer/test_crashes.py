@@ -32,7 +32,8 @@ from indexer.report import IndexOptions
 from indexer.run import run_index
 from search.home import Home
 print("go", flush=True)
-run_index(Home(Path(sys.argv[1])), [sys.argv[2]], IndexOptions(model="starter", batch_size=4, workers=2))
+options = IndexOptions(model="starter", captions="off", batch_size=4, workers=2)
+run_index(Home(Path(sys.argv[1])), [sys.argv[2]], options)
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from support import photos
 
 from indexer.describe.choice import NAMES, canonical_name, load_captioner
 from indexer.describe.decoder import SPECIAL, CaptionDecoder, DecoderShape
-from indexer.describe.starter import CONFIG_FILE, WEIGHTS_FILE, StarterCaptioner, load_starter_captioner
+from indexer.describe.starter import CONFIG_FILE, WEIGHTS_FILE, StarterCaptioner, load_starter_captioner, starter_name
 from search.errors import ModelError
 from search.models.encoder import load_encoder
 from search.models.names import STARTER, resolve
@@ -32,7 +33,6 @@ def nothing_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "canonical"),
     [
-        ("starter", "starter"),
         ("coca", "coca:coca_ViT-L-14/mscoco_finetuned_laion2b_s13b_b90k"),
         ("coca:local-dir:here", f"coca:local-dir:{Path('here').absolute()}"),
         ("blip", "blip:Salesforce/blip-image-captioning-base"),
@@ -47,6 +47,13 @@ def nothing_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_name_has_one_form_that_is_stored(name: str, canonical: str) -> None:
     assert canonical_name(name) == canonical
     assert canonical_name(canonical) == canonical
+
+
+def test_the_built_in_captioner_is_stored_with_its_weights(tmp_path: Path) -> None:
+    name = canonical_name("starter")
+    assert re.fullmatch("starter:[0-9a-f]{8}", name) and name == load_captioner("starter").name
+    (tmp_path / WEIGHTS_FILE).write_bytes(b"later weights")
+    assert starter_name(tmp_path) != name
 
 
 @pytest.mark.parametrize("name", ["", "off", "starters", "openai", "openai:", "starter:other", "git", "Blip"])

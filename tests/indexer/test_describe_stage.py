@@ -13,7 +13,7 @@ from PIL import Image
 from sqlite_utils import Database
 from support import picture
 
-from indexer.describe.stage import Outcome, Work, describe_each, run_stage
+from indexer.describe.stage import Outcome, Work, run_stage
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from search.catalog import descriptions, words
@@ -49,7 +49,8 @@ def widths(images: list[Image.Image]) -> list[str]:
 def run(catalog: Database, task: Work) -> tuple[Outcome, list[tuple[int, int]]]:
     heard: list[tuple[int, int]] = []
     photos = descriptions.pending(catalog.conn, task.stage, task.author)
-    outcome = run_stage(catalog, task, photos, workers=2, advance=lambda done, failed: heard.append((done, failed)))
+    outcome = Outcome()
+    run_stage(catalog, task, photos, outcome, workers=2, advance=lambda done, failed: heard.append((done, failed)))
     return outcome, heard
 
 
@@ -72,28 +73,18 @@ def test_another_author_begins_anew_and_replaces_what_stood_there(catalog: Datab
 
 
 def test_photo_that_fails_is_marked_and_stops_no_other_nor_a_later_run(catalog: Database) -> None:
-    def describe(images: list[Image.Image]) -> list[str]:
-        if any(image.width == 64 for image in images):
-            raise RuntimeError("CUDA error: an illegal memory access\nmore lines")
-        return widths(images)
+    def describe(images: list[Image.Image]) -> list[Any]:
+        fault = RuntimeError("CUDA error: an illegal memory access\nmore lines")
+        return [fault if image.width == 64 else f"width {image.width}" for image in images]
 
     outcome, _ = run(catalog, work(describe))
     assert outcome == Outcome(described=PHOTOS - 1, failed=1) and "width 64" not in captions(catalog)
     rows = catalog.conn.execute("SELECT failure FROM descriptions WHERE failure IS NOT NULL").fetchall()
     assert rows == [("CUDA error: an illegal memory access",)]
     assert descriptions.pending(catalog.conn, "captions", "measurer") == []
-
-
-def test_device_short_of_memory_gets_smaller_batches() -> None:
-    sizes: list[int] = []
-
-    def describe(images: list[int]) -> list[int]:
-        sizes.append(len(images))
-        if len(images) > 2:
-            raise RuntimeError("out of memory")
-        return images
-
-    assert describe_each(describe, [1, 2, 3, 4, 5]) == [1, 2, 3, 4, 5] and sizes == [5, 2, 3, 1, 2]
+    descriptions.seen_by(catalog.conn, "captions", "measurer")
+    assert descriptions.progress(catalog.conn, "captions") == {"described": PHOTOS - 1, "failed": 1, "waiting": 0}
+    assert [Path(os.fsdecode(path)).name for path, _, _ in descriptions.failures(catalog.conn)] == ["4.jpg"]
 
 
 def test_error_that_concerns_all_ends_the_stage_and_keeps_what_was_done(catalog: Database) -> None:
@@ -127,8 +118,8 @@ def test_failures_are_counted_once_where_files_are_away(catalog: Database, tmp_p
     for seed in (3, 4, 5):
         (tmp_path / "library" / f"{seed}.jpg").unlink()
 
-    def describe(images: list[Image.Image]) -> list[str]:
-        raise RuntimeError("never")
+    def describe(images: list[Image.Image]) -> list[Exception]:
+        return [RuntimeError("never")] * len(images)
 
     assert run(catalog, work(describe))[0] == Outcome(failed=PHOTOS - 3, absent=3)
 

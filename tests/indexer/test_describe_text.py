@@ -19,7 +19,8 @@ import skimage
 from PIL import Image, ImageDraw, ImageFont
 
 from indexer.describe import text
-from indexer.describe.text import RapidTextReader, TextLine, TextReader, load_text_reader
+from indexer.describe.text import TextReader, load_text_reader
+from search.catalog.descriptions import TextLine
 from search.errors import PhotoError, PhotoMemoryError, SightlineError
 
 # No declared dependency has a font for Chinese or Japanese; these were drawn with Noto Sans CJK, black on white.
@@ -207,37 +208,31 @@ def test_one_reader_serves_many_threads(reader: TextReader) -> None:
     assert found == {number: [f"Number {number}00"] for number in range(1, 5)}
 
 
-def test_the_name_says_which_models_of_which_version_read(reader: TextReader) -> None:
-    from importlib.metadata import version
-
-    assert reader.name == f"rapidocr-{version('rapidocr')}:PP-OCRv6_small"
-
-
 def test_lines_without_letter_digit_or_confidence_are_left_out() -> None:
     engine = Engine(["—", "…!", "maybe", "sure", "x", "7", "店"], [0.99, 0.99, 0.6, 0.75, 0.8, 0.95, 0.8])
-    assert read(RapidTextReader(engine, "fake"), PLAIN) == ["sure", "7"]
+    assert read(TextReader(engine), PLAIN) == ["sure", "7"]
 
 
 def test_text_is_kept_as_seen_but_for_what_cannot_be_seen() -> None:
     engine = Engine(["a\x00b\x02c\u202ed", "ＡＢＣ　１２", "  two\n words "])
-    assert read(RapidTextReader(engine, "fake"), PLAIN) == ["a b c d", "ＡＢＣ １２", "two words"]
+    assert read(TextReader(engine), PLAIN) == ["a b c d", "ＡＢＣ １２", "two words"]
 
 
 def test_one_picture_cannot_fill_the_catalog() -> None:
-    assert len(RapidTextReader(Engine(["word"] * 2000), "fake").read(PLAIN)) == 500
-    long = RapidTextReader(Engine(["x" * 400] * 100), "fake").read(PLAIN)
+    assert len(TextReader(Engine(["word"] * 2000)).read(PLAIN)) == 500
+    long = TextReader(Engine(["x" * 400] * 100)).read(PLAIN)
     assert sum(len(line.text) for line in long) == 10_000
 
 
 @pytest.mark.parametrize("error", [RuntimeError("Traceback\n  many lines\nRuntimeError: bad node"), ValueError()])
 def test_a_crash_of_the_engine_is_one_photos_failure(error: Exception) -> None:
     with pytest.raises(PhotoError, match=r"its text cannot be read \((RuntimeError: bad node|ValueError)\)"):
-        RapidTextReader(BrokenEngine(error), "fake").read(PLAIN)
+        TextReader(BrokenEngine(error)).read(PLAIN)
 
 
 def test_too_little_memory_is_told_apart() -> None:
     with pytest.raises(PhotoMemoryError):
-        RapidTextReader(BrokenEngine(MemoryError()), "fake").read(PLAIN)
+        TextReader(BrokenEngine(MemoryError())).read(PLAIN)
 
 
 @pytest.mark.parametrize("missing", ["rapidocr", "onnxruntime", "cv2"])

@@ -25,7 +25,7 @@ from search.errors import ModelError, SightlineError
 from search.home import Home
 from search.vectors.generations import publish
 
-STARTER = IndexOptions(model="starter")
+STARTER = IndexOptions(model="starter", captions="off")
 COUNTS = ("added", "updated", "moved", "removed", "unchanged", "failed", "embedded")
 
 
@@ -187,7 +187,7 @@ def test_nested_libraries_become_one(home: Home, photos: Path) -> None:
 def test_another_model_embeds_every_photo_anew(home: Home, photos: Path, tiny_checkpoint: Callable[..., str]) -> None:
     run_index(home, [photos], STARTER)
     name = tiny_checkpoint()
-    report = run_index(home, options=IndexOptions(model=name))
+    report = run_index(home, options=IndexOptions(model=name, captions="off"))
     assert counts(report) == {"unchanged": 10, "embedded": 10} and report.model == name
     assert counts(run_index(home)) == {"unchanged": 10}  # the home remembers
     with Engine.open(home) as engine:
@@ -197,7 +197,7 @@ def test_another_model_embeds_every_photo_anew(home: Home, photos: Path, tiny_ch
 
 def test_replaced_weights_are_noticed(home: Home, photos: Path, tiny_checkpoint: Callable[..., str]) -> None:
     name = tiny_checkpoint(seed=0)
-    run_index(home, [photos], IndexOptions(model=name))
+    run_index(home, [photos], IndexOptions(model=name, captions="off"))
     assert tiny_checkpoint(seed=1) == name
     with Engine.open(home) as engine, pytest.raises(ModelError, match="other weights"):
         engine.search(Request("anything", mode="meaning"))
@@ -302,7 +302,7 @@ def test_another_model_leaves_an_absent_drive_to_later(
     picture(drive / "only here.jpg", 99)
     run_index(home, [drive, photos], STARTER)  # the drive first, so that its copies are the first of each photo
     drive.rename(tmp_path / "unplugged")
-    report = run_index(home, options=IndexOptions(model=tiny_checkpoint()))
+    report = run_index(home, options=IndexOptions(model=tiny_checkpoint(), captions="off"))
     assert (report.embedded, report.unchanged) == (10, 10)
     assert "load" not in run_index(home).stages
     with Engine.open(home) as engine:
@@ -323,7 +323,10 @@ def test_a_folder_that_cannot_be_listed_is_left_alone_by_another_model(
         return scandir(path)
 
     monkeypatch.setattr("os.scandir", refused)
-    assert counts(run_index(home, options=IndexOptions(model=tiny_checkpoint()))) == {"unchanged": 6, "embedded": 6}
+    assert counts(run_index(home, options=IndexOptions(model=tiny_checkpoint(), captions="off"))) == {
+        "unchanged": 6,
+        "embedded": 6,
+    }
     monkeypatch.undo()
     assert counts(run_index(home)) == {"unchanged": 10, "embedded": 4}
 
@@ -367,7 +370,7 @@ def test_a_run_that_fails_leaves_no_thread_at_work(home: Home, photos: Path, mon
 def test_photos_are_recorded_in_order_however_many_streams_embed_them(home: Home, photos: Path) -> None:
     for number in range(100, 140):
         picture(photos / f"{number}.jpg", number)
-    options = IndexOptions(model="starter", batch_size=3)
+    options = IndexOptions(model="starter", captions="off", batch_size=3)
     assert counts(run_index(home, [photos], options)) == {"added": 50, "embedded": 50}
     with Engine.open(home) as engine:
         for hit in engine.search(Request("type:jpg", limit=100)).hits:
@@ -386,6 +389,6 @@ def test_a_long_run_publishes_in_between(home: Home, photos: Path, monkeypatch: 
     monkeypatch.setattr("indexer.run.publish", noted)
     monkeypatch.setattr("indexer.run._UNPUBLISHED", 3)
     monkeypatch.setattr("indexer.record.GROUP_FILES", 4)
-    run_index(home, [photos], IndexOptions(model="starter", batch_size=1))
+    run_index(home, [photos], IndexOptions(model="starter", captions="off", batch_size=1))
     assert len(covered) >= 2 and covered[-1] == 10
     assert len(found(home)) == 10

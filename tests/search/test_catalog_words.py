@@ -121,3 +121,13 @@ def test_seams_are_invisible_and_pairs_lose_nothing(text: str) -> None:
 
 def test_pairs_keep_other_writing_whole() -> None:
     assert pairs("iPhoneで撮影") == ["iPhone", "で撮", "撮影"] and pairs("犬") == ["犬"] and pairs("") == []
+
+
+def test_letters_of_full_and_half_width_are_the_same(catalog: sqlite3.Connection) -> None:
+    box = (0.0, 0.0, 1.0, 1.0)
+    descriptions.put_text(catalog, 3, [TextLine("ＡＢ１６", box, 0.9), TextLine("TGK ｶﾒﾗ", box, 0.9)])
+    words.refresh(catalog, [3])
+    for asked in ("AB16", "ａｂ１６", "カメラ", "ｶﾒﾗ", '"ab16 tgk"', "b16"):
+        assert exactly(catalog, asked if asked.startswith('"') else f'"{asked}"') == [3], asked
+    assert freely(catalog, "ａｂ１６") == [3] and words.written(catalog, ["Ｂ１６"], "TRUE", ()) == [3]
+    assert words.marked(catalog, ["ab16"], [3])[3][0][1].startswith(f"{words.OPEN}AB16{words.CLOSE}")

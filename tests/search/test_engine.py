@@ -30,7 +30,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     exif[0x010F], exif[0x0110], exif[0x0132] = "Canon", "Canon EOS 80D", "2021:06:30 18:00:00"
     Image.new("RGB", (40, 60), "teal").save(root / "library" / "holidays" / "IMG_7.jpg", exif=exif)
     home = Home(root / "home")
-    run_index(home, [root / "library"], IndexOptions(model="starter"))
+    run_index(home, [root / "library"], IndexOptions(model="starter", captions="off"))
     connection = connect_to_write(home)
     with connection:
         for name, text in ((b"chelsea.png", "A ginger cat on a blanket."), (b"coffee.png", "A cup of coffee, no cat.")):
@@ -216,7 +216,7 @@ def one_photo(tmp_path: Path) -> Home:
     home = Home(tmp_path / "home")
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (40, 60), "red").save(tmp_path / "photos" / "0.png")
-    run_index(home, [tmp_path / "photos"], IndexOptions(model="starter"))
+    run_index(home, [tmp_path / "photos"], IndexOptions(model="starter", captions="off"))
     return home
 
 
@@ -225,7 +225,7 @@ def test_a_home_that_is_made_anew_is_seen(one_photo: Home, tmp_path: Path) -> No
         assert engine.search(Request("a colour")).total == 1
         shutil.rmtree(one_photo.path)
         Image.new("RGB", (40, 60), "blue").save(tmp_path / "photos" / "1.png")
-        run_index(one_photo, [tmp_path / "photos"], IndexOptions(model="starter"))
+        run_index(one_photo, [tmp_path / "photos"], IndexOptions(model="starter", captions="off"))
         assert engine.search(Request("a colour")).total == 2
 
 

@@ -148,7 +148,7 @@ def test_a_file_that_was_only_touched_is_shown(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (64, 64), "red").save(tmp_path / "photos" / "a.png")
     home = Home(tmp_path / "home")
-    run_index(home, [tmp_path / "photos"], IndexOptions(model="starter"), Silent())
+    run_index(home, [tmp_path / "photos"], IndexOptions(model="starter", captions="off"), Silent())
     os.utime(tmp_path / "photos" / "a.png", (1, 1))
     client = TestClient(create_app(home), base_url="http://127.0.0.1")
     (hit,) = client.get("/api/search").json()["hits"]

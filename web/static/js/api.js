@@ -50,6 +50,11 @@ export function search(asked, signal) {
 }
 
 export const photo = (id, signal) => ask(`/api/photos/${encodeURIComponent(id)}`, { signal });
+export const setCaption = (id, caption) => ask(`/api/photos/${encodeURIComponent(id)}/caption`, {
+  method: "PUT",
+  headers: { "Content-Type": "application/json" },
+  body: JSON.stringify({ caption }),
+});
 export const status = (signal) => ask("/api/status", { signal });
 export const thumbUrl = (id, size = "small") => `/api/photos/${encodeURIComponent(id)}/thumb?size=${size}`;
 export const fileUrl = (id) => `/api/photos/${encodeURIComponent(id)}/file`;

@@ -1,6 +1,7 @@
 // One photo, large, with what is known about it and why it is among the hits.
 
 import * as api from "./api.js";
+import { heading } from "./caption.js";
 import { byId, fileName, icon, ICONS, make } from "./dom.js";
 import { focusTile } from "./grid.js";
 import { hitOf, shownHits } from "./results.js";
@@ -65,11 +66,16 @@ function facts(photo) {
   return make("section", {}, make("h3", {}, S.details), make("dl", { class: "facts" }, ...rows));
 }
 
+const written = (lines) =>
+  make("section", {}, make("h3", {}, S.textInPicture), make("p", { class: "text" }, lines.map((line) => line.text).join("\n")));
+
 function about(id, photo, hit) {
-  const known = photo ?? hit;
-  const name = known ? fileName(known.path) : "";
   return [
-    make("div", {}, make("h2", { id: "viewer-title" }, known?.caption || name), known?.caption ? make("p", { class: "sub" }, name) : null),
+    heading(id, photo ?? hit, (edited) => {
+      if (hit) hit.caption = edited.caption;
+      if (shown === id) dialog.querySelector(".about").replaceChildren(...about(id, edited, hit));
+      dialog.querySelector(".edit")?.focus();
+    }),
     make(
       "div",
       { class: "actions" },
@@ -77,6 +83,7 @@ function about(id, photo, hit) {
       make("a", { class: "button", href: api.fileUrl(id), target: "_blank", rel: "noopener" }, S.original),
     ),
     why(hit),
+    photo?.text.length ? written(photo.text) : null,
     photo ? facts(photo) : null,
   ].filter(Boolean);
 }

@@ -1,0 +1,51 @@
+"""What a person says of a photo, kept at once, whatever run is at work."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+
+from search.catalog import descriptions, paths, settings
+from search.catalog.connection import connect_to_edit
+from search.catalog.photo import Photo, photo_by_id, photos_by_key
+from search.errors import CatalogError, SightlineError, UnknownPhotoError
+from search.home import Home
+
+LONGEST_CAPTION = 2000
+"""Characters."""
+
+
+def put_caption(home: Home, photo: str, text: str) -> Photo:
+    """Keep `text` as a person's own caption of a photo, named by its id or by the path of a file of it; an empty one
+    takes it back, and what a captioner wrote counts again. White space becomes single blanks.
+
+    Raises:
+        UnknownPhotoError: no file of this index holds such a photo.
+        SightlineError: the caption is too long.
+        CatalogError: there is no index, or it cannot be written.
+    """
+    if len(text) > LONGEST_CAPTION:
+        raise SightlineError(f"The caption has {len(text)} characters; at most {LONGEST_CAPTION} are kept.")
+    said = " ".join(text.replace("\x00", " ").encode("utf-8", "replace").decode().split())
+    with closing(connect_to_edit(home)) as connection:
+        try:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                known = photo_by_id(connection, photo) or _photo_at(connection, photo)
+                if known is None:
+                    raise UnknownPhotoError(f"There is no photo {paths.display(os.fsencode(photo))} in this index.")
+                descriptions.put_own_caption(connection, known.key, said)
+                settings.grow_revision(connection)
+                return photos_by_key(connection, [known.key])[known.key]
+        except sqlite3.Error as error:
+            raise CatalogError(f"The caption could not be kept: {error}.") from error
+
+
+def _photo_at(connection: sqlite3.Connection, path: str) -> Photo | None:
+    place = os.path.abspath(os.path.expanduser(os.fsencode(path)))
+    row = connection.execute(
+        "SELECT photo_key FROM files WHERE folder = ? AND name = ? AND photo_key IS NOT NULL",
+        (os.path.realpath(os.path.dirname(place)), os.path.basename(place)),
+    ).fetchone()
+    return photos_by_key(connection, [row[0]]).get(row[0]) if row else None
