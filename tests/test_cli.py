@@ -20,7 +20,7 @@ from indexer.demo import gather_samples
 from indexer.terminal import printable
 
 pytestmark = pytest.mark.usefixtures("away_from_home")
-STAGES = {"scan", "load", "embed", "publish", "balance"}
+STAGES = {"scan", "load", "embed", "publish", "balance", "captions"}
 HIT = {"id", "path", "score", "relevant", "why", "caption", "taken_at", "width", "height"}
 
 
@@ -104,8 +104,10 @@ def test_search_by_something_that_is_no_picture_is_one_sentence(indexed: tuple[s
 def test_status_lists_failures_with_their_reasons(indexed: tuple[str, Path]) -> None:
     home, photos = indexed
     state = document(run("status", "--failures", "--json", home=home))
-    assert (state["photos"], state["failures"], state["model"], state["captions"]) == (11, 1, "starter", "off")
-    assert state["failed"] == [{"path": str(photos / "broken.jpg"), "reason": "it is not a picture in a known format"}]
+    assert (state["photos"], state["failures"], state["model"], state["captions"]) == (11, 1, "starter", "starter")
+    assert state["described"]["captions"] == {"described": 11, "failed": 0, "waiting": 0}
+    reason = "it is not a picture in a known format"
+    assert state["failed"] == [{"path": str(photos / "broken.jpg"), "stage": "read", "reason": reason}]
     assert state["jobs"][0]["state"] == "done"
     assert "11 photos in 11 files, 1 could not be read" in run("status", home=home).stdout
 
@@ -240,3 +242,22 @@ def test_eval_agrees_with_open_clip_itself(flickr: Path) -> None:
     for way in ("text_to_image", "image_to_text"):
         for recall in ("r1", "r5", "r10"):
             assert abs(measured[way][recall] - expected[way][recall]) <= 0.5, (way, recall)
+
+
+def test_own_caption_is_kept_by_the_path_of_the_file_or_by_the_id(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    picture(tmp_path / "photos" / "one.jpg", 1)
+    run("index", str(tmp_path / "photos"), "--model", "starter", "--captions", "off")
+    kept = document(run("caption", str(tmp_path / "photos" / "one.jpg"), "Grandma's garden", "--json"))
+    assert kept["caption"] == "Grandma's garden"
+    (hit,) = document(run("search", "grandma", "--mode", "words", "--json"))["hits"]
+    assert hit["id"] == kept["id"] and hit["caption"] == "Grandma's garden"
+    assert document(run("caption", kept["id"], "", "--json"))["caption"] is None
+    lost = run("caption", "nothing.jpg", "?")
+    assert lost.exit_code == 1 and "There is no photo nothing.jpg" in lost.stderr
+
+
+def test_captioner_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    result = run("index", str(tmp_path / "photos"), "--captions", "nobody")
+    assert result.exit_code == 1 and "There is no captioner “nobody”: use starter, coca" in result.stderr

@@ -1,146 +1,19 @@
-"""The page in a real browser, over the real command line and a real index of sample photographs.
-
-Needs Chromium (`apt-get install chromium`, or `CHROMIUM=/path/to/it`); without it these tests are skipped.
-"""
+"""The page in a real browser, over the real command line and a real index of sample photographs."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import re
-import shutil
-import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
-
-from indexer.demo import gather_samples
+from browsing import HOSTILE_NAME, index, serving, tiles
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Dialog, Page, Route
+    from playwright.sync_api import Page, Route
 
-playwright_api = pytest.importorskip("playwright.sync_api")
-expect = playwright_api.expect
-# The first search after a start waits for the model to be loaded.
-expect.set_options(timeout=30_000)
-
-ROOT = Path(__file__).parents[2]
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-HOSTILE_NAME = "<img src=x onerror=alert(1)>.jpg"
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
-
-
-def sightline(*arguments: str | Path) -> list[str]:
-    return [sys.executable, str(ROOT / "sightline.py"), *map(str, arguments)]
-
-
-def index(home: Path, photos: Path) -> None:
-    subprocess.run(sightline("index", photos, "--home", home, "--model", "starter"), check=True, cwd=ROOT)
-
-
-@contextlib.contextmanager
-def serving(home: Path, port: int = 0) -> Iterator[str]:
-    """`sightline serve` over `home`; gives its address."""
-    command = sightline("serve", "--home", home, "--port", str(port), "--json")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    try:
-        assert process.stdout is not None
-        yield str(json.loads(process.stdout.readline())["address"])
-        process.send_signal(signal.SIGINT)
-        process.wait(20)
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    gather_samples(folder)
-    shutil.move(folder / "flower.jpg", folder / HOSTILE_NAME)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def address(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    home = tmp_path_factory.mktemp("home")
-    index(home, photos)
-    with serving(home) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with playwright_api.sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        except playwright_api.Error as error:
-            pytest.skip(f"Chromium does not run here: {str(error).splitlines()[0]}")
-        yield browser
-        browser.close()
-
-
-@contextlib.contextmanager
-def watched_page(browser: Browser, *, errors_expected: bool) -> Iterator[Page]:
-    """A page that fails its test on any script error, dialog, request to elsewhere or unexpected console message."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    said: list[str] = []
-    trouble: list[str] = []
-    hosts: set[str] = set()
-
-    def on_dialog(dialog: Dialog) -> None:
-        trouble.append(dialog.message)
-        dialog.dismiss()
-
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("dialog", on_dialog)
-    page.on("request", lambda asked: hosts.add(urlsplit(asked.url).hostname or ""))
-    yield page
-    context.close()
-    assert hosts <= {"127.0.0.1", ""}  # blob: and data: have no host
-    assert trouble == []
-    # Of a refused or failed request the browser itself writes to the console.
-    assert [text for text in said if not (errors_expected and text.startswith("Failed to load resource"))] == []
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    with watched_page(browser, errors_expected=False) as page:
-        yield page
-
-
-@pytest.fixture
-def refused_page(browser: Browser) -> Iterator[Page]:
-    """A page some of whose requests are to fail."""
-    with watched_page(browser, errors_expected=True) as page:
-        yield page
-
-
-def tiles(page: Page) -> list[str]:
-    """The alternative texts of the tiles, in order."""
-    return [str(alt) for alt in page.locator(".tile img").evaluate_all("all => all.map(each => each.alt)")]
+expect = pytest.importorskip("playwright.sync_api").expect
 
 
 def test_at_first_the_newest_photos_and_a_few_suggestions(page: Page, address: str) -> None:
@@ -391,7 +264,7 @@ def test_the_rows_of_the_grid_are_level(page: Page, address: str) -> None:
 def test_the_api_is_described_without_anything_from_elsewhere(page: Page, address: str) -> None:
     page.goto(f"{address}docs")
     expect(page.get_by_role("heading", name="The HTTP API")).to_be_visible()
-    expect(page.locator("section")).to_have_count(10)
+    expect(page.locator("section")).to_have_count(11)
     expect(page.locator("body")).to_contain_text("/api/photos/{photo_id}/thumb")
 
 

@@ -157,3 +157,22 @@ def test_a_file_that_was_only_touched_is_shown(tmp_path: Path) -> None:
 
 def test_no_file_is_shown_as_something_that_runs_script() -> None:
     assert not any("svg" in kind or "html" in kind or "xml" in kind for kind in MEDIA_TYPES.values())
+
+
+def test_own_caption_is_kept_shown_and_found(client: TestClient, hits: Hits) -> None:
+    url = f"/api/photos/{hits['coffee.png']['id']}"
+    kept = PhotoDocument.model_validate(client.put(f"{url}/caption", json={"caption": "Our  old kitchen"}).json())
+    assert (kept.caption, kept.caption_by, kept.text) == ("Our old kitchen", "you", [])
+    found = client.get("/api/search", params={"q": "kitchen", "mode": "words"}).json()["hits"]
+    assert [hit["caption"] for hit in found] == ["Our old kitchen"]
+    assert client.put(f"{url}/caption", json={"caption": ""}).json()["caption_by"] is None
+    assert client.get(url).json()["caption"] is None
+
+
+def test_caption_is_refused_from_another_site_for_no_photo_and_without_end(client: TestClient, hits: Hits) -> None:
+    url = f"/api/photos/{hits['coffee.png']['id']}/caption"
+    assert_problem(client.put(url, json={"caption": "x"}, headers={"Origin": "http://elsewhere"}), 403)
+    assert_problem(client.put(url, json={"caption": "x" * 2001}), 422)
+    assert_problem(client.put(url, json={}), 422)
+    assert_problem(client.put(f"/api/photos/{'0' * 32}/caption", json={"caption": "x"}), 404)
+    assert_problem(client.put("/api/photos/coffee.png/caption", json={"caption": "x"}), 404)

@@ -1,0 +1,89 @@
+"""The real command line, and a real browser that notices whatever goes wrong on a page."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Dialog, Page
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HOSTILE_NAME = "<img src=x onerror=alert(1)>.jpg"
+
+
+def sightline(*arguments: str | Path) -> list[str]:
+    return [sys.executable, str(ROOT / "sightline.py"), *map(str, arguments)]
+
+
+def index(home: Path, photos: Path, captions: str = "off") -> None:
+    subprocess.run(
+        sightline("index", photos, "--home", home, "--model", "starter", "--captions", captions), check=True, cwd=ROOT
+    )
+
+
+@contextlib.contextmanager
+def serving(home: Path, port: int = 0) -> Iterator[str]:
+    """`sightline serve` over `home`; gives its address."""
+    command = sightline("serve", "--home", home, "--port", str(port), "--json")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert process.stdout is not None
+        yield str(json.loads(process.stdout.readline())["address"])
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+@contextlib.contextmanager
+def watched_page(browser: Browser, *, errors_expected: bool) -> Iterator[Page]:
+    """A page that fails its test on any script error, dialog, request to elsewhere or unexpected console message."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    said: list[str] = []
+    trouble: list[str] = []
+    hosts: set[str] = set()
+
+    def on_dialog(dialog: Dialog) -> None:
+        trouble.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.on("dialog", on_dialog)
+    page.on("request", lambda asked: hosts.add(urlsplit(asked.url).hostname or ""))
+    yield page
+    context.close()
+    assert hosts <= {"127.0.0.1", ""}  # blob: and data: have no host
+    assert trouble == []
+    # Of a refused or failed request the browser itself writes to the console.
+    assert [text for text in said if not (errors_expected and text.startswith("Failed to load resource"))] == []
+
+
+def tiles(page: Page) -> list[str]:
+    """The alternative texts of the tiles, in order."""
+    return [str(alt) for alt in page.locator(".tile img").evaluate_all("all => all.map(each => each.alt)")]
