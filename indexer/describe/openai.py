@@ -12,6 +12,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ LARGEST = 768
 PROMPT = "Describe this photo in one short factual sentence. Answer with that sentence alone."
 _JSON = {"Content-Type": "application/json"}
 _TOKENS = 500  # far more than a sentence has, since some models think aloud first
+_LONGEST_ANSWER = 1_000_000  # bytes
+_LONGEST_ANSWER_SECONDS = 180.0
 _TRIES = 5
 _LONGEST_WAIT = 60.0
 _TIMEOUT = httpx.Timeout(120.0, connect=5.0)
@@ -110,11 +113,11 @@ class OpenAICaptioner:
             body = _body(self._model, self._endpoint, image)
         except Exception as error:  # in Pillow; before anything is sent, so the others need not be sent again
             return CaptionError(f"it cannot be made into a JPEG ({first_line(error)})")
-        before = 0
+        before = self._answered
         for attempt in range(_TRIES):
             asked: float | None = None
             try:
-                answer = client.post(f"{self._endpoint.url}/chat/completions", content=body, headers=_JSON)
+                answer = self._post(client, body)
             except httpx.HTTPError as error:
                 trouble, status = f"it does not answer ({first_line(error)})", 0
             else:
@@ -128,8 +131,6 @@ class OpenAICaptioner:
                 if status not in _FLEETING and status < 500:
                     return CaptionError(f"{self._endpoint.host} refuses it ({_complaint(answer)})")
                 asked = _retry_after(answer)
-            if attempt == 0:
-                before = self._answered
             if attempt < _TRIES - 1:
                 seconds = min(_LONGEST_WAIT, asked if asked is not None else 2.0**attempt)
                 (stopped.wait if self._wait is None else self._wait)(seconds)
@@ -139,6 +140,19 @@ class OpenAICaptioner:
             # Others were answered while this one failed again and again: some servers crash on a picture.
             return CaptionError(f"{self._endpoint.host} fails on it ({trouble})")
         raise self._unavailable(trouble)
+
+    def _post(self, client: httpx.Client, body: bytes) -> httpx.Response:
+        """The answer, read as far as a sentence about a photo goes in length and time: a server that is no captioner
+        may send without end."""
+        until = time.monotonic() + _LONGEST_ANSWER_SECONDS
+        with client.stream("POST", f"{self._endpoint.url}/chat/completions", content=body, headers=_JSON) as answer:
+            content = b""
+            for piece in answer.iter_bytes():
+                content += piece
+                if len(content) > _LONGEST_ANSWER or time.monotonic() > until:
+                    raise self._unavailable("its answer has no end")
+        headers = {name: value for name, value in answer.headers.items() if name in ("content-type", "retry-after")}
+        return httpx.Response(answer.status_code, headers=headers, content=content)
 
     def _read(self, answer: httpx.Response) -> Caption | CaptionError:
         try:

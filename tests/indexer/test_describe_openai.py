@@ -286,6 +286,15 @@ def test_something_else_than_a_chat_completion_ends_the_stage(server: Endpoints,
         captioner(waits).caption(pictures(10))
 
 
+@pytest.mark.parametrize("bound", ["_LONGEST_ANSWER", "_LONGEST_ANSWER_SECONDS"])
+def test_an_answer_without_end_ends_the_stage(
+    server: Endpoints, waits: Waits, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(f"indexer.describe.openai.{bound}", 0)
+    with pytest.raises(CaptionerUnavailableError, match="its answer has no end"):
+        captioner(waits).caption(pictures(30))
+
+
 def test_a_dry_run_sends_nothing_and_counts_every_byte(server: Endpoints, waits: Waits) -> None:
     images = pictures(100, 2000)
     run = dry_run("tiny-vision", iter(images))
