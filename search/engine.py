@@ -7,20 +7,25 @@ import threading
 import time
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from search.answer import MODES, SORTS, Answer, Request
 from search.catalog.connection import Reader, connect_to_read
 from search.catalog.descriptions import TextLine, text_lines
 from search.catalog.photo import Photo, photo_by_id
 from search.catalog.status import status
-from search.errors import QueryError, SightlineError
+from search.errors import QueryError, SightlineError, UnknownPhotoError
 from search.explanation import explained
 from search.home import Home
 from search.query import Query, cleaned, parse
 from search.questions import Questions
 from search.retrieval import Retrieval
+from search.similarity_map import SimilarityMap, deviations, shown
+from search.vectors import stored
 from search.vectors.snapshot import Snapshot, take
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class Engine:
@@ -99,6 +104,35 @@ class Engine:
         hits = explained(connection, found, page, query, questions)
         return Answer(
             str(query), snapshot.model.name, found.total, found.left_out, (time.perf_counter() - began) * 1000, hits
+        )
+
+    def where(self, photo_id: str, image: Image, text: str) -> SimilarityMap:
+        """Where in a photo the words of a query are.
+
+        Args:
+            photo_id: a photo of the index.
+            image: its picture, upright RGB, of any size.
+            text: a query; its filters and what it excludes are passed over.
+
+        Raises:
+            QueryError: the query has no words to look for.
+            UnknownPhotoError: the index has no embedding of this photo.
+            ModelError: the index's model cannot be loaded here.
+        """
+        query = parse(text)
+        if not query.text:
+            raise QueryError("The query has no words that could be looked for in a photo; add what the photo shows.")
+        snapshot = self._now()
+        connection, questions, model = self._connection(), self._questioner(snapshot), snapshot.model
+        photo = photo_by_id(connection, photo_id)
+        whole = stored.of_photo(connection, model.key, photo.key, model.dimensions) if photo else None
+        if whole is None:
+            raise UnknownPhotoError(f"There is no photo {photo_id} in this index.")
+        asked = questions.of_text(query.text)
+        places = questions.encoder().places(image)
+        found = deviations(places, asked, questions.bank())
+        return SimilarityMap(
+            query.text, model.name, float(whole @ asked), places.method, places.area, found, shown(found)
         )
 
     def _now(self) -> Snapshot:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.catalog.model_records import ModelRecord
+from search.embedded_texts import embedded
 from search.errors import ModelError
 from search.vectors.protocol import Floats
+from search.vocabulary import sentences
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,6 +33,7 @@ class Questions:
         self._device = device
         self._encoder: Encoder | None = None
         self._texts: OrderedDict[str, Floats] = OrderedDict()
+        self._bank: Floats | None = None
         self._lock = threading.Lock()
 
     def encoder(self) -> Encoder:
@@ -71,6 +74,12 @@ class Questions:
         encoder = self.encoder()
         vector: Floats = encoder.embed_images(encoder.preprocess(image)[None])[0]
         return vector
+
+    def bank(self) -> Floats:
+        """The embeddings of Sightline's own sentences, which stand for any text: float32[n, d], unit length."""
+        if self._bank is None:
+            self._bank = embedded(self.model, [[sentence] for sentence in sentences()], self.encoder)
+        return self._bank
 
     def without(self, vector: Floats, unwanted: list[str]) -> Floats:
         """`vector` turned away from what the `unwanted` texts mean: float32[d], unit length."""

@@ -23,6 +23,7 @@ from web.searching import search_router
 from web.service import service_router
 from web.settings import ServerSettings
 from web.uploads import Decoder
+from web.why import why_router
 
 STATIC = Path(__file__).parent / "static"
 DESCRIPTION = (
@@ -69,7 +70,9 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     )
     problems.install(app)
     app.include_router(search_router(access, decoder))
-    app.include_router(photo_router(access, Thumbnails(home), decoder))
+    thumbnails = Thumbnails(home)
+    app.include_router(photo_router(access, thumbnails, decoder))
+    app.include_router(why_router(access, thumbnails, decoder))
     app.include_router(service_router(access, metrics))
     _add_pages(app)
     _describe_problems(app)

@@ -132,18 +132,42 @@ def safe_name(path: Path) -> str:
     return name[-150:] or "photo"
 
 
+def known_photo(access: EngineAccess, photo_id: str) -> Photo:
+    """The photo with this id.
+
+    Raises:
+        ProblemError: 404 when the index has none.
+    """
+    photo = access.engine().photo(checked_id(photo_id))
+    if photo is None:
+        raise unknown_photo()
+    return photo
+
+
+async def thumbnail(thumbnails: Thumbnails, decoder: Decoder, photo: Photo, size: Size) -> bytes:
+    """A thumbnail of the photo, WebP. One that was made is given even while the photo's own disk is absent.
+
+    Raises:
+        ProblemError: 404 when there is none and none can be made.
+    """
+    kept = await run_in_threadpool(thumbnails.path_for(photo.id, size).is_file)
+
+    def content() -> bytes:
+        source = photo.paths[0] if kept else find_file(photo)[0]
+        return thumbnails.get_bytes(photo.id, os.fsencode(source), size)
+
+    try:
+        return await anyio.to_thread.run_sync(content, limiter=None if kept else decoder.limiter)
+    except PhotoError as error:
+        raise ProblemError(404, f"There is no thumbnail of this photo: {error}.") from error
+
+
 def photo_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder) -> APIRouter:
     """`/api/photos/{id}`, `/caption`, `/thumb` and `/file`."""
     router = APIRouter(tags=["photos"])
 
-    def known(photo_id: str) -> Photo:
-        photo = access.engine().photo(checked_id(photo_id))
-        if photo is None:
-            raise unknown_photo()
-        return photo
-
     def located(photo_id: str) -> tuple[Photo, Path, os.stat_result]:
-        photo = known(photo_id)
+        photo = known_photo(access, photo_id)
         return photo, *find_file(photo)
 
     @router.get(
@@ -154,7 +178,7 @@ def photo_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder)
     )
     def photo(photo_id: PhotoId) -> Response:
         """Where a photo lies, what it shows, and what its camera recorded."""
-        found = known(photo_id)
+        found = known_photo(access, photo_id)
         return json_answer(photo_json(found, access.engine().text_lines(found)))
 
     @router.put(
@@ -189,20 +213,10 @@ def photo_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder)
     ) -> Response:
         """Upright, in the photo's own proportions. Made when it is first asked for, then kept."""
         etag = f'"{checked_id(photo_id)}-{size}"'
-        known_photo = await run_in_threadpool(known, photo_id)
+        photo = await run_in_threadpool(known_photo, access, photo_id)
         if _has_already(request, etag):
             return Response(status_code=304, headers=_caching(etag))
-
-        def content() -> bytes:
-            # One that was made is shown even while the photo's own disk is absent.
-            source = known_photo.paths[0] if kept else find_file(known_photo)[0]
-            return thumbnails.get_bytes(photo_id, os.fsencode(source), size)
-
-        kept = await run_in_threadpool(thumbnails.path_for(photo_id, size).is_file)
-        try:
-            made = await anyio.to_thread.run_sync(content, limiter=None if kept else decoder.limiter)
-        except PhotoError as error:
-            raise ProblemError(404, f"There is no thumbnail of this photo: {error}.") from error
+        made = await thumbnail(thumbnails, decoder, photo, size)
         return Response(made, media_type="image/webp", headers=_caching(etag))
 
     @router.head("/api/photos/{photo_id}/file", include_in_schema=False)

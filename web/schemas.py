@@ -120,6 +120,36 @@ class PhotoDocument(Document):
     urls: Urls
 
 
+class Area(Document):
+    """A part of a photo, as fractions of its width and height."""
+
+    left: float = Field(description="Below 0 where the model sees a border beside the photo.")
+    top: float
+    width: float
+    height: float
+
+
+class SimilarityMap(Document):
+    """Where in a photo a text is."""
+
+    query: str = Field(description="The text that was looked for: the words of `q`.")
+    model: str
+    similarity: float = Field(description="The cosine of the whole photo with the text, as in a search.")
+    method: Literal["feature map", "patch tokens", "occlusion"] = Field(
+        description="How the model tells where something is: docs/models.md."
+    )
+    area: Area = Field(description="What the map covers of the photo; some models crop it, some add borders.")
+    rows: int
+    columns: int
+    map: list[list[float]] = Field(
+        description="For showing, 0 to 1: rows from the top, each from the left. Faint where nothing stands out."
+    )
+    deviations: list[list[float]] = Field(
+        description="The same unscaled: how much more each place speaks for the text than for texts in general, in "
+        "standard deviations of the latter."
+    )
+
+
 class Library(Document):
     """A folder tree that was indexed."""
 
@@ -175,6 +205,18 @@ class Health(Document):
 
     status: Literal["ok", "ready"]
 
+
+SIMILARITY_MAP_EXAMPLE: dict[str, Any] = {
+    "query": "a red motorcycle",
+    "model": "starter",
+    "similarity": 0.3553,
+    "method": "feature map",
+    "area": {"left": 0.0, "top": 0.0, "width": 1.0, "height": 1.0},
+    "rows": 2,
+    "columns": 3,
+    "map": [[0.0, 0.0, 0.02], [0.31, 1.0, 0.4]],
+    "deviations": [[-0.4, 0.6, 1.15], [3.02, 7.5, 3.6]],
+}
 
 SEARCH_EXAMPLE: dict[str, Any] = {
     "query": "a red motorcycle",

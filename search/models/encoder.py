@@ -7,13 +7,15 @@ import logging
 import threading
 import warnings
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from search.errors import ModelError
-from search.models import dense, hub
+from search.models import dense, hub, occlusion
+from search.models.dense import Places
 from search.models.device import choose_device, choose_precision
 from search.models.names import AUTO, ModelName, resolve
 from search.models.preprocess import Preprocess
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import torch
+    from PIL.Image import Image
 
 # Photos per forward pass. On a CPU a small batch stays in the caches; a GPU wants enough work at once.
 _CHUNK = {"cpu": 64, "cuda": 256}
@@ -29,6 +32,8 @@ _TEXT_CHUNK = 256
 # Elements of each tensor that enter the fingerprint: enough to tell any two trainings apart, cheap for large
 # models.
 _FINGERPRINT_SAMPLES = 4096
+# How much larger a picture is for a map than for an embedding, where the tower takes any size.
+_FINER = 1.6
 
 
 class Encoder:
@@ -96,21 +101,28 @@ class Encoder:
         chunks = range(0, len(texts), _TEXT_CHUNK)
         return self._stack([self._encode_texts(texts[i : i + _TEXT_CHUNK]) for i in chunks])
 
-    def similarity_maps(self, batch: npt.NDArray[np.uint8], texts: list[str]) -> npt.NDArray[np.float32]:
-        """Where in photos, uint8 [n, height, width, 3], texts are: cosines float32 [n, texts, rows, columns].
+    def places(self, image: Image) -> Places:
+        """How much each place of an upright RGB picture speaks for texts.
 
-        Rows and columns are those of the image tower's last feature map, the first row at the top of the photo. Larger
-        pictures than `image_size` give finer maps: `dataclasses.replace(preprocess, size=(256, 256))` makes them.
-
-        Raises:
-            ModelError: the model's image tower has no such map (see `search.models.dense`).
+        Where the tower takes pictures of any size, it gets a larger one than `image_size`, for a finer map.
         """
         import torch
 
-        words = torch.from_numpy(self.embed_texts(texts))
-        _, places = self._dense(batch)
-        maps: npt.NDArray[np.float32] = torch.einsum("nhwd,td->nthw", dense.unit(places), words).numpy()
-        return maps
+        visual = self._network.visual
+        method = dense.method(visual)
+        preprocess = self.preprocess
+        if method == dense.FEATURE_MAP and dense.takes_any_size(visual):
+            height, width = (round(_FINER * side / 32) * 32 for side in self.image_size)
+            preprocess = replace(preprocess, size=(height, width))
+        pixels = preprocess(image)
+        vectors: npt.NDArray[np.float32]
+        if method == dense.OCCLUSION:
+            whole, *parts = self.embed_images(np.stack([pixels, *occlusion.covered(pixels, preprocess.mean)]))
+            vectors = (whole - np.stack(parts)).reshape(occlusion.GRID, occlusion.GRID, -1)
+        else:
+            with torch.inference_mode(), self._autocast():
+                vectors = dense.places(visual, self._normalised(pixels[None]))[0].numpy()
+        return Places(method, vectors, preprocess.area(*image.size))
 
     def feature_maps(self, batch: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """The last feature maps float32 [n, rows, columns, channels] of photos, uint8 [n, height, width, 3], and their
@@ -119,14 +131,11 @@ class Encoder:
         Raises:
             ModelError: the model's image tower has no such map (see `search.models.dense`).
         """
-        features, places = self._dense(batch)
-        return features.numpy(), dense.unit(places.mean(dim=(1, 2))).numpy()
-
-    def _dense(self, batch: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, torch.Tensor]:
         import torch
 
         with torch.inference_mode(), self._autocast():
-            return dense.feature_maps(self._network.visual, self._normalised(batch), self.name)
+            features, places = dense.feature_maps(self._network.visual, self._normalised(batch), self.name)
+        return features.numpy(), dense.unit(places.mean(dim=(1, 2))).numpy()
 
     def _encode_images(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         import torch

@@ -81,6 +81,16 @@ class Preprocess:
         left, top = round((new_w - target_w) / 2), round((new_h - target_h) / 2)
         return self._resize(image, extent, (new_w, new_h), (left, top, left + target_w, top + target_h))
 
+    def area(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Left, top, width and height, as fractions of a photo of this size, of what the model sees of it.
+
+        What is cropped away lies outside; where borders are added, it reaches beyond the photo.
+        """
+        target_h, target_w = self.size
+        new_w, new_h = (target_w, target_h) if self.resize_mode == "squash" else self._scaled(width, height)
+        left, top = (new_w - target_w) / 2, (new_h - target_h) / 2
+        return left / new_w, top / new_h, target_w / new_w, target_h / new_h
+
     def _scaled(self, width: int, height: int) -> tuple[int, int]:
         """The photo's size once resized, before it is cropped or padded, rounded as open_clip rounds it."""
         target_h, target_w = self.size

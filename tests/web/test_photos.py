@@ -88,7 +88,7 @@ def test_names_to_save_under_are_safe(name: str, safe: str) -> None:
     assert safe_name(Path(name)) == safe
 
 
-@pytest.mark.parametrize("what", ["", "/thumb", "/file", "/similar"])
+@pytest.mark.parametrize("what", ["", "/thumb", "/file", "/similar", "/why?q=a+dog"])
 @pytest.mark.parametrize("photo", ["0" * 32, "0" * 31, "0" * 33, "G" * 32, "A" * 32, "%00" * 32, "1", "-1", "٣" * 32])
 def test_an_id_that_names_no_photo_is_a_404(client: TestClient, photo: str, what: str) -> None:
     assert_problem(client.get(f"/api/photos/{photo}{what}"), 404)

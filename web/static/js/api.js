@@ -55,6 +55,7 @@ export const setCaption = (id, caption) => ask(`/api/photos/${encodeURIComponent
   headers: { "Content-Type": "application/json" },
   body: JSON.stringify({ caption }),
 });
+export const why = (id, q, signal) => ask(`/api/photos/${encodeURIComponent(id)}/why?${new URLSearchParams({ q })}`, { signal });
 export const status = (signal) => ask("/api/status", { signal });
 export const thumbUrl = (id, size = "small") => `/api/photos/${encodeURIComponent(id)}/thumb?size=${size}`;
 export const fileUrl = (id) => `/api/photos/${encodeURIComponent(id)}/file`;

@@ -7,6 +7,7 @@ import { focusTile } from "./grid.js";
 import { hitOf, shownHits } from "./results.js";
 import * as state from "./state.js";
 import { formatDate, formatMoment, S } from "./strings.js";
+import * as where from "./where.js";
 
 const dialog = byId("viewer");
 let running = null;
@@ -107,7 +108,11 @@ async function open(id) {
     image.style.setProperty("width", "auto");
     image.style.setProperty("height", "auto");
   }
-  image.addEventListener("error", () => image.replaceWith(make("p", { class: "failed" }, S.noThumb)));
+  image.addEventListener("error", () => frame.replaceWith(make("p", { class: "failed" }, S.noThumb)));
+  const frame = make("div", { class: "photo" }, image);
+  // Asked for in words, be it beside a picture: there is something to look for.
+  const inWords = hit?.why.some((reason) => reason.signal !== "image");
+  const map = inWords ? where.button(id, state.get().q, frame) : [];
   const previous = button("prev", S.previous, ICONS.previous, () => step(-1));
   const next = button("next", S.next, ICONS.next, () => step(1));
   previous.disabled = place <= 0;
@@ -115,7 +120,7 @@ async function open(id) {
   const aside = make("div", { class: "about" }, ...about(id, null, hit));
   dialog.setAttribute("aria-labelledby", "viewer-title");
   const close = button("close", S.close, ICONS.close, () => state.closePhoto());
-  dialog.replaceChildren(make("div", { class: "stage" }, image, close, previous, next), aside);
+  dialog.replaceChildren(make("div", { class: "stage" }, frame, close, previous, next, ...map), aside);
   if (!dialog.open) dialog.showModal();
   close.focus({ focusVisible: false });
   dialog.scrollTop = 0;
@@ -134,6 +139,7 @@ export function sync() {
   if (id) open(id);
   else if (dialog.open) {
     running?.abort();
+    where.forget();
     dialog.close();
     focusTile(shown);
   }
@@ -154,5 +160,6 @@ export function start() {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "ArrowLeft") step(-1);
     else if (event.key === "ArrowRight") step(1);
+    else if (event.key.toLowerCase() === "w") dialog.querySelector(".where")?.click();
   });
 }

@@ -1,0 +1,70 @@
+"""The endpoint that shows where in a photo something was seen."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import anyio
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from indexer.read import read_photo
+from indexer.thumbnails import Thumbnails
+from web.access import EngineAccess
+from web.answers import json_answer
+from web.photos import PhotoId, known_photo, thumbnail
+from web.problems import ProblemError, responses
+from web.schemas import SIMILARITY_MAP_EXAMPLE, SimilarityMap
+from web.searching import MAX_TEXT
+from web.uploads import Decoder
+
+MOST_WAITING = 8
+"""Requests that may wait for their turn: a person who walks through photos asks for one after the other."""
+
+
+def why_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder) -> APIRouter:
+    """`/api/photos/{id}/why`."""
+    router = APIRouter(tags=["photos"])
+    # One at a time: a large model takes all cores for seconds, and searches need some of them.
+    turn = anyio.CapacityLimiter(1)
+
+    @router.get(
+        "/api/photos/{photo_id}/why",
+        summary="Where in a photo something was seen",
+        response_model=None,
+        responses={
+            200: {"model": SimilarityMap, "content": {"application/json": {"example": SIMILARITY_MAP_EXAMPLE}}},
+            **responses(400, 404, 422, 503),
+        },
+    )
+    async def why(
+        request: Request,
+        photo_id: PhotoId,
+        q: Annotated[
+            str,
+            Query(
+                max_length=MAX_TEXT,
+                description="What to look for, in the query language; filters and what is excluded are passed over.",
+                examples=["a red motorcycle"],
+            ),
+        ],
+    ) -> Response:
+        """A map of how much each place of the photo speaks for a text, by the index's own model."""
+        photo = await run_in_threadpool(known_photo, access, photo_id)
+        if turn.statistics().tasks_waiting >= MOST_WAITING:
+            raise ProblemError(
+                503, "Too many photos are being looked into at once; try again.", headers={"Retry-After": "2"}
+            )
+        async with turn:
+            if await request.is_disconnected():
+                return Response(status_code=499)  # nobody looks at this photo any more
+            # The picture that is shown beside the map, and it is small: most often it was made for that already.
+            content = await thumbnail(thumbnails, decoder, photo, "large")
+
+            def found() -> Response:
+                return json_answer(access.engine().where(photo.id, read_photo(content), q).to_json())
+
+            return await run_in_threadpool(found)
+
+    return router
