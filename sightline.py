@@ -151,6 +151,7 @@ def search(
     offset: Annotated[int, typer.Option(min=0, help="How many hits to pass over.")] = 0,
     sort: Annotated[Literal["relevance", "date"], typer.Option(help="The order of the hits.")] = "relevance",
     include_all: Annotated[bool, typer.Option("--all", help="Also the hits judged not relevant.")] = False,
+    collapse: Annotated[bool, typer.Option("--collapse", help="Photos of one moment as one hit.")] = False,
     device: DeviceOption = "auto",
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -169,6 +170,7 @@ def search(
             offset=offset,
             sort=sort,
             include_all=include_all,
+            collapse=collapse,
         )
         with Engine.open(_home(home), device=device) as engine:
             answer = engine.search(request)
@@ -390,7 +392,8 @@ def _show_answer(answer: Answer, request: Request) -> None:
     for hit in answer.hits:
         why = ", ".join(sorted({reason.field or reason.signal for reason in hit.why}))
         score = "" if hit.score is None else f"{hit.score:.3f}  "
-        print(f"{score}{printable(hit.path)}" + (f"  [{why}]" if why else ""))
+        more = f"  +{len(hit.others)}" if hit.others else ""
+        print(f"{score}{printable(hit.path)}" + (f"  [{why}]" if why else "") + more)
     shown = request.offset + len(answer.hits)
     print(
         f"{request.offset + 1}–{shown} of {answer.total}, {answer.took_ms:.0f} ms, model {answer.model}",

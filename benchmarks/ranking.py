@@ -22,12 +22,14 @@ import numpy.typing as npt
 
 from indexer.report import IndexOptions
 from indexer.run import run_index
-from search import background, ranking
+from search import ranking
+from search.background import Background
 from search.catalog.connection import connect_to_read
 from search.catalog.paths import join
 from search.evaluate import read_karpathy, retrieval
 from search.home import Home
 from search.models.encoder import load_encoder
+from search.ranking_settings import RankingSettings
 from search.vectors.protocol import Floats
 from search.vectors.snapshot import Snapshot, take
 from search.vectors.stored import load
@@ -52,6 +54,7 @@ def main() -> None:
         home = Home(Path(folder))
         run_index(home, [options.images], IndexOptions(model=options.model, captions="off", download=False))
         snapshot, vectors, levels = _indexed(home, [options.images / name for name in captioned.names])
+    settings = RankingSettings.read()
     encoder = load_encoder(options.model)
     texts = [text for own in captioned.captions for text in own]
     owners = np.repeat(np.arange(len(captioned.names)), [len(own) for own in captioned.captions])
@@ -70,7 +73,7 @@ def main() -> None:
     print(
         "| taken from a photo's similarity | R@1 | R@5 | R@10 | tags: mean average precision |\n|---|---|---|---|---|"
     )
-    for weight in (0.0, background.HUB_WEIGHT, 0.2, 0.3, 0.5):
+    for weight in (0.0, settings.hub_weight, 0.2, 0.3, 0.5):
         # A photo's level as one more dimension, which every text has: the same sum as in a search.
         corrected = np.c_[vectors, -weight * levels].astype(np.float32)
         found = retrieval(corrected, np.c_[asked, np.ones(len(asked))].astype(np.float32), owners)["text_to_image"]
@@ -80,9 +83,9 @@ def main() -> None:
             f" {100 * precision:.1f} |"
         )
 
-    scores = similarities - background.HUB_WEIGHT * levels
+    scores = similarities - settings.hub_weight * levels
     assert snapshot.background is not None
-    ours = np.array([_least(float(row.max()), snapshot.background) for row in scores])
+    ours = np.array([_least(float(row.max()), snapshot.background, settings) for row in scores])
     flat = max(
         (np.full(len(scores), threshold) for threshold in np.quantile(scores, np.linspace(0.5, 0.9999, 400))),
         key=lambda least: _f1(scores[: len(present)], least[: len(present)], truth, unsure),
@@ -115,8 +118,9 @@ def _indexed(home: Home, files: list[Path]) -> tuple[Snapshot, Floats, Floats]:
     return snapshot, vectors[[rows[key] for key in wanted]], levels
 
 
-def _least(best: float, library: background.Background) -> float:
-    return ranking.least_score(best, library) if ranking.is_present(best, library) else float("inf")
+def _least(best: float, library: Background, settings: RankingSettings) -> float:
+    there = ranking.is_present(best, library, settings)
+    return ranking.least_score(best, library, settings) if there else float("inf")
 
 
 def _precision(scores: Floats, truth: Flags, unsure: Flags) -> float:

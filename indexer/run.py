@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from search.models.encoder import Encoder
+    from search.ranking_settings import RankingSettings
 
 
 _UNPUBLISHED = 50_000
@@ -52,27 +53,34 @@ def run_index(
     Raises:
         LockedError: another process is writing to this home.
         ModelError: the model cannot be named, found or loaded, or there is no such captioner.
+        SettingsError: an environment variable has a value that cannot be.
         SightlineError: a folder does not exist, nothing is known to index, or the disk is full.
     """
+    from search.ranking_settings import RankingSettings
+
     options = options or IndexOptions()
     stages.check(options)
+    ranking = RankingSettings.read()
     roots = outermost([root_of(home, folder) for folder in folders])
     with writer_lock(home), closing(connect_to_write(home)) as connection:
         from sqlite_utils import Database
 
-        run = _Run(home, Database(connection, recursive_triggers=False), options, progress or Silent())
+        run = _Run(home, Database(connection, recursive_triggers=False), options, progress or Silent(), ranking)
         return run.go(roots)
 
 
 class _Run:
     """The state of one run."""
 
-    def __init__(self, home: Home, database: Database, options: IndexOptions, progress: Progress) -> None:
+    def __init__(
+        self, home: Home, database: Database, options: IndexOptions, progress: Progress, ranking: RankingSettings
+    ) -> None:
         self.home = home
         self.database = database
         self.connection: sqlite3.Connection = database.conn
         self.options = options
         self.progress = progress
+        self.ranking = ranking
         self.report = IndexReport()
         self.scanned: list[bytes] = []
         self.renames = Renames(self.connection)
@@ -252,7 +260,7 @@ class _Run:
         if model is None:
             return
         bank = sentences()
-        name = background.identity(bank)
+        name = background.identity(bank, self.ranking)
         if not background.unmeasured(self.connection, model.key, name):
             return
         with self._stage("balance", len(bank)):
@@ -263,7 +271,7 @@ class _Run:
                 lambda done: self.progress.advance(done, 0),
             )
             with self.database.atomic():
-                background.measure(self.connection, model.key, name, vectors)
+                background.measure(self.connection, model.key, name, vectors, self.ranking)
                 settings.grow_revision(self.connection)
 
     def _describe(self, stage: str) -> None:

@@ -24,6 +24,8 @@ class Request:
         negative: what the photos must not show, as the query language's `-"…"`.
         mode: `meaning` ranks by embeddings, `words` by BM25 over the words of each photo, `auto` by both.
         include_all: also the hits judged not relevant.
+        collapse: photos of one moment as one hit, where hits are ranked (see `search.moments`).
+        listing: of which answer this is a further page, by that answer's own `listing`.
     """
 
     text: str = ""
@@ -35,6 +37,8 @@ class Request:
     offset: int = 0
     sort: str = "relevance"
     include_all: bool = False
+    collapse: bool = False
+    listing: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,12 @@ class Why:
 
 @dataclass(frozen=True)
 class Hit:
-    """A photo in an answer. `score` is what the hits are ordered by; None where nothing was ranked."""
+    """A photo in an answer.
+
+    Attributes:
+        score: what the hits are ordered by; None where nothing was ranked.
+        others: ids of further photos of the same moment that answer too, best first; none unless they collapse.
+    """
 
     id: str
     path: str
@@ -85,6 +94,7 @@ class Hit:
     taken_at: str | None
     width: int
     height: int
+    others: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The contract's fields."""
@@ -98,19 +108,28 @@ class Hit:
             "taken_at": self.taken_at,
             "width": self.width,
             "height": self.height,
+            "others": list(self.others),
         }
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Hits of one page, `total`: how many there are on all pages, and `left_out`: how many more were found and judged
-    not relevant."""
+    """Hits of one page, and what they are a part of.
+
+    Attributes:
+        total: how many there are on all pages.
+        collapsed: how many further photos stand behind those hits, as `others`.
+        left_out: how many more were found and judged not relevant.
+        listing: what a request for another page names, so that it is of the same hits; None where pages lie too deep.
+    """
 
     query: str
     model: str
     total: int
+    collapsed: int
     left_out: int
     took_ms: float
+    listing: str | None
     hits: tuple[Hit, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
@@ -119,6 +138,7 @@ class Answer:
             "query": self.query,
             "model": self.model,
             "total": self.total,
+            "collapsed": self.collapsed,
             "left_out": self.left_out,
             "took_ms": round(self.took_ms, 1),
             "hits": [hit.to_json() for hit in self.hits],

@@ -15,16 +15,16 @@ import hashlib
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from search.vectors import stored
 from search.vectors.protocol import Floats, Keys
 
-NEAREST = 32
-"""Of how many sentences, the nearest of the bank, a photo's level is the mean."""
-HUB_WEIGHT = 0.1
-"""How much of a photo's level is taken from its similarities; docs/ranking.md says what that gains."""
+if TYPE_CHECKING:
+    from search.ranking_settings import RankingSettings
+
 _CHUNK = 4096
 
 
@@ -41,9 +41,9 @@ class Background:
     spread: float
 
 
-def identity(sentences: Sequence[str]) -> str:
+def identity(sentences: Sequence[str], ranking: RankingSettings) -> str:
     """The name of a bank of sentences, and of how photos are measured with it."""
-    named = "\n".join([f"{NEAREST} {HUB_WEIGHT}", *sentences])
+    named = "\n".join([f"{ranking.hub_sentences} {ranking.hub_weight}", *sentences])
     return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
 
 
@@ -77,7 +77,9 @@ def unmeasured(connection: sqlite3.Connection, model_key: int, bank: str) -> int
     return total - _count(connection, "levels", model_key)
 
 
-def measure(connection: sqlite3.Connection, model_key: int, bank: str, sentences: Floats) -> None:
+def measure(
+    connection: sqlite3.Connection, model_key: int, bank: str, sentences: Floats, ranking: RankingSettings
+) -> None:
     """Measure what `unmeasured` counts, in the caller's transaction. `sentences`, float32[n, d], embed the bank."""
     anew = unmeasured(connection, model_key, bank) == _count(connection, "embeddings", model_key)
     if anew:
@@ -86,7 +88,7 @@ def measure(connection: sqlite3.Connection, model_key: int, bank: str, sentences
     maxima = np.full(len(sentences), -np.inf, np.float32)
     count = 0
     total = squares = 0.0
-    nearest = min(NEAREST, len(sentences))
+    nearest = min(ranking.hub_sentences, len(sentences))
     while rows := connection.execute(
         "SELECT photo_key, vector FROM embeddings WHERE model_key = ? AND NOT EXISTS"
         " (SELECT 1 FROM levels WHERE levels.model_key = embeddings.model_key AND levels.photo_key ="
@@ -99,7 +101,7 @@ def measure(connection: sqlite3.Connection, model_key: int, bank: str, sentences
             "INSERT INTO levels (model_key, photo_key, level) VALUES (?, ?, ?)",
             [(model_key, key, float(level)) for (key, _), level in zip(rows, found, strict=True)],
         )
-        scores -= HUB_WEIGHT * found[:, None]
+        scores -= ranking.hub_weight * found[:, None]
         maxima = np.maximum(maxima, scores.max(axis=0))
         total, squares = total + float(scores.sum()), squares + float(np.square(scores).sum())
         count += len(rows)

@@ -10,16 +10,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from search.answer import MODES, SORTS, Answer, Request
-from search.catalog.connection import Reader, connect_to_read
+from search.catalog.connection import Reader, connect_to_read, one_state
 from search.catalog.descriptions import TextLine, text_lines
 from search.catalog.photo import Photo, photo_by_id
 from search.catalog.status import status
 from search.errors import QueryError, SightlineError, UnknownPhotoError
 from search.explanation import explained
 from search.home import Home
+from search.listings import Listing, Listings
 from search.query import Query, cleaned, parse
 from search.questions import Questions
-from search.retrieval import Retrieval
+from search.ranking_settings import RankingSettings
+from search.retrieval import DEPTH, Retrieval
 from search.similarity_map import SimilarityMap, deviations, shown
 from search.vectors import stored
 from search.vectors.snapshot import Snapshot, take
@@ -35,24 +37,27 @@ class Engine:
     ...     answer = engine.search(Request("a dog running on the beach"))
     """
 
-    def __init__(self, home: Home, *, device: str = "auto") -> None:
+    def __init__(self, home: Home, *, device: str = "auto", ranking: RankingSettings | None = None) -> None:
         """Use `open`, which checks that there is an index."""
         self.home = home
         self._device = device
+        self._ranking = ranking or RankingSettings.read()
         self._local = threading.local()
         self._connections: dict[threading.Thread, Reader] = {}
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
         self._questions: Questions | None = None
+        self._listings = Listings()
 
     @classmethod
-    def open(cls, home: Home, *, device: str = "auto") -> Engine:
-        """The engine of `home`.
+    def open(cls, home: Home, *, device: str = "auto", ranking: RankingSettings | None = None) -> Engine:
+        """The engine of `home`, which ranks by `ranking`, or else as the environment says.
 
         Raises:
             CatalogError: there is no index in it, or it cannot be read; the sentence says what to do.
+            SettingsError: an environment variable has a value that cannot be.
         """
-        engine = cls(home, device=device)
+        engine = cls(home, device=device, ranking=ranking)
         engine._connection()
         return engine
 
@@ -73,7 +78,7 @@ class Engine:
 
     def warm(self) -> None:
         """Load the vectors and the model now, so that the first search does not wait for them."""
-        self._questioner(self._now()).of_text("warm")
+        self._questioner(self._now(self._current_connection())).of_text("warm")
 
     def photo(self, photo_id: str) -> Photo | None:
         """The photo with this id, or None where no file holds it any more."""
@@ -88,7 +93,8 @@ class Engine:
         return status(self.home, self._current_connection())
 
     def search(self, request: Request) -> Answer:
-        """Answer one request.
+        """Answer one request, from one commit; or, where it names a `listing` that is still kept, with the hits that
+        were found then.
 
         Raises:
             QueryError: it cannot be answered as asked (an impossible date, an unknown mode).
@@ -97,14 +103,21 @@ class Engine:
         """
         began = time.perf_counter()
         query = _understood(request)
-        snapshot = self._now()
-        connection, questions = self._connection(), self._questioner(snapshot)
-        found = Retrieval(request, query, snapshot, connection, questions).find()
-        page = slice(request.offset, request.offset + request.limit)
-        hits = explained(connection, found, page, query, questions)
-        return Answer(
-            str(query), snapshot.model.name, found.total, found.left_out, (time.perf_counter() - began) * 1000, hits
-        )
+        connection = self._current_connection()
+        token = request.listing
+        with one_state(connection):
+            listing = self._listings.find(request)
+            if listing is None:
+                listing = self._found(request, query, connection)
+                # What lies deeper is seldom asked for, and would take much memory to keep.
+                shallow = request.offset + request.limit <= DEPTH
+                token = self._listings.keep(request, listing) if shallow else None
+            found, model = listing.found, listing.model
+            page = slice(request.offset, request.offset + request.limit)
+            hits = explained(connection, found, page, query, model)
+        collapsed = sum(map(len, found.others.values()))
+        took_ms = (time.perf_counter() - began) * 1000
+        return Answer(str(query), model.name, found.total, collapsed, found.left_out, took_ms, token, hits)
 
     def where(self, photo_id: str, image: Image, text: str) -> SimilarityMap:
         """Where in a photo the words of a query are.
@@ -122,8 +135,9 @@ class Engine:
         query = parse(text)
         if not query.text:
             raise QueryError("The query has no words that could be looked for in a photo; add what the photo shows.")
-        snapshot = self._now()
-        connection, questions, model = self._connection(), self._questioner(snapshot), snapshot.model
+        connection = self._current_connection()
+        snapshot = self._now(connection)
+        questions, model = self._questioner(snapshot), snapshot.model
         photo = photo_by_id(connection, photo_id)
         whole = stored.of_photo(connection, model.key, photo.key, model.dimensions) if photo else None
         if whole is None:
@@ -135,8 +149,13 @@ class Engine:
             query.text, model.name, float(whole @ asked), places.method, places.area, found, shown(found)
         )
 
-    def _now(self) -> Snapshot:
-        connection = self._current_connection()
+    def _found(self, request: Request, query: Query, connection: sqlite3.Connection) -> Listing:
+        snapshot = self._now(connection)
+        questions = self._questioner(snapshot)
+        found = Retrieval(request, query, snapshot, connection, questions, self._ranking).find()
+        return Listing(snapshot.model, found)
+
+    def _now(self, connection: sqlite3.Connection) -> Snapshot:
         with self._lock:
             self._snapshot = take(self.home, connection, self._snapshot)
             if self._snapshot is None:
@@ -159,6 +178,7 @@ class Engine:
                 self._connections.pop(threading.current_thread(), None)
                 self._snapshot = None  # it may be of a catalog that is not there any more
             self._local.connection = None
+            self._listings.clear()
             connection.close()
         return self._connection()
 

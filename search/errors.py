@@ -13,6 +13,10 @@ class CatalogError(SightlineError):
     """The catalog is missing, damaged, or written by a newer version."""
 
 
+class SettingsError(SightlineError):
+    """An environment variable has a value that cannot be."""
+
+
 class LockedError(SightlineError):
     """Another process is writing to this home."""
 

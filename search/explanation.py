@@ -4,62 +4,69 @@ from __future__ import annotations
 
 import sqlite3
 
+import numpy as np
+
 from search.answer import Hit, Why
 from search.catalog import words
-from search.catalog.photo import photos_by_key
+from search.catalog.model_records import ModelRecord
+from search.catalog.photo import live_ids, photos_by_key
 from search.query import Query
-from search.questions import Questions
 from search.ranking import RankedList
 from search.retrieval import Found
 
 
 def explained(
-    connection: sqlite3.Connection, found: Found, page: slice, query: Query, questions: Questions
+    connection: sqlite3.Connection, found: Found, page: slice, query: Query, model: ModelRecord
 ) -> tuple[Hit, ...]:
-    """The hits of one page. Photos that were removed since the snapshot was taken are left out."""
-    keys = found.keys[page]
+    """The hits of one page. Photos that were removed since they were found are left out; the next of its moment then
+    stands for one that led others."""
+    places = range(len(found.keys))[page]
+    leaders = found.keys[page].tolist()
+    moments = {place: [key, *found.others.get(key, ())] for place, key in zip(places, leaders, strict=True)}
+    ids = live_ids(connection, [key for moment in moments.values() for key in moment])
+    moments = {place: [key for key in moment if key in ids] for place, moment in moments.items()}
+    keys = [moment[0] for moment in moments.values() if moment]
     photos = photos_by_key(connection, keys)
-    vectors = [(one, _places(one, keys)) for one in found.lists if one.similarities]
-    by_words = [one for one in found.lists if not one.similarities]
+    vectors = [(one, _places(one, keys)) for one in found.lists if len(one.similarities)]
+    by_words = [one for one in found.lists if not len(one.similarities)]
     word_places = [_places(one, keys) for one in by_words]
     snippets = words.marked(connection, query.words + query.exact, keys) if by_words else {}
     hits = []
-    for key, score in zip(keys, found.scores[page], strict=True):
-        if (photo := photos.get(key)) is None:
-            continue
-        why = [_near(one, places[key], found.candidates, questions) for one, places in vectors if key in places]
-        rank = min((places[key] + 1 for places in word_places if key in places), default=0)
+    for place, (key, *others) in ((place, moment) for place, moment in moments.items() if moment):
+        photo = photos[key]
+        why = [_near(one, near[key], found.candidates, model) for one, near in vectors if key in near]
+        rank = min((near[key] + 1 for near in word_places if key in near), default=0)
         if rank:
             why += [Why("words", rank, field=field, snippet=text) for field, text in snippets.get(key, ())]
-        relevant = found.relevant is None or key in found.relevant
         hits.append(
             Hit(
                 photo.id,
                 photo.path,
-                score,
-                relevant,
+                None if found.scores is None else float(found.scores[place]),
+                bool(found.relevant[place]),
                 tuple(why),
                 photo.caption,
                 photo.taken_at,
                 photo.width,
                 photo.height,
+                tuple(ids[other] for other in others),
             )
         )
     return tuple(hits)
 
 
-def _near(one: RankedList, place: int, candidates: int, questions: Questions) -> Why:
-    similarity = one.similarities[place]
+def _near(one: RankedList, place: int, candidates: int, model: ModelRecord) -> Why:
+    similarity = float(one.similarities[place])
     return Why(
         one.kind,
         place + 1,
         similarity=similarity,
         percentile=100.0 * (candidates - 1 - place) / max(1, candidates - 1),
-        probability=questions.probability(similarity) if one.kind == "meaning" else None,
+        probability=model.probability(similarity) if one.kind == "meaning" else None,
     )
 
 
 def _places(one: RankedList, keys: list[int]) -> dict[int, int]:
     """Where in the list each of the photos stands, for those that do."""
-    wanted = set(keys)
-    return {key: place for place, key in enumerate(one.keys) if key in wanted}
+    found = np.flatnonzero(np.isin(one.keys, keys))
+    return dict(zip(one.keys[found].tolist(), found.tolist(), strict=True))

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from search.models.encoder import Encoder
 
 CACHED_TEXTS = 1024
-NEGATIVE_WEIGHT = 0.5
-"""How much of an unwanted text's embedding is taken away from the wanted one's."""
 
 
 class Questions:
@@ -81,15 +79,9 @@ class Questions:
             self._bank = embedded(self.model, [[sentence] for sentence in sentences()], self.encoder)
         return self._bank
 
-    def without(self, vector: Floats, unwanted: list[str]) -> Floats:
-        """`vector` turned away from what the `unwanted` texts mean: float32[d], unit length."""
+    def without(self, vector: Floats, unwanted: list[str], weight: float) -> Floats:
+        """`vector` less `weight` times the mean embedding of the `unwanted` texts: float32[d], unit length."""
         if not unwanted:
             return vector
-        turned = vector - NEGATIVE_WEIGHT * np.mean([self.of_text(text) for text in unwanted], axis=0)
+        turned = vector - weight * np.mean([self.of_text(text) for text in unwanted], axis=0)
         return np.asarray(turned / max(float(np.linalg.norm(turned)), 1e-12), dtype=np.float32)
-
-    def probability(self, similarity: float) -> float | None:
-        """What a sigmoid model makes of a cosine, by its own scale and bias; None for other models."""
-        if self.model.logit_bias is None:
-            return None
-        return float(1.0 / (1.0 + np.exp(-(self.model.logit_scale * similarity + self.model.logit_bias))))

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from search.answer import Request
 from search.catalog import words
 from search.catalog.photo import photo_by_id
 from search.errors import UnknownPhotoError
 from search.filters import allowed_keys, condition
+from search.moments import COLLAPSED, moments
 from search.query import Query
 from search.questions import Questions
 from search.ranking import RankedList, fuse, is_present, least_score
 from search.vectors import stored
-from search.vectors.protocol import Floats
+from search.vectors.protocol import Doubles, Floats, Keys
 from search.vectors.snapshot import Snapshot
 
+if TYPE_CHECKING:
+    from search.ranking_settings import RankingSettings
+
+Flags = npt.NDArray[np.bool_]
+
 DEPTH = 10_000
-"""How far down a list is read where several are fused, and to find its end; pages of such an answer end there."""
+"""How far down a list is read where several are fused, and to find its end; such an answer has no more hits. Of every
+answer so many are found at once, whatever the page, so that its listing holds them."""
 DATED_DEPTH = 200
 """How many of the best hits are put in the order of their dates, where what is relevant is not known or not asked."""
 
@@ -32,32 +40,45 @@ class Found:
     """What was found, in the order in which it is shown.
 
     Attributes:
-        keys: photos; at least as many as the page needs.
-        scores: what each is ordered by; None where nothing was ranked.
-        relevant: those that belong to the answer; None where all do.
+        keys: int64[n], photos; at least the first `DEPTH` of them.
+        scores: float64[n], what each is ordered by; None where nothing was ranked.
+        relevant: bool[n], which of them belong to the answer.
+        others: the further photos of the moments of some of them, best first.
         lists: what each signal found.
         total: how many there are on all pages.
         left_out: how many more were ranked, and are not relevant.
         candidates: how many photos could have been found.
     """
 
-    keys: list[int]
-    scores: list[float | None]
-    relevant: set[int] | None
+    keys: Keys
+    scores: Doubles | None
+    relevant: Flags
+    others: dict[int, list[int]]
     lists: tuple[RankedList, ...]
     total: int
     left_out: int
     candidates: int
+
+    def holds(self, end: int) -> bool:
+        """Whether the hits before place `end` are among `keys`, or there are no more."""
+        return min(end, self.total) <= len(self.keys)
 
 
 class Retrieval:
     """One request, asked of one snapshot."""
 
     def __init__(
-        self, request: Request, query: Query, snapshot: Snapshot, connection: sqlite3.Connection, questions: Questions
+        self,
+        request: Request,
+        query: Query,
+        snapshot: Snapshot,
+        connection: sqlite3.Connection,
+        questions: Questions,
+        ranking: RankingSettings,
     ) -> None:
-        """`query` is `request` as it was understood; `questions` embed with the snapshot's model."""
-        self._request, self._query = request, query
+        """`query` is `request` as it was understood; `questions` embed with the snapshot's model; `connection` sees the
+        state that the snapshot shows."""
+        self._request, self._query, self._ranking = request, query, ranking
         self._snapshot, self._connection, self._questions = snapshot, connection, questions
         self._among = snapshot.live
         allowed = allowed_keys(connection, query)
@@ -85,41 +106,57 @@ class Retrieval:
         return self._together(lists, alone)
 
     def _together(self, lists: list[RankedList], alone: bool) -> Found:
-        order = list(zip(lists[0].keys, lists[0].scores, strict=True)) if alone and lists else fuse(lists)
-        total = len(self._among) if alone and lists else len(order)
-        fitting = {key for one in lists for key in one.keys[: one.relevant]}
-        relevant = fitting if len(fitting) < len(order) else None
-        left_out = 0
-        if relevant is not None and not self._request.include_all:
-            order = [(key, score) for key, score in order if key in relevant]
-            total, left_out = len(order), total - len(order)
+        single = alone and bool(lists)
+        keys, scores = (lists[0].keys, lists[0].scores.astype(np.float64)) if single else fuse(lists, self._ranking)
+        total, left_out = len(self._among) if single else len(keys), 0
+        fitting = [one.keys[: one.relevant] for one in lists]
+        relevant = np.isin(keys, np.concatenate([np.empty(0, np.int64), *fitting]))
+        if not self._request.include_all and not (single and lists[0].relevant is None):
+            keys, scores, relevant = keys[relevant], scores[relevant], relevant[relevant]
+            total, left_out = len(keys), total - len(keys)
         if self._request.sort == "date":
             judged = all(one.relevant is not None for one in lists)
-            order = self._by_date(order[: max(DATED_DEPTH, len(fitting) if judged else 0)])
-            total = len(order)
-        keys, scores = [key for key, _ in order], [score for _, score in order]
-        return Found(keys, list(scores), relevant, tuple(lists), total, left_out, len(self._among))
+            best = max(DATED_DEPTH, int(relevant.sum()) if judged else 0)
+            keys, scores, relevant = keys[:best], scores[:best], relevant[:best]
+            total = len(keys)
+        others: dict[int, list[int]] = {}
+        if self._request.collapse:
+            # What is relevant leads, wherever the fusion put it, so that it does not vanish behind what is not.
+            leading = np.argsort(~relevant, kind="stable")
+            others = moments(self._connection, self._snapshot, keys[leading], self._ranking)
+            shown = ~np.isin(keys, [key for group in others.values() for key in group])
+            total -= len(keys) - int(shown.sum())
+            keys, scores, relevant = keys[shown], scores[shown], relevant[shown]
+        if self._request.sort == "date":
+            order = self._by_date(keys)
+            keys, scores, relevant = keys[order], scores[order], relevant[order]
+        return Found(keys, scores, relevant, others, tuple(lists), total, left_out, len(self._among))
 
     def _by_meaning(self, text: str, alone: bool, *, judged: bool) -> RankedList:
         plain = self._questions.of_text(text)
-        vector = self._questions.without(plain, list(self._query.excluded))
+        vector = self._questions.without(plain, list(self._query.excluded), self._ranking.negative_weight)
         background = self._snapshot.background if judged else None
-        depth = self._depth(alone)
+        ends = alone and background is not None and not self._request.include_all
+        depth = min(self._page, DEPTH) if ends else self._depth(alone)  # most answers end soon
         while True:
-            scores, keys, cosines = self._snapshot.search_text(vector, depth, allowed=self._among)
+            scores, keys, cosines = self._by_text(vector, depth)
             relevant = None if background is None else len(keys)
             if background is not None and len(keys):
                 # What must not be shown takes nothing away from whether the rest is there.
-                best = scores if vector is plain else self._snapshot.search_text(plain, 1, allowed=self._among)[0]
-                least = least_score(float(scores[0]), background)
-                relevant = int((scores >= least).sum()) if is_present(float(best[0]), background) else 0
+                best = scores if vector is plain else self._by_text(plain, 1)[0]
+                least = least_score(float(scores[0]), background, self._ranking)
+                there = is_present(float(best[0]), background, self._ranking)
+                relevant = int((scores >= least).sum()) if there else 0
             if relevant is None or relevant < len(keys) or len(keys) < depth or depth >= DEPTH:
-                return RankedList("meaning", keys.tolist(), relevant, scores.tolist(), cosines.tolist())
+                return RankedList("meaning", keys, relevant, scores, cosines)
             depth = min(DEPTH, 4 * depth)  # the answer goes on below: how long it is belongs to it
+
+    def _by_text(self, vector: Floats, k: int) -> tuple[Floats, Keys, Floats]:
+        return self._snapshot.search_text(vector, k, hub_weight=self._ranking.hub_weight, allowed=self._among)
 
     def _by_picture(self, vector: Floats, alone: bool) -> RankedList:
         cosines, keys = self._snapshot.search(vector, self._depth(alone), allowed=self._among)
-        return RankedList("image", keys.tolist(), None, cosines.tolist(), cosines.tolist())
+        return RankedList("image", keys, None, cosines, cosines)
 
     def _by_words(self) -> list[RankedList]:
         """Photos in whose words all, or some, of the query's words stand."""
@@ -131,7 +168,7 @@ class Retrieval:
             "some words": words.ranked(self._connection, words.match_some(asked), *where),
         }
         return [
-            RankedList(kind, keys[:DEPTH], 0 if kind == "some words" else len(keys[:DEPTH]))
+            RankedList(kind, np.asarray(keys[:DEPTH], np.int64), 0 if kind == "some words" else len(keys[:DEPTH]))
             for kind, keys in ranked.items()
             if keys
         ]
@@ -151,32 +188,35 @@ class Retrieval:
             return None
         mean = np.mean(vectors, axis=0)
         mean = np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
-        return mean if self._query.text else self._questions.without(mean, list(self._query.excluded))
+        if self._query.text:
+            return mean
+        return self._questions.without(mean, list(self._query.excluded), self._ranking.negative_weight)
 
     def _newest(self) -> Found:
         """Nothing to rank by: the photos that pass the filters, newest first."""
         sql, values = condition(self._query)
         total = self._connection.execute(f"SELECT count(*) FROM photos WHERE {sql}", values).fetchone()[0]
         rows = self._connection.execute(
-            f"SELECT key FROM photos WHERE {sql} ORDER BY sort_at DESC, key DESC LIMIT ?", (*values, self._page)
+            f"SELECT key FROM photos WHERE {sql} ORDER BY sort_at DESC, key DESC LIMIT ?",
+            (*values, max(DEPTH, self._page)),
         )
-        keys = [row[0] for row in rows]
-        return Found(keys, [None] * len(keys), None, (), total, 0, total)
+        keys = np.asarray([row[0] for row in rows], np.int64)
+        return Found(keys, None, np.ones(len(keys), np.bool_), {}, (), total, 0, total)
 
-    def _by_date(self, order: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-        dates = dict(
-            self._connection.execute(
-                "SELECT key, sort_at FROM photos WHERE key IN (SELECT value FROM json_each(?))",
-                (json.dumps([key for key, _ in order]),),
-            )
+    def _by_date(self, keys: Keys) -> Keys:
+        """The places in `keys` of the newest, the one before it, and so on."""
+        rows = self._connection.execute(
+            "SELECT key FROM photos WHERE key IN (SELECT value FROM json_each(?)) ORDER BY sort_at DESC, key DESC",
+            (json.dumps(keys.tolist()),),
         )
-        return sorted(order, key=lambda item: (dates.get(item[0], ""), item[0]), reverse=True)
+        places = {key: place for place, key in enumerate(keys.tolist())}
+        return np.asarray([places[row[0]] for row in rows], np.int64)
 
     @property
     def _page(self) -> int:
         return self._request.offset + self._request.limit
 
     def _depth(self, alone: bool) -> int:
-        if not alone:
-            return max(DEPTH, self._page)
-        return max(self._page, DATED_DEPTH) if self._request.sort == "date" else self._page
+        """How far a list is read: of one that is the answer alone, far enough for the page even if hits above it
+        collapse."""
+        return max(DEPTH, self._page) + (COLLAPSED if self._request.collapse else 0) if alone else DEPTH

@@ -13,6 +13,7 @@ from search.answer import Answer, Request
 from search.engine import Engine
 from search.errors import CatalogError, QueryError, SightlineError
 from search.home import Home
+from search.ranking_settings import RankingSettings
 from web.problems import NO_INDEX, ProblemError
 
 logger = logging.getLogger("sightline.web")
@@ -23,8 +24,9 @@ RETRY_SECONDS = 1.0
 class EngineAccess:
     """Opens the engine once and hands it to every request. Thread-safe."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, ranking: RankingSettings) -> None:
         self.home = home
+        self._ranking = ranking
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._failure: SightlineError | None = None
@@ -46,7 +48,7 @@ class EngineAccess:
             if self._failure is not None and time.monotonic() - self._failed_at < RETRY_SECONDS:
                 raise self._problem(self._failure)
             try:
-                self._engine = Engine.open(self.home)
+                self._engine = Engine.open(self.home, ranking=self._ranking)
             except SightlineError as error:
                 self._failure, self._failed_at = error, time.monotonic()
                 raise self._problem(error) from error

@@ -14,6 +14,7 @@ from starlette.types import Scope
 
 from indexer.thumbnails import Thumbnails
 from search.home import Home
+from search.ranking_settings import RankingSettings
 from web import problems
 from web.access import EngineAccess
 from web.guards import Guard
@@ -47,9 +48,12 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     Args:
         home: whose photos to search.
         settings: how to serve them; the default answers to this machine alone.
+
+    Raises:
+        SettingsError: an environment variable of ranking has a value that cannot be.
     """
     settings = settings or ServerSettings()
-    access = EngineAccess(home)
+    access = EngineAccess(home, RankingSettings.read())
     decoder = Decoder(settings)
     metrics = Metrics()
 

@@ -58,6 +58,7 @@ class Hit(Document):
     taken_at: str | None
     width: int | None
     height: int | None
+    others: list[str] = Field(description="Ids of further photos of the same moment, best first, if they collapse.")
 
 
 class SearchAnswer(Document):
@@ -66,9 +67,11 @@ class SearchAnswer(Document):
     query: str
     model: str | None
     total: int = Field(description="All hits, of which `limit` from `offset` on are given.")
+    collapsed: int = Field(description="How many further photos stand behind those hits, as their `others`.")
     left_out: int = Field(description="How many more were found and judged not relevant; `all=true` gives them too.")
     took_ms: float
     hits: list[Hit]
+    listing: str | None = Field(description="Named by requests for further pages, so that they are of the same hits.")
 
 
 class Urls(Document):
@@ -222,6 +225,7 @@ SEARCH_EXAMPLE: dict[str, Any] = {
     "query": "a red motorcycle",
     "model": "starter",
     "total": 1,
+    "collapsed": 0,
     "left_out": 40,
     "took_ms": 12.4,
     "hits": [
@@ -243,6 +247,8 @@ SEARCH_EXAMPLE: dict[str, Any] = {
             "taken_at": "2023-05-14T16:20:11+02:00",
             "width": 4032,
             "height": 3024,
+            "others": [],
         }
     ],
+    "listing": "5f2c9a0b7d41e638",
 }

@@ -26,6 +26,11 @@ MAX_OFFSET = 10_000_000
 MAX_PICTURES = 8
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many hits to give.", examples=[50])]
+Collapse = Annotated[bool, Query(description="Photos of one moment as one hit.")]
+ListingName = Annotated[
+    str | None,
+    Query(alias="listing", max_length=64, description="Of which answer this is a further page: its `listing`."),
+]
 Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET, description="How many hits to pass over.", examples=[0])]
 
 _Q = "What to look for: free words by meaning, and the filters of the query language. Empty: newest first."
@@ -47,7 +52,8 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
     }
 
     def answer(request: SearchRequest) -> Response:
-        return json_answer(access.search(request).to_json())
+        found = access.search(request)
+        return json_answer({**found.to_json(), "listing": found.listing})
 
     @router.get(
         "/api/search",
@@ -63,6 +69,8 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
         limit: Limit = 50,
         offset: Offset = 0,
         include_all: Annotated[bool, Query(alias="all", description=_ALL)] = False,
+        collapse: Collapse = False,
+        listing: ListingName = None,
     ) -> Response:
         """Photos that answer a query, best first, with an honest total for paging."""
         return answer(
@@ -74,6 +82,8 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
                 limit=limit,
                 offset=offset,
                 include_all=include_all,
+                collapse=collapse,
+                listing=listing,
             )
         )
 
@@ -104,6 +114,8 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
         limit: Annotated[int, Form(ge=1, le=MAX_LIMIT)] = 50,
         offset: Annotated[int, Form(ge=0, le=MAX_OFFSET)] = 0,
         include_all: Annotated[bool, Form(alias="all", description=_ALL)] = False,
+        collapse: Annotated[bool, Form()] = False,
+        listing: Annotated[str | None, Form(max_length=64)] = None,
     ) -> Response:
         """As `GET`, with pictures: `image` is uploaded, `like` names a photo. Text refines what is like all of them."""
         liked = tuple(checked_id(one) for one in like or () if one)
@@ -121,6 +133,8 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
             limit=limit,
             offset=offset,
             include_all=include_all,
+            collapse=collapse,
+            listing=listing,
         )
         return await run_in_threadpool(answer, request)
 
@@ -130,8 +144,16 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
         response_model=None,
         responses={**answer_200, **responses(404, 422, 503)},
     )
-    def similar(photo_id: PhotoId, limit: Limit = 50, offset: Offset = 0) -> Response:
+    def similar(
+        photo_id: PhotoId,
+        limit: Limit = 50,
+        offset: Offset = 0,
+        collapse: Collapse = False,
+        listing: ListingName = None,
+    ) -> Response:
         """Photos that look like this one, the most alike first, itself left out."""
-        return answer(SearchRequest(like=(checked_id(photo_id),), limit=limit, offset=offset))
+        return answer(
+            SearchRequest(like=(checked_id(photo_id),), limit=limit, offset=offset, collapse=collapse, listing=listing)
+        )
 
     return router

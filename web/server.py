@@ -77,6 +77,7 @@ def serve(home: Home, settings: ServerSettings, on_ready: Callable[[str], None] 
             soon as requests are answered.
 
     Raises:
+        SettingsError: an environment variable of ranking has a value that cannot be.
         SightlineError: the port cannot be listened on.
     """
     listener = listen(settings)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import quote
 
 from search.catalog.schema import VERSION, migrations
@@ -41,6 +43,19 @@ class Reader(sqlite3.Connection):
         reader._opened = reader._state(home)
         reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
         return reader
+
+
+@contextmanager
+def one_state(connection: sqlite3.Connection) -> Iterator[None]:
+    """All that is read inside is of the same commit. May be nested."""
+    if connection.in_transaction:
+        yield
+        return
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.rollback()
 
 
 def connect_to_write(home: Home) -> sqlite3.Connection:

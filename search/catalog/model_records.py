@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from dataclasses import dataclass
 
@@ -22,6 +23,12 @@ class ModelRecord:
     dimensions: int
     logit_scale: float
     logit_bias: float | None
+
+    def probability(self, similarity: float) -> float | None:
+        """What a sigmoid model makes of a cosine, by its own scale and bias; None for other models."""
+        if self.logit_bias is None:
+            return None
+        return 1.0 / (1.0 + math.exp(-(self.logit_scale * similarity + self.logit_bias)))
 
 
 _COLUMNS = "key, name, fingerprint, dimensions, logit_scale, logit_bias"

@@ -69,6 +69,17 @@ def photos_by_key(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[i
     return {row[1]: _photo(row, places[row[1]]) for row in connection.execute(_PHOTOS, (listed,)) if row[1] in places}
 
 
+def live_ids(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, str]:
+    """The ids of the live photos among `keys`."""
+    return dict(
+        connection.execute(
+            "SELECT key, id FROM photos WHERE orphaned_at IS NULL AND key IN (SELECT value FROM json_each(?))"
+            " AND EXISTS (SELECT 1 FROM files WHERE photo_key = photos.key)",
+            (json.dumps([int(key) for key in keys]),),
+        )
+    )
+
+
 def photo_by_id(connection: sqlite3.Connection, photo_id: str) -> Photo | None:
     """The live photo with this id, or None."""
     row = connection.execute("SELECT key FROM photos WHERE id = ?", (photo_id,)).fetchone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,17 @@ class FlatIndex:
         scores = np.where(places >= 0, scores, -np.inf).astype(np.float32)
         order = np.lexsort((keys, -scores), axis=-1)
         return np.take_along_axis(scores, order, axis=-1), np.take_along_axis(keys, order, axis=-1)
+
+    def vectors(self, keys: Keys) -> tuple[Keys, Floats]:
+        """See `VectorIndex.vectors`."""
+        order = self._by_key
+        found = order[np.searchsorted(self._keys, keys, sorter=order).clip(max=len(order) - 1)]
+        places = np.flatnonzero(self._keys[found] == keys)
+        return places, self._index.reconstruct_batch(found[places])
+
+    @functools.cached_property
+    def _by_key(self) -> Keys:
+        return np.argsort(self._keys)
 
     def write(self, folder: Path) -> None:
         """Write the index as two files into `folder`."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Keys = npt.NDArray[np.int64]
 
 
@@ -35,4 +36,9 @@ class VectorIndex(Protocol):
         Returns:
             scores float32[n, j] and photo keys int64[n, j], with j <= k; unfilled places are -inf and -1.
         """
+        ...
+
+    def vectors(self, keys: Keys) -> tuple[Keys, Floats]:
+        """The vectors of those of the photos `keys` (int64[n]) that it holds: their places in `keys`, int64[m], and
+        float32[m, d]."""
         ...

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from dataclasses import dataclass
 
 import numpy as np
 
 from search import background
-from search.background import HUB_WEIGHT, Background
+from search.background import Background
 from search.catalog import model_records, settings
+from search.catalog.connection import one_state
 from search.catalog.model_records import ModelRecord
 from search.home import Home
 from search.vectors import stored
@@ -18,6 +20,7 @@ from search.vectors.generations import newest, open_generation
 from search.vectors.protocol import Floats, Keys, VectorIndex
 
 _LIVE = "SELECT key FROM photos WHERE orphaned_at IS NULL ORDER BY key"
+_SAMPLE = 512
 _MOST_PIECES = 32  # then they are read anew as one: each costs every search a little
 
 
@@ -46,18 +49,20 @@ class Snapshot:
     levels: Floats
     background: Background | None
 
-    def search_text(self, query: Floats, k: int, *, allowed: Keys | None = None) -> tuple[Floats, Keys, Floats]:
-        """The `k` best photos for a text's embedding, float32[d], by similarity less what is their habit.
+    def search_text(
+        self, query: Floats, k: int, *, hub_weight: float, allowed: Keys | None = None
+    ) -> tuple[Floats, Keys, Floats]:
+        """The `k` best photos for a text's embedding, float32[d], by similarity less `hub_weight` of their level.
 
         Returns:
             scores float32[j], keys int64[j] and cosines float32[j], j <= k.
         """
         among = self.live if allowed is None else allowed
-        least = HUB_WEIGHT * float(self.levels.min()) if len(self.levels) else 0.0
+        least = hub_weight * float(self.levels.min()) if len(self.levels) else 0.0
         depth = 2 * k + 64
         while True:
             cosines, keys = self.search(query, depth, allowed=among)
-            scores = cosines - HUB_WEIGHT * self.levels[np.searchsorted(self.live, keys)]
+            scores = cosines - hub_weight * self.levels[np.searchsorted(self.live, keys)]
             order = np.lexsort((keys, -scores))[:k]
             # What was not fetched has a smaller cosine, and could make up for it by the least level at most.
             if len(keys) < depth or (len(order) == k and scores[order[-1]] >= cosines[-1] - least):
@@ -76,14 +81,33 @@ class Snapshot:
         order = np.lexsort((keys, -scores))[:k]
         return scores[order], keys[order]
 
+    def vectors(self, keys: Keys) -> Floats:
+        """The embeddings of the live photos `keys` (int64[n]): float32[n, d]."""
+        found = np.zeros((len(keys), self.model.dimensions), np.float32)
+        for index in (self.base, *self.recent):
+            if len(index):
+                places, vectors = index.vectors(keys)
+                found[places] = vectors
+        return found
+
+    @functools.cached_property
+    def pair_distance(self) -> float:
+        """The distance (1 - cosine) that one in ten pairs of the library's photos does not exceed, by an even sample of
+        them: what is near in this library, for this model; 0 where there are fewer than two photos."""
+        if len(self.live) < 2:
+            return 0.0
+        places = np.linspace(0, len(self.live) - 1, min(len(self.live), _SAMPLE)).astype(np.int64)
+        vectors = self.vectors(self.live[places])
+        pairs = (1 - vectors @ vectors.T)[np.triu_indices(len(vectors), 1)]
+        return float(np.quantile(pairs, 0.1))
+
 
 def take(home: Home, connection: sqlite3.Connection, before: Snapshot | None) -> Snapshot | None:
     """The state committed now; `before` itself when nothing changed, and its index where that still serves.
 
     Returns None when no model has embedded anything yet.
     """
-    connection.execute("BEGIN")  # one read transaction: all that follows is of the same commit
-    try:
+    with one_state(connection):
         revision = settings.revision(connection)
         if before is not None and before.revision == revision:
             return before
@@ -110,5 +134,3 @@ def take(home: Home, connection: sqlite3.Connection, before: Snapshot | None) ->
         levels = background.levels(connection, model.key, live)
         expected = background.read(connection, model.key)
         return Snapshot(revision, model, base, through, number, recent, seen, live, levels, expected)
-    finally:
-        connection.rollback()

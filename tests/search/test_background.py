@@ -10,18 +10,19 @@ import numpy as np
 import pytest
 
 from search import background
-from search.background import HUB_WEIGHT, NEAREST
 from search.catalog import changes, model_records
 from search.catalog.connection import connect_to_write
 from search.catalog.model_records import ModelRecord
 from search.embedded_texts import embedded
 from search.home import Home
 from search.ranking import RankedList, fuse, is_present, least_score
+from search.ranking_settings import RankingSettings
 from search.vectors import stored
 from search.vectors.protocol import Floats
 from search.vectors.snapshot import take
 
 DIMENSIONS = 12
+RANKING = RankingSettings()
 Catalog = tuple[sqlite3.Connection, ModelRecord]
 
 
@@ -54,8 +55,8 @@ def add(catalog: Catalog, vectors: Floats, first: int = 0) -> None:
 
 def by_hand(vectors: Floats, bank: Floats) -> tuple[Floats, float, float]:
     scores = vectors @ bank.T
-    levels = np.sort(scores, axis=1)[:, -NEAREST:].mean(axis=1)
-    corrected = scores - HUB_WEIGHT * levels[:, None]
+    levels = np.sort(scores, axis=1)[:, -RANKING.hub_sentences :].mean(axis=1)
+    corrected = scores - RANKING.hub_weight * levels[:, None]
     return levels, float(np.median(corrected.max(axis=0))), float(corrected.std())
 
 
@@ -64,7 +65,7 @@ def test_levels_and_background_are_those_of_the_definition(catalog: Catalog) -> 
     vectors, bank = unit(50, 0), unit(200, 1)
     add(catalog, vectors)
     assert background.unmeasured(connection, model.key, "a") == 50
-    background.measure(connection, model.key, "a", bank)
+    background.measure(connection, model.key, "a", bank, RANKING)
     levels, expected, spread = by_hand(vectors, bank)
     found = background.read(connection, model.key)
     assert found is not None
@@ -78,27 +79,27 @@ def test_few_new_photos_are_added_and_many_or_another_bank_measured_anew(catalog
     connection, model = catalog
     bank = unit(200, 1)
     add(catalog, unit(50, 0))
-    background.measure(connection, model.key, "a", bank)
+    background.measure(connection, model.key, "a", bank, RANKING)
     (seen,) = connection.execute("SELECT photos FROM backgrounds").fetchone()
     add(catalog, unit(10, 2), first=50)
     assert background.unmeasured(connection, model.key, "a") == 10
-    background.measure(connection, model.key, "a", bank)
+    background.measure(connection, model.key, "a", bank, RANKING)
     found = background.read(connection, model.key)
     assert found is not None and seen == 50
     everything = np.concatenate([unit(50, 0), unit(10, 2)])
     assert found.expected == pytest.approx(by_hand(everything, bank)[1], abs=2e-3)
     add(catalog, unit(50, 3), first=60)
     assert background.unmeasured(connection, model.key, "a") == 110
-    background.measure(connection, model.key, "a", bank)
+    background.measure(connection, model.key, "a", bank, RANKING)
     assert connection.execute("SELECT photos FROM backgrounds").fetchone() == (110,)
     assert background.unmeasured(connection, model.key, "b") == 110
 
 
-def test_another_way_of_measuring_is_another_bank(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = background.identity(["a", "b"])
-    assert before != background.identity(["a", "c"])
-    monkeypatch.setattr(background, "HUB_WEIGHT", 2 * HUB_WEIGHT)
-    assert before != background.identity(["a", "b"])
+def test_another_way_of_measuring_is_another_bank() -> None:
+    before = background.identity(["a", "b"], RANKING)
+    assert before != background.identity(["a", "c"], RANKING)
+    assert before != background.identity(["a", "b"], RankingSettings(hub_weight=0.2))
+    assert before != background.identity(["a", "b"], RankingSettings(hub_sentences=8))
 
 
 def test_unmeasured_photos_count_as_the_mean(catalog: Catalog) -> None:
@@ -124,9 +125,9 @@ def test_corrected_search_is_exact(catalog: Catalog, home: Home, k: int) -> None
     assert snapshot is not None
     query = unit(1, 5)[0]
     for allowed in (None, np.arange(1, 150, 3, dtype=np.int64)):
-        scores, keys, cosines = snapshot.search_text(query, k, allowed=allowed)
+        scores, keys, cosines = snapshot.search_text(query, k, hub_weight=0.1, allowed=allowed)
         among = np.arange(150) if allowed is None else allowed - 1
-        exact = (vectors @ query)[among] - HUB_WEIGHT * levels[among]
+        exact = (vectors @ query)[among] - 0.1 * levels[among]
         order = np.argsort(-exact)[:k]
         assert keys.tolist() == (among[order] + 1).tolist()
         np.testing.assert_allclose(scores, exact[order], atol=2e-3)
@@ -135,17 +136,25 @@ def test_corrected_search_is_exact(catalog: Catalog, home: Home, k: int) -> None
 
 def test_answer_ends_half_way_to_what_has_nothing_to_do_with_the_text() -> None:
     library = background.Background(expected=0.2, spread=0.1)
-    assert is_present(0.14, library) and not is_present(0.13, library)
-    assert least_score(0.14, library) < 0.14
-    assert least_score(0.4, library) - least_score(0.2, library) == pytest.approx(0.1)
+    assert is_present(0.14, library, RANKING) and not is_present(0.13, library, RANKING)
+    assert least_score(0.14, library, RANKING) < 0.14
+    assert least_score(0.4, library, RANKING) - least_score(0.2, library, RANKING) == pytest.approx(0.1)
     larger = background.Background(expected=2.0, spread=1.0)  # another model's scale changes nothing
-    assert least_score(4.0, larger) == pytest.approx(10 * least_score(0.4, library))
+    assert least_score(4.0, larger, RANKING) == pytest.approx(10 * least_score(0.4, library, RANKING))
+
+
+def ranked(kind: str, *keys: int) -> RankedList:
+    return RankedList(kind, np.asarray(keys, np.int64), len(keys))
 
 
 def test_fusion_adds_what_each_list_gives() -> None:
-    fused = fuse([RankedList("meaning", [7, 8, 9], 3), RankedList("some words", [9], 0), RankedList("literal", [8], 1)])
-    assert [key for key, _ in fused] == [8, 7, 9]
-    assert fused[0][1] == pytest.approx(1 / 12 + 1 / 11) and fused[2][1] == pytest.approx(1 / 13 + 0.1 / 11)
+    lists = [ranked("meaning", 7, 8, 9), ranked("some words", 9), ranked("literal", 8)]
+    keys, scores = fuse(lists, RANKING)
+    assert keys.tolist() == [8, 7, 9]
+    assert scores.tolist() == pytest.approx([1 / 12 + 1 / 11, 1 / 11, 1 / 13 + 0.1 / 11])
+    keys, scores = fuse(lists, RankingSettings(meaning_weight=0, some_words_weight=3, fusion_constant=0))
+    assert keys.tolist() == [9, 8, 7] and scores.tolist() == [3, 1, 0]
+    assert [len(part) for part in fuse([], RANKING)] == [0, 0]
 
 
 class Texts:

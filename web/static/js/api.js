@@ -34,13 +34,15 @@ async function ask(path, options) {
   return body;
 }
 
-// asked: { q, mode, sort, all, like, picture: File | null, limit, offset }
+// asked: { q, mode, sort, all, apart, like, picture: File | null, limit, offset, listing }
 export function search(asked, signal) {
   const fields = { limit: asked.limit, offset: asked.offset };
   if (asked.q) fields.q = asked.q;
   if (asked.mode) fields.mode = asked.mode;
   if (asked.sort) fields.sort = asked.sort;
   if (asked.all) fields.all = "true";
+  if (!asked.apart) fields.collapse = "true";
+  if (asked.listing) fields.listing = asked.listing;
   if (!asked.like && !asked.picture) return ask(`/api/search?${new URLSearchParams(fields)}`, { signal });
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) form.set(name, value);

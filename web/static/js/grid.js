@@ -3,6 +3,7 @@
 import { thumbUrl } from "./api.js";
 import { byId, fileName, make } from "./dom.js";
 import * as state from "./state.js";
+import { S } from "./strings.js";
 
 const grid = byId("grid");
 // Panoramas and strips are cropped in the grid, so that one photo cannot take a whole row or a sliver.
@@ -28,6 +29,7 @@ function tile(hit) {
     },
     image,
     make("span", { class: "words", "aria-hidden": "true" }, titleOf(hit)),
+    hit.others.length ? make("span", { class: "more", title: S.moreOfMoment(hit.others.length) }, `+${hit.others.length}`) : null,
   );
   image.addEventListener("load", () => link.classList.add("shown"));
   image.addEventListener("error", () => link.classList.add("broken"));

@@ -12,6 +12,7 @@ const TYPING_PAUSE = 160; // ms; below it every key would be a search, above it 
 const box = byId("q");
 const clear = byId("clear");
 const selects = { mode: byId("mode"), sort: byId("sort") };
+const collapse = byId("collapse");
 
 let timer = null;
 let typing = false; // the present history entry was made by typing, and further typing refines it
@@ -26,6 +27,7 @@ function words() {
   byId("drop-text").textContent = S.dropHere;
   byId("mode-label").textContent = S.mode;
   byId("sort-label").textContent = S.sort;
+  byId("collapse-label").textContent = S.collapse;
   const options = (table, first) => Object.entries(table).map(([value, text]) => make("option", { value: value === first ? "" : value }, text));
   selects.mode.append(...options(S.modes, "auto"));
   selects.sort.append(...options(S.sorts, "relevance"));
@@ -71,13 +73,14 @@ function listen() {
   byId("brand").addEventListener("click", (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    state.set({ q: "", mode: "", sort: "", all: "", like: "", photo: "", picture: null });
+    state.set({ q: "", mode: "", sort: "", all: "", apart: "", like: "", photo: "", picture: null });
     scrollTo({ top: 0 });
     box.focus();
   });
   for (const [key, select] of Object.entries(selects)) {
     select.addEventListener("change", () => state.set({ [key]: select.value, all: "" }));
   }
+  collapse.addEventListener("change", () => state.set({ apart: collapse.checked ? "" : "1" }));
   addEventListener("keydown", (event) => {
     const elsewhere = !/^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && !state.get().photo;
     if (event.key === "/" && elsewhere && !event.ctrlKey && !event.metaKey && !event.altKey) {
@@ -93,6 +96,7 @@ function draw(now) {
   if (timer === null && box.value !== now.q) box.value = now.q;
   clear.hidden = !box.value;
   for (const [key, select] of Object.entries(selects)) select.value = now[key];
+  collapse.checked = !now.apart;
   document.title = now.q ? `${now.q} – Sightline` : "Sightline";
   picture.drawChips();
 }

@@ -18,16 +18,19 @@ let hits = [];
 let total = 0;
 let leftOut = 0; // how many more were found that fit less
 let passed = 0; // how many places of the ranking were asked for: a hit may leave the index between two pages
+let listing = null; // of which answer further pages are asked, so that they fit to the first
 let running = null; // the AbortController of the request under way
 let failed = false; // the last request got no answer: worth asking again once the server is back
 let stopped = false; // the last page failed: do not ask again by scrolling
 
 export const shownHits = () => hits;
 export const hitOf = (id) => hits.find((hit) => hit.id === id) ?? null;
+// Where among the hits the photo is, itself or behind another of its moment; -1: nowhere.
+export const placeOf = (id) => hits.findIndex((hit) => hit.id === id || hit.others.includes(id));
 
-function asked(offset) {
+function asked(offset, listing) {
   const now = state.get();
-  return { ...now, picture: state.pictureFile(), limit: PAGE, offset };
+  return { ...now, picture: state.pictureFile(), limit: PAGE, offset, listing };
 }
 
 export function isBlank(now = state.get()) {
@@ -47,11 +50,12 @@ export async function run() {
   // Said only when it takes long enough to wonder.
   const patience = setTimeout(() => { count.textContent = S.searching; }, 400);
   try {
-    const answer = await api.search(asked(0), controller.signal);
+    const answer = await api.search(asked(0, null), controller.signal);
     hits = answer.hits;
     total = answer.total;
     leftOut = answer.left_out;
     passed = PAGE;
+    listing = answer.listing;
     failed = stopped = false;
     clearNotice();
     draw(answer);
@@ -84,11 +88,12 @@ async function more() {
   if (running || stopped || passed >= total || hits.length === 0) return;
   const controller = (running = new AbortController());
   try {
-    const answer = await api.search(asked(passed), controller.signal);
+    const answer = await api.search(asked(passed, listing), controller.signal);
     const known = new Set(hits.map((hit) => hit.id));
     const fresh = answer.hits.filter((hit) => !known.has(hit.id));
     total = answer.total;
     passed += PAGE;
+    listing = answer.listing;
     hits = [...hits, ...fresh];
     grid.add(fresh);
     drawEnd();
@@ -112,8 +117,9 @@ function draw(answer) {
   suggestions.hidden = !(blank && total > 0);
   byId("mode").parentElement.hidden = blank || !state.get().q.trim();
   byId("sort").parentElement.hidden = blank;
+  byId("collapse").parentElement.hidden = blank;
   count.replaceChildren(
-    ...(blank ? [S.library(total)] : [make("strong", {}, S.found(total)), ` · ${S.took(answer.took_ms)}`]),
+    ...(blank ? [S.library(total)] : [make("strong", {}, S.found(total)), `${S.behind(answer.collapsed)} · ${S.took(answer.took_ms)}`]),
   );
   grid.show(hits);
   drawEnd();

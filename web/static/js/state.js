@@ -3,8 +3,8 @@
 // An uploaded picture cannot stand in an address. It is kept in this page's memory, under a number that the history
 // entry carries; after a reload it is gone, and the page says so.
 
-const KEYS = ["q", "mode", "sort", "all", "like", "photo"];
-const DEFAULTS = { q: "", mode: "", sort: "", all: "", like: "", photo: "", picture: null };
+const KEYS = ["q", "mode", "sort", "all", "apart", "like", "photo"];
+const DEFAULTS = { q: "", mode: "", sort: "", all: "", apart: "", like: "", photo: "", picture: null };
 
 const pictures = new Map();
 const listeners = [];
@@ -55,7 +55,7 @@ export function closePhoto() {
 export const onChange = (listener) => listeners.push(listener);
 
 export const sameSearch = (one, other) =>
-  ["q", "mode", "sort", "all", "like", "picture"].every((key) => one[key] === other[key]);
+  ["q", "mode", "sort", "all", "apart", "like", "picture"].every((key) => one[key] === other[key]);
 
 addEventListener("popstate", () => {
   const before = current;

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { heading } from "./caption.js";
 import { byId, fileName, icon, ICONS, make } from "./dom.js";
 import { focusTile } from "./grid.js";
-import { hitOf, shownHits } from "./results.js";
+import { hitOf, placeOf, shownHits } from "./results.js";
 import * as state from "./state.js";
 import { formatDate, formatMoment, S } from "./strings.js";
 import * as where from "./where.js";
@@ -18,9 +18,34 @@ const button = (kind, label, path, onclick) =>
 
 function step(by) {
   const hits = shownHits();
-  const place = hits.findIndex((hit) => hit.id === state.get().photo);
+  const place = placeOf(state.get().photo);
   const next = place < 0 ? null : hits[place + by];
   if (next) state.set({ photo: next.id }, { replace: true });
+}
+
+// Whoever steps through a moment by the keyboard stays in it when the photo is drawn anew; false: the focus was elsewhere.
+function keepingPlace(draw) {
+  const inside = document.activeElement?.closest(".moment");
+  draw();
+  if (inside) dialog.querySelector(".moment [aria-current]")?.focus();
+  return Boolean(inside);
+}
+
+// The photos that stand behind one hit, that hit first: each a click away.
+function moment(id) {
+  const leader = shownHits()[placeOf(id)];
+  if (!leader?.others.length) return null;
+  const ids = [leader.id, ...leader.others];
+  const photos = ids.map((each, at) => make(
+    "li",
+    {},
+    make(
+      "button",
+      { type: "button", "aria-label": S.ofMoment(at + 1, ids.length), "aria-current": each === id && "true", onclick: () => state.set({ photo: each }, { replace: true }) },
+      make("img", { src: api.thumbUrl(each), alt: "", loading: "lazy", decoding: "async" }),
+    ),
+  ));
+  return make("section", {}, make("h3", {}, S.moment), make("ul", { class: "moment" }, ...photos));
 }
 
 function why(hit) {
@@ -83,6 +108,7 @@ function about(id, photo, hit) {
       make("button", { class: "button main", type: "button", onclick: () => likeThis(id) }, S.moreLikeThis),
       make("a", { class: "button", href: api.fileUrl(id), target: "_blank", rel: "noopener" }, S.original),
     ),
+    moment(id),
     why(hit),
     photo?.text.length ? written(photo.text) : null,
     photo ? facts(photo) : null,
@@ -99,7 +125,7 @@ async function open(id) {
   const controller = (running = new AbortController());
   shown = id;
   const hits = shownHits();
-  const place = hits.findIndex((hit) => hit.id === id);
+  const place = placeOf(id);
   const hit = hitOf(id);
   const image = make("img", { src: api.thumbUrl(id, "large"), alt: hit?.caption || (hit ? fileName(hit.path) : "") });
   if (hit?.width && hit.height) {
@@ -120,14 +146,14 @@ async function open(id) {
   const aside = make("div", { class: "about" }, ...about(id, null, hit));
   dialog.setAttribute("aria-labelledby", "viewer-title");
   const close = button("close", S.close, ICONS.close, () => state.closePhoto());
-  dialog.replaceChildren(make("div", { class: "stage" }, frame, close, previous, next, ...map), aside);
+  const stepping = keepingPlace(() => dialog.replaceChildren(make("div", { class: "stage" }, frame, close, previous, next, ...map), aside));
   if (!dialog.open) dialog.showModal();
-  close.focus({ focusVisible: false });
+  if (!stepping) close.focus({ focusVisible: false });
   dialog.scrollTop = 0;
   try {
     const photo = await api.photo(id, controller.signal);
     image.alt = photo.caption || fileName(photo.path);
-    aside.replaceChildren(...about(id, photo, hit));
+    keepingPlace(() => aside.replaceChildren(...about(id, photo, hit)));
   } catch (error) {
     if (error.name === "AbortError") return;
     aside.prepend(make("p", { class: "notice", role: "alert" }, error.message));
@@ -141,14 +167,14 @@ export function sync() {
     running?.abort();
     where.forget();
     dialog.close();
-    focusTile(shown);
+    focusTile(shownHits()[placeOf(shown)]?.id ?? shown);
   }
 }
 
 // After a reload the photo is there before the hits are: once they come, so do the arrows and the reasons.
 export function refresh() {
   const id = state.get().photo;
-  if (id && dialog.open && hitOf(id)) open(id);
+  if (id && dialog.open && placeOf(id) >= 0) open(id);
 }
 
 export function start() {

@@ -1,0 +1,84 @@
+"""Moments: bursts, re-saved, resized and edited copies among the hits of an answer collapse into the best of them.
+
+The best-ranked hit leads; those near to it are its moment, then the best of what is left leads, and so on (greedy
+non-maximum suppression). Everyone is near to the leader itself: were it enough to be near to any member, a day's photos
+would hang together in one chain.
+
+Two photos are of one moment if they were taken within minutes of each other and look alike; where one has no date, they
+must be nearly the same picture. How near that is to be differs between models and libraries, so distances (1 - cosine)
+are measured in the library's own `Snapshot.pair_distance`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search.vectors.protocol import Doubles, Floats, Keys
+
+if TYPE_CHECKING:
+    from search.ranking_settings import RankingSettings
+    from search.vectors.snapshot import Snapshot
+
+COLLAPSED = 2000
+"""Of an answer, as many hits are compared, the best ones; those below stand alone."""
+_ROWS = 256
+
+
+def moments(
+    connection: sqlite3.Connection, snapshot: Snapshot, keys: Keys, ranking: RankingSettings
+) -> dict[int, list[int]]:
+    """The further photos of each leader's moment, best first, of those leaders that have any.
+
+    Args:
+        connection: of the state that the snapshot shows.
+        snapshot: has the photos' embeddings.
+        keys: int64[n], the hits, best first.
+        ranking: has the bounds.
+    """
+    keys = keys[:COLLAPSED]
+    if len(keys) < 2:
+        return {}
+    led = _led(snapshot.vectors(keys), _minutes(connection, keys), snapshot.pair_distance, ranking)
+    return {int(keys[leader]): keys[others].tolist() for leader, others in led.items()}
+
+
+def _led(vectors: Floats, minutes: Doubles, unit: float, ranking: RankingSettings) -> dict[int, Keys]:
+    """For each leader (a row of `vectors`, float32[n, d]) the rows of the others of its moment."""
+    copy, moment = ranking.copy_distance * unit, ranking.moment_distance * unit
+    free = np.ones(len(vectors), np.bool_)
+    led: dict[int, Keys] = {}
+    for start in range(0, len(vectors), _ROWS):
+        rows = start + np.flatnonzero(free[start : start + _ROWS])
+        distances = 1 - vectors[rows] @ vectors[start:].T
+        one, other = np.nonzero(distances <= max(copy, moment))
+        # Dates are compared for the few pairs alone that look alike.
+        distance, apart = distances[one, other], np.abs(minutes[rows[one]] - minutes[start + other])
+        near = np.where(np.isnan(apart), distance <= copy, (distance <= moment) & (apart <= ranking.moment_minutes))
+        one, other = one[near], start + other[near]
+        ends = np.searchsorted(one, np.arange(len(rows) + 1))
+        for i, row in enumerate(rows.tolist()):
+            if not free[row]:
+                continue
+            free[row] = False
+            others = other[ends[i] : ends[i + 1]]
+            others = others[free[others]]
+            if len(others):
+                free[others] = False
+                led[row] = others
+    return led
+
+
+def _minutes(connection: sqlite3.Connection, keys: Keys) -> Doubles:
+    """When each photo was taken, float64[n] in minutes by its camera's clock; NaN where that is not known."""
+    taken = dict(
+        connection.execute(
+            "SELECT key, strftime('%s', substr(taken_at, 1, 19)) / 60.0 FROM photos"
+            " WHERE taken_at IS NOT NULL AND key IN (SELECT value FROM json_each(?))",
+            (json.dumps(keys.tolist()),),
+        )
+    )
+    return np.asarray([taken.get(key) for key in keys.tolist()], dtype=np.float64)

@@ -1,0 +1,76 @@
+"""The weights and constants of ranking, as settings that environment variables change.
+
+Each field is read from `SIGHTLINE_RANKING_` and its name in capitals; docs/settings.md lists them, docs/ranking.md has
+the measurements behind the defaults.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from search.errors import SettingsError
+
+PREFIX = "SIGHTLINE_RANKING_"
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Spreads = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class RankingSettings(BaseSettings):
+    """How signals are weighed, where an answer ends, and what counts as one moment.
+
+    Attributes:
+        meaning_weight, image_weight, literal_weight, all_words_weight, some_words_weight: what each kind of list counts
+            in the fusion; `literal` are words that people or cameras wrote, no captioner.
+        fusion_constant: how slowly a list's ranks lose weight in the fusion.
+        present: up to so many spreads below the best photo of a typical sentence, a text's best photo still shows what
+            it says.
+        floor: so many spreads below it are photos that have nothing to do with a text.
+        hub_weight: how much of a photo's level is taken from its similarities.
+        hub_sentences: of how many sentences, the nearest of the bank, a photo's level is the mean.
+        negative_weight: how much of an unwanted text's embedding is taken away from the wanted one's.
+        moment_minutes: how far apart photos of one moment are taken at most.
+        moment_distance: how far apart the embeddings of such photos are at most, as a part of the library's own
+            `Snapshot.pair_distance`.
+        copy_distance: the same where one of two photos has no date.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
+
+    meaning_weight: Weight = 1.0
+    image_weight: Weight = 1.0
+    literal_weight: Weight = 1.0
+    all_words_weight: Weight = 0.5
+    some_words_weight: Weight = 0.1
+    fusion_constant: Weight = 10.0
+    present: Spreads = 0.65
+    floor: Spreads = 2.3
+    hub_weight: Weight = 0.1
+    hub_sentences: Annotated[int, Field(ge=1)] = 32
+    negative_weight: Weight = 0.5
+    moment_minutes: Weight = 5.0
+    moment_distance: Weight = 0.2
+    copy_distance: Weight = 0.03
+
+    @classmethod
+    def read(cls) -> Self:
+        """The settings that the environment gives.
+
+        Raises:
+            SettingsError: a variable has a value that cannot be, or names no setting.
+        """
+        for name in os.environ:
+            if name.upper().startswith(PREFIX) and name[len(PREFIX) :].lower() not in cls.model_fields:
+                raise SettingsError(f"There is no ranking setting {name}; docs/settings.md lists those there are.")
+        try:
+            return cls()
+        except ValidationError as error:
+            first = error.errors()[0]
+            name, wrong = PREFIX + str(first["loc"][-1]).upper(), first["msg"].replace("Input", "it", 1)
+            raise SettingsError(
+                f"{name} cannot be “{first['input']}”: {wrong}. Correct the variable, or unset it for the default."
+            ) from None
