@@ -21,7 +21,7 @@ from indexer.terminal import printable
 
 pytestmark = pytest.mark.usefixtures("away_from_home")
 STAGES = {"scan", "load", "embed", "publish", "balance", "captions"}
-HIT = {"id", "path", "score", "relevant", "why", "caption", "taken_at", "width", "height"}
+HIT = {"id", "path", "score", "relevant", "why", "caption", "taken_at", "width", "height", "others"}
 
 
 @pytest.fixture
@@ -77,13 +77,37 @@ def test_index_without_a_hub_says_which_model_it_takes_and_why(tmp_path: Path) -
 def test_search_answers_in_the_fixed_fields(indexed: tuple[str, Path]) -> None:
     home, photos = indexed
     answer = document(run("search", "motorcycle", "-k", "3", "--all", "--json", home=home))
-    assert set(answer) == {"query", "model", "total", "left_out", "took_ms", "hits"}
+    assert set(answer) == {"query", "model", "total", "collapsed", "left_out", "took_ms", "hits"}
     assert len(answer["hits"]) == 3
     assert set(answer["hits"][0]) == HIT
     assert answer["hits"][0]["path"] == str(photos / "motorcycle_left.png")
     assert {reason["signal"] for reason in answer["hits"][0]["why"]} == {"meaning", "words"}
     second = document(run("search", "motorcycle", "-k", "2", "--offset", "1", "--all", "--json", home=home))
     assert [hit["id"] for hit in second["hits"]] == [hit["id"] for hit in answer["hits"][1:]]
+
+
+def test_search_collapses_moments_where_that_is_asked(
+    indexed: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, _ = indexed
+    monkeypatch.setenv("SIGHTLINE_RANKING_COPY_DISTANCE", "100")  # by which all photos are copies of each other
+    found = document(run("search", "a motorcycle", "--all", "--json", home=home))
+    assert (found["total"], found["collapsed"]) == (11, 0)
+    collapsed = document(run("search", "a motorcycle", "--all", "--collapse", "--json", home=home))
+    assert (collapsed["total"], collapsed["collapsed"], len(collapsed["hits"][0]["others"])) == (1, 10, 10)
+    plain = run("search", "a motorcycle", "--all", "--collapse", home=home)
+    assert plain.stdout.endswith("  +10\n") and plain.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("search", "cat"), ("index",), ("serve", "--port", "0")])
+def test_a_setting_that_cannot_be_is_one_sentence(
+    indexed: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_RANKING_FLOOR", "low")
+    result = run(*command, home=indexed[0])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("sightline: SIGHTLINE_RANKING_FLOOR cannot be “low”")
+    assert result.stderr.count("\n") == 1
 
 
 def test_search_by_a_picture_finds_it_first(indexed: tuple[str, Path]) -> None:

@@ -8,6 +8,7 @@ import typer.main
 
 import sightline
 import training.__main__
+from search.ranking_settings import PREFIX, RankingSettings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docker" / "README.md"]
@@ -84,6 +85,14 @@ def test_every_environment_variable_is_documented() -> None:
     read = {name for text in texts for pattern in patterns for name in re.findall(pattern, text)}
     assert {"SIGHTLINE_HOME", "SIGHTLINE_TOKEN"} <= read
     assert {name for name in read if f"`{name}`" not in page} == set()
+
+
+@pytest.mark.parametrize("name", RankingSettings.model_fields)
+def test_every_setting_of_ranking_is_documented_with_its_default(name: str) -> None:
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    row = re.search(rf"^\| `{PREFIX}{name.upper()}` \|.*\| ([\d.]+) \|$", page, re.MULTILINE)
+    assert row, f"docs/settings.md has no row for {PREFIX}{name.upper()}"
+    assert float(row[1]) == RankingSettings.model_fields[name].default
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -50,7 +50,7 @@ def library(tmp_path: Path, home: Home, checkpoint: str) -> Path:
         picture(folder / f"photo_{number:03}.jpg", number)
     with Image.open(folder / "photo_000.jpg") as first:
         first.save(folder / "photo_copy.jpg", quality=95)
-    run_index(home, [folder], IndexOptions(model=checkpoint))
+    run_index(home, [folder], IndexOptions(model=checkpoint, captions="off"))
     return folder
 
 
@@ -193,6 +193,6 @@ def test_a_home_that_is_made_anew_has_no_listings(engine: Engine, home: Home, li
     listing = engine.search(Request(limit=100)).listing
     shutil.rmtree(home.path)
     (library / "photo_000.jpg").unlink()
-    run_index(home, [library], IndexOptions(model=checkpoint))
+    run_index(home, [library], IndexOptions(model=checkpoint, captions="off"))
     answer = engine.search(Request(limit=100, listing=listing))
     assert answer.listing != listing and answer.total == len(answer.hits) == PHOTOS - 1

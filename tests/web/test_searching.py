@@ -9,6 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 from problem_checks import assert_problem
 
+from search.home import Home
+from web.app import create_app
 from web.schemas import SearchAnswer
 
 Hits = dict[str, dict[str, Any]]
@@ -37,6 +39,39 @@ def test_pages_do_not_overlap_and_the_total_stays(client: TestClient) -> None:
     ids = [hit["id"] for page in pages for hit in page["hits"]]
     assert len(ids) == len(set(ids)) == 11
     assert {page["total"] for page in pages} == {11}
+
+
+def test_further_pages_name_the_listing_of_the_first(client: TestClient, hits: Hits) -> None:
+    photo = hits["chelsea.png"]["id"]
+    for ask in (
+        lambda **fields: client.get("/api/search", params={"q": "a motorcycle", "all": True, **fields}),
+        lambda **fields: client.post("/api/search", data={"like": photo, **fields}),
+        lambda **fields: client.get(f"/api/photos/{photo}/similar", params=fields),
+    ):
+        first = ask(limit=4).json()
+        second = ask(limit=4, offset=4, listing=first["listing"]).json()
+        assert second["listing"] == first["listing"] and second["total"] == first["total"]
+        assert ask(limit=4, offset=4).json()["hits"] == second["hits"]
+        assert ask(limit=4, offset=4).json()["listing"] != first["listing"]
+
+
+def test_photos_of_one_moment_collapse_where_that_is_asked(
+    sample_home: Home, hits: Hits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_RANKING_COPY_DISTANCE", "100")  # by which all photos are copies of each other
+    photo = hits["chelsea.png"]["id"]
+    with TestClient(create_app(sample_home), base_url="http://localhost") as client:
+        for ask in (
+            lambda **fields: client.get("/api/search", params={"q": "a motorcycle", "all": True, **fields}),
+            lambda **fields: client.post("/api/search", data={"like": photo, **fields}),
+            lambda **fields: client.get(f"/api/photos/{photo}/similar", params=fields),
+        ):
+            plain = SearchAnswer.model_validate(ask().json())
+            answer = SearchAnswer.model_validate(ask(collapse=True).json())
+            (hit,) = answer.hits
+            assert [hit.id, *hit.others] == [one.id for one in plain.hits]
+            assert (answer.total, answer.collapsed) == (1, plain.total - 1)
+            assert plain.collapsed == 0 and not any(one.others for one in plain.hits)
 
 
 def test_words_say_where_they_stand(client: TestClient) -> None:
@@ -90,6 +125,8 @@ def test_a_form_whose_file_was_left_empty_searches_by_text(client: TestClient) -
         {"mode": "guess"},
         {"sort": "size"},
         {"all": "perhaps"},
+        {"collapse": "perhaps"},
+        {"listing": "a" * 65},
         {"q": "a" * 2001},
         {"not": "a" * 2001},
     ],

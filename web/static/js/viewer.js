@@ -23,12 +23,13 @@ function step(by) {
   if (next) state.set({ photo: next.id }, { replace: true });
 }
 
-// Whoever steps through a moment by the keyboard stays in it when the photo is drawn anew; false: the focus was elsewhere.
+// Whoever goes through a moment by the keyboard stays there when it is drawn anew; false: the focus was elsewhere.
 function keepingPlace(draw) {
-  const inside = document.activeElement?.closest(".moment");
+  const buttons = () => [...dialog.querySelectorAll(".moment button")];
+  const place = buttons().indexOf(document.activeElement);
   draw();
-  if (inside) dialog.querySelector(".moment [aria-current]")?.focus();
-  return Boolean(inside);
+  buttons()[place]?.focus();
+  return place >= 0;
 }
 
 // The photos that stand behind one hit, that hit first: each a click away.
