@@ -270,8 +270,10 @@ class _Run:
                 lambda: self._encoder(model.name),
                 lambda done: self.progress.advance(done, 0),
             )
+            # Measured first: the transaction should not keep others waiting.
+            measured = background.measure(self.connection, model.key, name, vectors, self.ranking)
             with self.database.atomic():
-                background.measure(self.connection, model.key, name, vectors, self.ranking)
+                background.keep(self.connection, model.key, name, measured)
                 settings.grow_revision(self.connection)
 
     def _describe(self, stage: str) -> None:

@@ -56,10 +56,11 @@ def read(connection: sqlite3.Connection, model_key: int) -> Background | None:
 def levels(connection: sqlite3.Connection, model_key: int, keys: Keys) -> Floats:
     """The level of each of the photos `keys` (int64[n], sorted): float32[n], the mean of all where it is not known yet,
     and 0 where none is."""
-    rows = connection.execute("SELECT photo_key, level FROM levels WHERE model_key = ?", (model_key,)).fetchall()
-    if not rows or not len(keys):
+    rows = connection.execute("SELECT photo_key, level FROM levels WHERE model_key = ?", (model_key,))
+    read = np.fromiter(rows, dtype=[("key", np.int64), ("level", np.float32)])
+    if not len(read) or not len(keys):
         return np.zeros(len(keys), np.float32)
-    known, values = (np.asarray(column) for column in zip(*rows, strict=True))
+    known, values = read["key"], read["level"]
     found = np.full(len(keys), values.mean(), np.float32)
     places = np.searchsorted(keys, known)
     here = (places < len(keys)) & (keys[np.minimum(places, len(keys) - 1)] == known)
@@ -69,55 +70,88 @@ def levels(connection: sqlite3.Connection, model_key: int, keys: Keys) -> Floats
 
 def unmeasured(connection: sqlite3.Connection, model_key: int, bank: str) -> int:
     """How many embeddings the background must still be told of; all, where it was measured with another bank or when
-    the library had less than half of its photos."""
+    the library had less than half, or more than twice, of the photos that it has now."""
     total = _count(connection, "embeddings", model_key)
     row = connection.execute("SELECT bank, photos FROM backgrounds WHERE model_key = ?", (model_key,)).fetchone()
-    if row is None or row[0] != bank or total > 2 * row[1]:
+    (live,) = connection.execute("SELECT count(*) FROM photos WHERE orphaned_at IS NULL").fetchone()
+    if not live:
+        return 0
+    if row is None or row[0] != bank or not row[1] / 2 <= live <= 2 * row[1]:
         return total
     return total - _count(connection, "levels", model_key)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What `measure` found, for `keep`.
+
+    Attributes:
+        anew: whether it is of all photos, and takes the place of what was known.
+        levels: the key and the level of each photo that was measured.
+        photos: how many of these are live.
+        maxima: float32[n], the score of the best live photo for each sentence of the bank.
+        spread: of all scores of live photos.
+    """
+
+    anew: bool
+    levels: list[tuple[int, float]]
+    photos: int
+    maxima: Floats
+    spread: float
+
+
 def measure(
     connection: sqlite3.Connection, model_key: int, bank: str, sentences: Floats, ranking: RankingSettings
-) -> None:
-    """Measure what `unmeasured` counts, in the caller's transaction. `sentences`, float32[n, d], embed the bank."""
+) -> Measured:
+    """Measure what `unmeasured` counts; writes nothing. `sentences`, float32[n, d], embed the bank."""
     anew = unmeasured(connection, model_key, bank) == _count(connection, "embeddings", model_key)
-    if anew:
-        connection.execute("DELETE FROM levels WHERE model_key = ?", (model_key,))
-        connection.execute("DELETE FROM backgrounds WHERE model_key = ?", (model_key,))
+    known = "" if anew else " AND embeddings.photo_key NOT IN (SELECT photo_key FROM levels WHERE model_key = :model)"
     maxima = np.full(len(sentences), -np.inf, np.float32)
-    count = 0
+    found: list[tuple[int, float]] = []
+    photos = last = 0
     total = squares = 0.0
     nearest = min(ranking.hub_sentences, len(sentences))
     while rows := connection.execute(
-        "SELECT photo_key, vector FROM embeddings WHERE model_key = ? AND NOT EXISTS"
-        " (SELECT 1 FROM levels WHERE levels.model_key = embeddings.model_key AND levels.photo_key ="
-        " embeddings.photo_key) ORDER BY key LIMIT ?",
-        (model_key, _CHUNK),
+        "SELECT embeddings.key, photo_key, vector, orphaned_at IS NULL FROM embeddings"
+        " JOIN photos ON photos.key = photo_key"
+        f" WHERE model_key = :model AND embeddings.key > :last{known} ORDER BY embeddings.key LIMIT :chunk",
+        {"model": model_key, "last": last, "chunk": _CHUNK},
     ).fetchall():
-        scores = stored.unpack([row[1] for row in rows], sentences.shape[1]) @ sentences.T
-        found = np.partition(scores, -nearest, axis=1)[:, -nearest:].mean(axis=1)
-        connection.executemany(
-            "INSERT INTO levels (model_key, photo_key, level) VALUES (?, ?, ?)",
-            [(model_key, key, float(level)) for (key, _), level in zip(rows, found, strict=True)],
-        )
-        scores -= ranking.hub_weight * found[:, None]
-        maxima = np.maximum(maxima, scores.max(axis=0))
-        total, squares = total + float(scores.sum()), squares + float(np.square(scores).sum())
-        count += len(rows)
-    if not count:
+        last = rows[-1][0]
+        scores = stored.unpack([row[2] for row in rows], sentences.shape[1]) @ sentences.T
+        levels = np.partition(scores, -nearest, axis=1)[:, -nearest:].mean(axis=1)
+        found += [(row[1], float(level)) for row, level in zip(rows, levels, strict=True)]
+        # Photos that are gone may come back, but nothing is found among them meanwhile.
+        live = np.array([row[3] for row in rows], np.bool_)
+        scores = (scores - ranking.hub_weight * levels[:, None])[live]
+        if len(scores):
+            maxima = np.maximum(maxima, scores.max(axis=0))
+            total, squares = total + float(scores.sum()), squares + float(np.square(scores).sum())
+            photos += len(scores)
+    pairs = max(1, photos * len(sentences))
+    return Measured(anew, found, photos, maxima, float(np.sqrt(max(0.0, squares / pairs - (total / pairs) ** 2))))
+
+
+def keep(connection: sqlite3.Connection, model_key: int, bank: str, measured: Measured) -> None:
+    """Keep what was measured, in the caller's transaction."""
+    if measured.anew:
+        connection.execute("DELETE FROM levels WHERE model_key = ?", (model_key,))
+        connection.execute("DELETE FROM backgrounds WHERE model_key = ?", (model_key,))
+    connection.executemany(
+        "INSERT OR REPLACE INTO levels (model_key, photo_key, level) VALUES (?, ?, ?)",
+        [(model_key, *one) for one in measured.levels],
+    )
+    if not measured.photos:
         return
-    if anew:
-        pairs = count * len(sentences)
-        spread = float(np.sqrt(max(0.0, squares / pairs - (total / pairs) ** 2)))
+    if measured.anew:
         connection.execute(
             "INSERT INTO backgrounds (model_key, bank, photos, maxima, spread) VALUES (?, ?, ?, ?, ?)",
-            (model_key, bank, count, maxima.astype("<f4").tobytes(), spread),
+            (model_key, bank, measured.photos, measured.maxima.astype("<f4").tobytes(), measured.spread),
         )
         return
     # The spread hardly changes with some more photos; the best photo of each sentence may be among them.
     (before,) = connection.execute("SELECT maxima FROM backgrounds WHERE model_key = ?", (model_key,)).fetchone()
-    maxima = np.maximum(maxima, np.frombuffer(before, "<f4"))
+    maxima = np.maximum(measured.maxima, np.frombuffer(before, "<f4"))
     connection.execute(
         "UPDATE backgrounds SET maxima = ? WHERE model_key = ?", (maxima.astype("<f4").tobytes(), model_key)
     )

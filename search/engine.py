@@ -14,6 +14,7 @@ from search.catalog.connection import Reader, connect_to_read, one_state
 from search.catalog.descriptions import TextLine, text_lines
 from search.catalog.photo import Photo, photo_by_id
 from search.catalog.status import status
+from search.catalog.words import DEPTH
 from search.errors import QueryError, SightlineError, UnknownPhotoError
 from search.explanation import explained
 from search.home import Home
@@ -21,7 +22,7 @@ from search.listings import Listing, Listings
 from search.query import Query, cleaned, parse
 from search.questions import Questions
 from search.ranking_settings import RankingSettings
-from search.retrieval import DEPTH, Retrieval
+from search.retrieval import Retrieval
 from search.similarity_map import SimilarityMap, deviations, shown
 from search.vectors import stored
 from search.vectors.snapshot import Snapshot, take

@@ -30,7 +30,7 @@ def explained(
     vectors = [(one, _places(one, keys)) for one in found.lists if len(one.similarities)]
     by_words = [one for one in found.lists if not len(one.similarities)]
     word_places = [_places(one, keys) for one in by_words]
-    snippets = words.marked(connection, query.words + query.exact, keys) if by_words else {}
+    snippets = words.marked(connection, query.words, query.exact, keys) if by_words else {}
     hits = []
     for place, (key, *others) in ((place, moment) for place, moment in moments.items() if moment):
         photo = photos[key]

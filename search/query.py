@@ -16,6 +16,8 @@ from search.errors import QueryError
 FILTERS = ("after", "before", "on", "camera", "folder", "type", "orientation", "is", "tag")
 ORIENTATIONS = ("landscape", "portrait", "square")
 MAX_LENGTH = 2000
+MAX_CONDITIONS = 32
+"""Filters, exact and unwanted words together: each costs a search of its own."""
 
 _TOKEN = re.compile(
     r"""
@@ -26,6 +28,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+# What phones type for quotes, and keyboards of full width for - and :.
+_TYPED = str.maketrans(dict.fromkeys("“”„‟«»＂", '"') | {"－": "-", "：": ":"})
 _DATE = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?$")
 
 
@@ -74,7 +78,7 @@ def parse(text: str) -> Query:
 
     Raises:
         QueryError: a filter that is known has a value that cannot be, such as `after:2021-13`; or the text is longer
-            than `MAX_LENGTH` characters.
+            than `MAX_LENGTH` characters, or has more than `MAX_CONDITIONS` conditions.
     """
     text = cleaned(text)
     words: list[str] = []
@@ -87,10 +91,13 @@ def parse(text: str) -> Query:
             value = match["quoted"] if match["quoted"] is not None else match["value"]
             if key in FILTERS and value.strip():
                 filters.append(_checked(Filter(key, " ".join(value.split()), bool(match["negative"]))))
-            elif match["negative"] and match["quoted"] is None:
-                excluded.append(match[0][1:])
+            elif match["negative"]:
+                excluded += filter(None, [" ".join(match[0][1:].replace('"', " ").split())])
+            elif match["quoted"] is None:
+                words.append(match[0])
             else:
-                words.extend(match[0].lstrip("-").replace('"', " ").split())
+                words.append(f"{match['key']}:")
+                exact += filter(None, [" ".join(value.split())])
         elif match["phrase"] is not None:
             phrase = " ".join(match["phrase"].split())
             if phrase:
@@ -99,18 +106,23 @@ def parse(text: str) -> Query:
             excluded.append(match["minus_word"])
         elif match["word"].strip('"-'):
             words.append(match["word"])
+    if (conditions := len(exact) + len(excluded) + len(filters)) > MAX_CONDITIONS:
+        raise QueryError(
+            f"The query has {conditions} filters, exact and unwanted words; at most {MAX_CONDITIONS} are allowed."
+        )
     return Query(tuple(words), tuple(exact), tuple(excluded), tuple(filters))
 
 
 def cleaned(text: str) -> str:
-    """`text` without NUL and lone surrogates, which stand in no caption and would stop SQLite and the tokenizer.
+    """`text` without NUL and lone surrogates, which stand in no caption and would stop SQLite and the tokenizer, and
+    with plain quotes, minus signs and colons.
 
     Raises:
         QueryError: it is longer than `MAX_LENGTH` characters.
     """
     if len(text) > MAX_LENGTH:
         raise QueryError(f"The query has {len(text)} characters; at most {MAX_LENGTH} are allowed.")
-    return text.replace("\x00", " ").encode("utf-8", "replace").decode()
+    return text.replace("\x00", " ").encode("utf-8", "replace").decode().translate(_TYPED)
 
 
 def date_range(value: str) -> tuple[str, str]:

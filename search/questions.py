@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,16 +57,21 @@ class Questions:
 
     def of_text(self, text: str) -> Floats:
         """The embedding of `text`: float32[d], unit length."""
+        return self.of_texts([text])[0]
+
+    def of_texts(self, texts: Sequence[str]) -> list[Floats]:
+        """The embedding of each text: float32[d], unit length. What is not known goes through the model at once."""
         with self._lock:
-            if (known := self._texts.get(text)) is not None:
+            found = {text: self._texts[text] for text in texts if text in self._texts}
+        if missing := list(dict.fromkeys(text for text in texts if text not in found)):
+            found.update(zip(missing, self.encoder().embed_texts(missing), strict=True))
+        with self._lock:
+            for text in texts:
+                self._texts[text] = found[text]
                 self._texts.move_to_end(text)
-                return known
-        vector: Floats = self.encoder().embed_texts([text])[0]
-        with self._lock:
-            self._texts[text] = vector
             while len(self._texts) > CACHED_TEXTS:
                 self._texts.popitem(last=False)
-        return vector
+        return [found[text] for text in texts]
 
     def of_image(self, image: Image) -> Floats:
         """The embedding of an upright RGB picture: float32[d], unit length."""
@@ -83,5 +89,5 @@ class Questions:
         """`vector` less `weight` times the mean embedding of the `unwanted` texts: float32[d], unit length."""
         if not unwanted:
             return vector
-        turned = vector - weight * np.mean([self.of_text(text) for text in unwanted], axis=0)
+        turned = vector - weight * np.mean(self.of_texts(unwanted), axis=0)
         return np.asarray(turned / max(float(np.linalg.norm(turned)), 1e-12), dtype=np.float32)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from search.answer import Request
 from search.catalog import words
 from search.catalog.photo import photo_by_id
+from search.catalog.words import DEPTH
 from search.errors import UnknownPhotoError
 from search.filters import allowed_keys, condition
 from search.moments import COLLAPSED, moments
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
 
 Flags = npt.NDArray[np.bool_]
 
-DEPTH = 10_000
-"""How far down a list is read where several are fused, and to find its end; such an answer has no more hits. Of every
-answer so many are found at once, whatever the page, so that its listing holds them."""
+_FURTHEST = 2**40  # beyond any library, and a number that FAISS and SQLite still take
 DATED_DEPTH = 200
 """How many of the best hits are put in the order of their dates, where what is relevant is not known or not asked."""
 
@@ -81,6 +80,7 @@ class Retrieval:
         self._request, self._query, self._ranking = request, query, ranking
         self._snapshot, self._connection, self._questions = snapshot, connection, questions
         self._among = snapshot.live
+        self._liked: list[int] = []
         allowed = allowed_keys(connection, query)
         if allowed is not None:
             self._among = allowed[np.isin(allowed, snapshot.live)]
@@ -102,7 +102,9 @@ class Retrieval:
         if picture is not None:
             lists.append(self._by_picture(picture, alone))
         if asks_meaning:
-            lists.append(self._by_meaning(text, alone, judged=picture is None))
+            # What stands in quotes is a condition, which all that are left fulfil: nothing more is to be judged.
+            judged = picture is None and bool(self._query.words)
+            lists.append(self._by_meaning(text, alone, judged=judged))
         return self._together(lists, alone)
 
     def _together(self, lists: list[RankedList], alone: bool) -> Found:
@@ -116,8 +118,8 @@ class Retrieval:
             total, left_out = len(keys), total - len(keys)
         if self._request.sort == "date":
             judged = all(one.relevant is not None for one in lists)
-            best = max(DATED_DEPTH, int(relevant.sum()) if judged else 0)
-            keys, scores, relevant = keys[:best], scores[:best], relevant[:best]
+            kept = (np.arange(len(keys)) < DATED_DEPTH) | (relevant & judged)
+            keys, scores, relevant = keys[kept], scores[kept], relevant[kept]
             total = len(keys)
         others: dict[int, list[int]] = {}
         if self._request.collapse:
@@ -142,11 +144,11 @@ class Retrieval:
             scores, keys, cosines = self._by_text(vector, depth)
             relevant = None if background is None else len(keys)
             if background is not None and len(keys):
-                # What must not be shown takes nothing away from whether the rest is there.
-                best = scores if vector is plain else self._by_text(plain, 1)[0]
-                least = least_score(float(scores[0]), background, self._ranking)
-                there = is_present(float(best[0]), background, self._ranking)
-                relevant = int((scores >= least).sum()) if there else 0
+                # Judged by the best of the whole library: filters and what must not be shown take nothing away from
+                # whether the rest is there, nor from where it ends.
+                best, top = (self._best(one) for one in (plain, vector))
+                least = least_score(top, background, self._ranking)
+                relevant = int((scores >= least).sum()) if is_present(best, background, self._ranking) else 0
             if relevant is None or relevant < len(keys) or len(keys) < depth or depth >= DEPTH:
                 return RankedList("meaning", keys, relevant, scores, cosines)
             depth = min(DEPTH, 4 * depth)  # the answer goes on below: how long it is belongs to it
@@ -154,21 +156,27 @@ class Retrieval:
     def _by_text(self, vector: Floats, k: int) -> tuple[Floats, Keys, Floats]:
         return self._snapshot.search_text(vector, k, hub_weight=self._ranking.hub_weight, allowed=self._among)
 
+    def _best(self, vector: Floats) -> float:
+        """The score of the library's nearest photo."""
+        live = self._snapshot.live
+        return float(self._snapshot.search_text(vector, 1, hub_weight=self._ranking.hub_weight, allowed=live)[0][0])
+
     def _by_picture(self, vector: Floats, alone: bool) -> RankedList:
         cosines, keys = self._snapshot.search(vector, self._depth(alone), allowed=self._among)
         return RankedList("image", keys, None, cosines, cosines)
 
     def _by_words(self) -> list[RankedList]:
         """Photos in whose words all, or some, of the query's words stand."""
-        asked = self._query.words + self._query.exact
-        where = condition(self._query)
+        asked = self._query.words or self._query.exact  # the condition holds for the exact ones already
+        sql, values = condition(self._query)
+        where = f"{sql} AND photos.key NOT IN (SELECT value FROM json_each(?))", [*values, json.dumps(self._liked)]
         ranked = {
-            "literal": words.written(self._connection, asked, *where),
+            "literal": words.written(self._connection, self._query.words, self._query.exact, *where),
             "all words": words.ranked(self._connection, words.match_all(asked), *where),
             "some words": words.ranked(self._connection, words.match_some(asked), *where),
         }
         return [
-            RankedList(kind, np.asarray(keys[:DEPTH], np.int64), 0 if kind == "some words" else len(keys[:DEPTH]))
+            RankedList(kind, np.asarray(keys, np.int64), 0 if kind == "some words" else len(keys))
             for kind, keys in ranked.items()
             if keys
         ]
@@ -183,6 +191,7 @@ class Retrieval:
             if photo is None or vector is None:
                 raise UnknownPhotoError(f"There is no photo {photo_id} in this index.")
             self._among = self._among[self._among != photo.key]
+            self._liked.append(photo.key)
             vectors.append(vector)
         if not vectors:
             return None
@@ -214,7 +223,7 @@ class Retrieval:
 
     @property
     def _page(self) -> int:
-        return self._request.offset + self._request.limit
+        return min(self._request.offset + self._request.limit, _FURTHEST)
 
     def _depth(self, alone: bool) -> int:
         """How far a list is read: of one that is the answer alone, far enough for the page even if hits above it

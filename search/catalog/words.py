@@ -22,6 +22,9 @@ OPEN, CLOSE = "\x02", "\x03"
 """What surrounds a matched word inside a snippet: control characters, which no indexed text contains."""
 _WEIGHTS = "10.0, 10.0, 5.0, 4.0, 2.0"
 """BM25 weights of the fields above: what a caption says tells more than what a file happens to be called."""
+DEPTH = 10_000
+"""How far down a list is read where several are fused, and to find its end; such an answer has no more hits. Of every
+answer so many are found at once, whatever the page, so that its listing holds them."""
 _FORM = "3"
 """How the words below are written; an index that has them in another form writes them anew."""
 _SHORTEST_PART = 3
@@ -104,7 +107,7 @@ def part(text: str) -> str:
 
 
 def ranked(connection: sqlite3.Connection, expression: str, condition: str, values: Sequence[object]) -> list[int]:
-    """Keys of the photos that match an FTS5 `expression` and an SQL `condition` on photos, best first.
+    """Keys of the `DEPTH` best photos that match an FTS5 `expression` and an SQL `condition` on photos, best first.
 
     The order is Okapi BM25, as FTS5 computes it, ties by key so that pages do not overlap. Nothing matches ''.
     """
@@ -112,24 +115,30 @@ def ranked(connection: sqlite3.Connection, expression: str, condition: str, valu
         return []
     rows = connection.execute(
         f"SELECT words.rowid FROM words JOIN photos ON photos.key = words.rowid WHERE words MATCH ? AND {condition}"
-        f" ORDER BY bm25(words, {_WEIGHTS}), words.rowid",
+        f" ORDER BY bm25(words, {_WEIGHTS}), words.rowid LIMIT {DEPTH}",
         (expression, *values),
     )
     return [row[0] for row in rows]
 
 
 def written(
-    connection: sqlite3.Connection, free_words: Sequence[str], condition: str, values: Sequence[object]
+    connection: sqlite3.Connection,
+    free_words: Sequence[str],
+    exact: Sequence[str],
+    condition: str,
+    values: Sequence[object],
 ) -> list[int]:
     """As `ranked`, the photos in which all of the words stand in what a person wrote, in the picture or in its names:
-    as words, and codes with digits as parts of words too."""
-    expression = match_all(free_words)
+    as words, and codes with digits as parts of words too. Where there are no free words, the same of `exact` ones, all
+    of them as parts too."""
+    asked = free_words or exact
+    expression = match_all(asked)
     found = ranked(connection, f"{{{' '.join(WRITTEN)}}} : ({expression})", condition, values) if expression else []
-    codes = _codes(free_words)
-    if codes and len(codes) == len(free_words):
+    codes = _codes(free_words) if free_words else list(filter(None, map(part, exact)))
+    if codes and len(codes) == len(asked):
         rows = connection.execute(
             f"SELECT parts.rowid FROM parts JOIN photos ON photos.key = parts.rowid WHERE parts MATCH ? AND {condition}"
-            " ORDER BY bm25(parts), parts.rowid",
+            f" ORDER BY bm25(parts), parts.rowid LIMIT {DEPTH}",
             (" AND ".join(codes), *values),
         )
         known = set(found)
@@ -138,11 +147,12 @@ def written(
 
 
 def marked(
-    connection: sqlite3.Connection, free_words: Sequence[str], photo_keys: Sequence[int]
+    connection: sqlite3.Connection, free_words: Sequence[str], exact: Sequence[str], photo_keys: Sequence[int]
 ) -> dict[int, list[tuple[str, str]]]:
     """For each photo that has some of the words, the fields that have, with a snippet in which they are marked."""
-    expression = match_some(free_words) or match_all(free_words)
-    codes = " OR ".join(_codes(free_words))
+    asked = [*free_words, *exact]
+    expression = match_some(asked) or match_all(asked)
+    codes = " OR ".join([*_codes(free_words), *filter(None, map(part, exact))])
     found: dict[int, list[tuple[str, str]]] = {}
     for key in map(int, photo_keys):
         snippets = _snippets(connection, "words", FIELDS, expression, key) if expression else []
@@ -174,12 +184,18 @@ def _terms(free_words: Sequence[str]) -> list[str]:
 
 
 def _forms(word: str) -> list[str]:
-    """The word, and its regular English plural or singular."""
+    """The word, and its regular English plurals and singulars."""
     if not word.isascii() or not word.isalpha() or len(word) < 3:
         return [word]
-    if not word.endswith("s"):
-        return [word, f"{word}s", f"{word}es"] if word.endswith(("ch", "sh", "x", "o")) else [word, f"{word}s"]
-    return [word, word[:-1], *([word[:-2]] if word.endswith("es") else [])]
+    if re.search("ies$", word):
+        return [word, word[:-1], f"{word[:-3]}y"]
+    if re.search("[^aeiou]y$", word):
+        return [word, f"{word}s", f"{word[:-1]}ies"]
+    if re.search("(ss|us|is|ch|sh|x|z|o)$", word):  # as glass, bus, lens' like, beach, box
+        return [word, f"{word}es", *([f"{word}s"] if word.endswith("o") else [])]
+    if re.search("(ss|us|is|ch|sh|x|z|o)es$", word):
+        return [word, word[:-1], word[:-2]]
+    return [word, word[:-1]] if word.endswith("s") else [word, f"{word}s"]
 
 
 def _either(forms: list[str]) -> str:

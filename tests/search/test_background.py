@@ -53,6 +53,11 @@ def add(catalog: Catalog, vectors: Floats, first: int = 0) -> None:
         changes.put_file(connection, library_key=1, folder=b"/", name=b"%d" % number, size=1, mtime_ns=1, photo_key=key)
 
 
+def measure(catalog: Catalog, bank: Floats) -> None:
+    connection, model = catalog
+    background.keep(connection, model.key, "a", background.measure(connection, model.key, "a", bank, RANKING))
+
+
 def by_hand(vectors: Floats, bank: Floats) -> tuple[Floats, float, float]:
     scores = vectors @ bank.T
     levels = np.sort(scores, axis=1)[:, -RANKING.hub_sentences :].mean(axis=1)
@@ -65,7 +70,7 @@ def test_levels_and_background_are_those_of_the_definition(catalog: Catalog) -> 
     vectors, bank = unit(50, 0), unit(200, 1)
     add(catalog, vectors)
     assert background.unmeasured(connection, model.key, "a") == 50
-    background.measure(connection, model.key, "a", bank, RANKING)
+    measure(catalog, bank)
     levels, expected, spread = by_hand(vectors, bank)
     found = background.read(connection, model.key)
     assert found is not None
@@ -79,20 +84,37 @@ def test_few_new_photos_are_added_and_many_or_another_bank_measured_anew(catalog
     connection, model = catalog
     bank = unit(200, 1)
     add(catalog, unit(50, 0))
-    background.measure(connection, model.key, "a", bank, RANKING)
+    measure(catalog, bank)
     (seen,) = connection.execute("SELECT photos FROM backgrounds").fetchone()
     add(catalog, unit(10, 2), first=50)
     assert background.unmeasured(connection, model.key, "a") == 10
-    background.measure(connection, model.key, "a", bank, RANKING)
+    measure(catalog, bank)
     found = background.read(connection, model.key)
     assert found is not None and seen == 50
     everything = np.concatenate([unit(50, 0), unit(10, 2)])
     assert found.expected == pytest.approx(by_hand(everything, bank)[1], abs=2e-3)
     add(catalog, unit(50, 3), first=60)
     assert background.unmeasured(connection, model.key, "a") == 110
-    background.measure(connection, model.key, "a", bank, RANKING)
+    measure(catalog, bank)
     assert connection.execute("SELECT photos FROM backgrounds").fetchone() == (110,)
     assert background.unmeasured(connection, model.key, "b") == 110
+
+
+def test_library_that_shrinks_is_measured_anew_without_what_is_gone(catalog: Catalog) -> None:
+    connection, model = catalog
+    vectors, bank = unit(60, 0), unit(200, 1)
+    add(catalog, vectors)
+    measure(catalog, bank)
+    connection.execute("UPDATE photos SET orphaned_at = '2026' WHERE key > 40")
+    assert background.unmeasured(connection, model.key, "a") == 0
+    connection.execute("UPDATE photos SET orphaned_at = '2026' WHERE key > 20")
+    assert background.unmeasured(connection, model.key, "a") == 60
+    measure(catalog, bank)
+    _, expected, spread = by_hand(vectors[:20], bank)
+    found = background.read(connection, model.key)
+    assert found is not None
+    assert (found.expected, found.spread) == (pytest.approx(expected, abs=2e-3), pytest.approx(spread, abs=2e-3))
+    assert background.unmeasured(connection, model.key, "a") == 0
 
 
 def test_another_way_of_measuring_is_another_bank() -> None:

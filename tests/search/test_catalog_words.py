@@ -72,7 +72,7 @@ def test_unspaced_writing_is_found_wherever_it_stands(catalog: sqlite3.Connectio
     assert freely(catalog, "東京") == exactly(catalog, '"東京"') == exactly(catalog, '"タワー"') == [2]
     assert freely(catalog, "塔") == [] and freely(catalog, "旅") == [2]
     assert freely(catalog, "京東") == []
-    found = words.marked(catalog, words.match_all(["東京"]), [2])[2]
+    found = words.marked(catalog, ["東京"], [], [2])[2]
     assert [field for field, _ in found] == ["caption", "name"]
     assert found[0][1].replace(words.OPEN, "").replace(words.CLOSE, "") == "夜の東京タワー"
 
@@ -129,5 +129,23 @@ def test_letters_of_full_and_half_width_are_the_same(catalog: sqlite3.Connection
     words.refresh(catalog, [3])
     for asked in ("AB16", "ａｂ１６", "カメラ", "ｶﾒﾗ", '"ab16 tgk"', "b16"):
         assert exactly(catalog, asked if asked.startswith('"') else f'"{asked}"') == [3], asked
-    assert freely(catalog, "ａｂ１６") == [3] and words.written(catalog, ["Ｂ１６"], "TRUE", ()) == [3]
-    assert words.marked(catalog, ["ab16"], [3])[3][0][1].startswith(f"{words.OPEN}AB16{words.CLOSE}")
+    assert freely(catalog, "ａｂ１６") == [3] and words.written(catalog, ["Ｂ１６"], [], "TRUE", ()) == [3]
+    assert words.marked(catalog, ["ab16"], [], [3])[3][0][1].startswith(f"{words.OPEN}AB16{words.CLOSE}")
+
+
+@pytest.mark.parametrize(
+    ("one", "many"),
+    [
+        ("dog", "dogs"),
+        ("beach", "beaches"),
+        ("glass", "glasses"),
+        ("bus", "buses"),
+        ("baby", "babies"),
+        ("boy", "boys"),
+    ],
+)
+def test_a_word_is_found_in_its_regular_plural_and_singular(catalog: sqlite3.Connection, one: str, many: str) -> None:
+    for stands, asked in ((one, many), (many, one)):
+        descriptions.put_caption(catalog, 1, "starter", f"It shows {stands}.")
+        words.refresh(catalog, [1])
+        assert 1 in freely(catalog, asked), (stands, asked)

@@ -276,3 +276,52 @@ def test_ended_threads_leave_no_connection_behind(engine: Engine) -> None:
         for thread in threads:
             thread.join()
     assert len(engine._connections) <= 5
+
+
+def test_part_of_a_word_in_quotes_is_found_and_marked_whatever_ranks(engine: Engine) -> None:
+    for mode in ("auto", "words", "meaning"):
+        assert names(engine, '"torcycle_le"', mode=mode) == ["motorcycle_left.png"], mode
+    (why,) = engine.search(Request('"torcycle_le"', mode="words")).hits[0].why
+    assert {"text": "torcycle_le", "marked": True} in why.to_json()["parts"]
+
+
+def test_a_photo_is_not_like_itself_whatever_its_words_say(engine: Engine) -> None:
+    cat = engine.search(Request("ginger cat", mode="words")).hits[0]
+    assert cat.id not in {hit.id for hit in engine.search(Request("ginger cat", like=(cat.id,), limit=50)).hits}
+
+
+@pytest.mark.parametrize("text", ["a cat", "a motorcycle", "a flower", "a cup of coffee"])
+def test_a_filter_takes_nothing_from_the_answer_but_what_it_excludes(engine: Engine, text: str) -> None:
+    whole = names(engine, text, mode="meaning")
+    for condition, kept in (("type:png", ".png"), ("type:jpeg", ".jpg")):
+        expected = [name for name in whole if name.endswith(kept)]
+        assert names(engine, f"{text} {condition}", mode="meaning") == expected
+
+
+def test_all_in_the_order_of_dates_leaves_out_nothing_relevant(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.retrieval.DATED_DEPTH", 1)
+    relevant = set(names(engine, "a cup of coffee in a garden"))
+    assert relevant <= set(names(engine, "a cup of coffee in a garden", sort="date", include_all=True))
+
+
+def test_unwanted_texts_turn_meaning_away_from_them(engine: Engine) -> None:
+    def similarity(**options: object) -> float:
+        hits = engine.search(Request("a cat", mode="meaning", include_all=True, limit=50, **options)).hits  # type: ignore[arg-type]
+        return next(h.why[0].similarity for h in hits if h.path.endswith("chelsea.png"))  # type: ignore[return-value]
+
+    assert similarity(negative="an animal with fur") < similarity() - 0.01
+
+
+def test_many_unwanted_texts_go_through_the_model_at_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from search.models.encoder import Encoder
+
+    batches: list[int] = []
+    real = Encoder.embed_texts
+    monkeypatch.setattr(Encoder, "embed_texts", lambda self, texts: batches.append(len(texts)) or real(self, texts))
+    names(engine, "a boat " + " ".join(f"-unwanted{number}" for number in range(20)), mode="meaning")
+    assert batches == [1, 20]
+
+
+def test_a_page_beyond_all_numbers_is_empty(engine: Engine) -> None:
+    for text in ("", "a cat"):
+        assert engine.search(Request(text, offset=10**20, limit=10**20)).hits == ()

@@ -19,6 +19,8 @@ from search.query import FILTERS, Filter, Query, date_range, parse
         ("Folder:Holidays", Query(filters=(Filter("folder", "Holidays"),))),
         ("ratio:16:9 12:30", Query(words=("ratio:16:9", "12:30"))),
         ("well-known half -", Query(words=("well-known", "half"))),
+        ('-text:"red car" no:"-dog"', Query(words=("no:",), exact=("-dog",), excluded=("text: red car",))),
+        ("dog －cat “red car” -„two words“", parse('dog -cat "red car" -"two words"')),
         ('"', Query()),
         ("", Query()),
     ],
@@ -29,7 +31,24 @@ def test_reads_the_query_language(text: str, expected: Query) -> None:
 
 PIECES = st.one_of(
     st.text(max_size=12),
-    st.sampled_from(['"', "-", ":", " ", '-"', "after:2021", "tag:", "camera:x", 'folder:"a b"', "-is:photo", "\x00"]),
+    st.sampled_from(
+        [
+            '"',
+            "-",
+            ":",
+            " ",
+            '-"',
+            "after:2021",
+            "tag:",
+            "camera:x",
+            'folder:"a b"',
+            "-is:photo",
+            "\x00",
+            'x:"',
+            "x:",
+            "“",
+        ]
+    ),
 )
 
 
@@ -51,6 +70,12 @@ def test_a_filter_that_cannot_be_is_said(text: str) -> None:
 def test_a_very_long_query_is_refused_at_once() -> None:
     with pytest.raises(QueryError, match="100000 characters"):
         parse("a" * 100_000)
+
+
+def test_conditions_without_end_are_refused() -> None:
+    assert len(parse(" ".join(f"-{number}" for number in range(32))).excluded) == 32
+    with pytest.raises(QueryError, match="33 filters"):
+        parse(" ".join(f"-folder:{number}" for number in range(33)))
 
 
 def test_dates_are_whole_years_months_and_days() -> None:
