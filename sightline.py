@@ -300,23 +300,54 @@ def models(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 @app.command("eval")
 def evaluate(
-    file: Annotated[Path, typer.Argument(help="Captions in Karpathy's JSON format.")],
-    images: Annotated[Path, typer.Option(help="The folder that the photos lie in.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="Captions in Karpathy's JSON format; needs --images.", show_default=False)
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="The folder that the photos of FILE lie in.")] = None,
     model: Annotated[str | None, typer.Option(help="The model to measure, as for `index`.")] = None,
-    mode: Annotated[Literal["meaning"], typer.Option(help="How to ask: meaning is the only way yet.")] = "meaning",
+    mode: Annotated[
+        Literal["meaning", "words", "hybrid", "all"], typer.Option(help="How to ask; all: in each of the three ways.")
+    ] = "meaning",
+    captions: Annotated[str, typer.Option(help="Who writes captions, as for `index`; off: nobody.")] = "starter",
     split: Annotated[str | None, typer.Option(help="Only photos of this split, such as test (default: all).")] = None,
+    labelled: Annotated[
+        Path | None, typer.Option(help="A folder of folders named for what their photos show, to judge tags by.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write report.md, report.json and recall.png here.")] = None,
     device: DeviceOption = "auto",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how well photos are found by their captions, in a throw-away home."""
+    """Measure how well photos are found by their captions, captions by people's, and tags, in a throw-away home."""
+    from indexer.evaluation import MODES, Evaluation, evaluate_tags
     from indexer.evaluation import evaluate as measure
+    from indexer.evaluation_report import WITHOUT_PICTURE, write_report
     from indexer.terminal import TerminalProgress
 
+    if (file is None) != (images is None):
+        raise typer.BadParameter("FILE and --images go together.")
+    if file is None and labelled is None:
+        raise typer.BadParameter("There is nothing to measure: name FILE and --images, or --labelled.")
     with _failing_kindly(as_json):
         with TerminalProgress() as progress:
-            document = measure(file, images, model=model, split=split, device=device, progress=progress)
-        _print(document, as_json, lambda: _show_evaluation(document))
+            found = Evaluation({}, {})
+            if file is not None and images is not None:
+                modes = MODES if mode == "all" else (mode,)
+                found = measure(
+                    file,
+                    images,
+                    model=model,
+                    modes=modes,
+                    captions=captions,
+                    split=split,
+                    device=device,
+                    progress=progress,
+                )
+            if labelled is not None:
+                found.document.update(evaluate_tags(labelled, model=model, device=device, progress=progress))
+        if report is not None and not write_report(report, found):
+            print(f"sightline: {WITHOUT_PICTURE}", file=sys.stderr)
+        _print(found.document, as_json, lambda: _show_evaluation(found.document))
 
 
 @app.command()
@@ -435,9 +466,19 @@ def _show_models(document: dict[str, Any]) -> None:
 
 
 def _show_evaluation(document: dict[str, Any]) -> None:
-    print(f"{document['photos']} photos, {document['texts']} captions, model {document['model']}")
-    for way in ("text_to_image", "image_to_text"):
-        print(f"{way.replace('_', ' '):14}" + "  ".join(f"{name} {value:g}" for name, value in document[way].items()))
+    if "modes" in document:
+        print(f"{document['photos']} photos, {document['texts']} captions, model {document['model']}")
+    for mode, ways in document.get("modes", {}).items():
+        for way, figures in ways.items():
+            values = "  ".join(f"{name} {value:g}" for name, value in figures.items())
+            print(f"{mode:8} {way.replace('_', ' '):14}{values}")
+    if document.get("captions"):
+        values = "  ".join(f"{name} {value:g}" for name, value in document["captions"].items())
+        print(f"captions by {document['captioner']}: {values}")
+    if "tags" in document:
+        tags = document["tags"]
+        figures = [f"{name} {'–' if tags[name] is None else tags[name]}" for name in ("precision", "recall")]
+        print(f"tags of {tags['photos']} photos with {tags['labels']} labels: {'  '.join(figures)}")
 
 
 def _show_demo(report: IndexReport, outcome: dict[str, Any]) -> None:

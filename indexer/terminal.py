@@ -22,6 +22,7 @@ _TITLES = {
     "balance": "Measuring the library",
     "captions": "Writing captions",
     "text": "Reading text in pictures",
+    "ask": "Asking",
 }
 
 

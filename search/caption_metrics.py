@@ -1,4 +1,4 @@
-"""How near captions come to what people wrote: BLEU and CIDEr."""
+"""How near captions come to what people wrote: BLEU, METEOR, ROUGE-L and CIDEr."""
 
 from __future__ import annotations
 
@@ -78,6 +78,57 @@ def cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float
                 sums += (dot / norms if norms else 0.0) * math.exp(-(difference**2) / (2 * 6.0**2))
         scores.append(10 * sums / (_LONGEST * len(own)))
     return sum(scores) / len(scores)
+
+
+def meteor(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """METEOR of a corpus in per cent: the mean over the captions, each against its best reference (Banerjee and Lavie,
+    ACL 2005, with the weights of Lavie and Agarwal, WMT 2007).
+
+    Words match where they are the same or have the same Porter stem; synonyms do not count, since WordNet is not at
+    hand everywhere. So it is lower than, and not to be compared with, METEOR 1.5 of the COCO evaluation.
+    """
+    from nltk.translate.meteor_score import meteor_score
+
+    scores: list[float] = [
+        meteor_score([words(text) for text in own], words(caption), wordnet=_NoSynonyms())
+        for caption, own in zip(captions, references, strict=True)
+    ]
+    return 100 * sum(scores) / len(scores)
+
+
+def rouge_l(captions: Sequence[str], references: Sequence[Sequence[str]], beta: float = 1.2) -> float:
+    """ROUGE-L of a corpus in per cent: the mean over the captions of the F measure of their longest common subsequences
+    with the references (Lin, ACL 2004 workshop), `beta` times as much weight on recall as on precision.
+
+    As the COCO evaluation has it, `beta` is 1.2, and precision and recall are those of the best reference for each.
+    """
+    scores = []
+    for caption, own in zip(captions, references, strict=True):
+        found, wanted = words(caption), [words(reference) for reference in own]
+        common = [_longest_common(found, other) for other in wanted]
+        precision = max(common) / max(1, len(found))
+        recall = max(length / max(1, len(other)) for length, other in zip(common, wanted, strict=True))
+        weighted = recall + beta**2 * precision
+        scores.append((1 + beta**2) * precision * recall / weighted if weighted else 0.0)
+    return 100 * sum(scores) / len(scores)
+
+
+def _longest_common(first: list[str], second: list[str]) -> int:
+    """How many words the longest common subsequence has."""
+    lengths = [0] * (len(second) + 1)
+    for word in first:
+        before = lengths
+        lengths = [0]
+        for place, other in enumerate(second):
+            lengths.append(before[place] + 1 if word == other else max(before[place + 1], lengths[place]))
+    return lengths[-1]
+
+
+class _NoSynonyms:
+    """A WordNet in which no word stands."""
+
+    def synsets(self, word: str) -> list[object]:
+        return []
 
 
 def _ngrams(tokens: list[str], n: int) -> NGrams:

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from search.errors import SightlineError
 from search.vectors.protocol import Floats
 
+Ranks = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class CaptionedSet:
@@ -50,8 +52,14 @@ def read_karpathy(file: Path, images: Path, split: str | None = None) -> Caption
     return CaptionedSet(tuple(name for name, _ in present), tuple(captions for _, captions in present))
 
 
-def retrieval(images: Floats, texts: Floats, owners: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """Recall at 1, 5 and 10 in per cent, and mean and median rank, both ways.
+def retrieval(images: Floats, texts: Floats, owners: Ranks) -> dict[str, Any]:
+    """Recall at 1, 5 and 10 in per cent, and mean and median rank, both ways; arguments as of `ranks_by_similarity`."""
+    to_image, to_text = ranks_by_similarity(images, texts, owners)
+    return {"text_to_image": summary(to_image), "image_to_text": summary(to_text)}
+
+
+def ranks_by_similarity(images: Floats, texts: Floats, owners: Ranks) -> tuple[Ranks, Ranks]:
+    """The rank of each text's image, int64[m], and of each image's text, int64[n], from 1, by the cosine alone.
 
     Args:
         images: float32[n, d], unit length.
@@ -71,10 +79,17 @@ def retrieval(images: Floats, texts: Floats, owners: npt.NDArray[np.int64]) -> d
         mine = owners == image
         # Only the other photos' captions stand in the way.
         best[image] = 1 + int((similarity[~mine, image] >= similarity[mine, image].max()).sum())
-    return {"text_to_image": _summary(to_image), "image_to_text": _summary(best)}
+    return to_image, best
 
 
-def _summary(ranks: Sequence[int] | npt.NDArray[np.int64]) -> dict[str, float]:
+def summary(ranks: Sequence[int] | Ranks) -> dict[str, float]:
+    """Recall at 1, 5 and 10 in per cent, and mean and median rank, as they are reported."""
     ranked = np.asarray(ranks)
     recalls = {f"r{k}": round(100.0 * float((ranked <= k).mean()), 2) for k in (1, 5, 10)}
     return {**recalls, "mean_rank": round(float(ranked.mean()), 2), "median_rank": float(np.median(ranked))}
+
+
+def recall_curve(ranks: Ranks, deepest: int) -> list[float]:
+    """Recall at 1, 2, … `deepest` in per cent."""
+    counts = np.bincount(np.minimum(ranks, deepest + 1), minlength=deepest + 2)
+    return [round(100.0 * float(part), 2) for part in np.cumsum(counts)[1 : deepest + 1] / len(ranks)]

@@ -26,6 +26,7 @@ class RankingSettings(BaseSettings):
     Attributes:
         meaning_weight, image_weight, literal_weight, all_words_weight, some_words_weight: what each kind of list counts
             in the fusion; `literal` are words that people or cameras wrote, no captioner.
+        same_score: so many spreads apart, two scores by meaning say nearly the same.
         fusion_constant: how slowly a list's ranks lose weight in the fusion.
         present: up to so many spreads below the best photo of a typical sentence, a text's best photo still shows what
             it says.
@@ -46,10 +47,11 @@ class RankingSettings(BaseSettings):
     literal_weight: Weight = 1.0
     all_words_weight: Weight = 0.5
     some_words_weight: Weight = 0.1
+    same_score: Weight = 0.3
     fusion_constant: Weight = 10.0
     present: Spreads = 0.65
     floor: Spreads = 2.3
-    hub_weight: Weight = 0.1
+    hub_weight: Weight = 0.05
     hub_sentences: Annotated[int, Field(ge=1)] = 32
     negative_weight: Weight = 0.5
     moment_minutes: Weight = 5.0

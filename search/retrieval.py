@@ -150,7 +150,7 @@ class Retrieval:
                 least = least_score(top, background, self._ranking)
                 relevant = int((scores >= least).sum()) if is_present(best, background, self._ranking) else 0
             if relevant is None or relevant < len(keys) or len(keys) < depth or depth >= DEPTH:
-                return RankedList("meaning", keys, relevant, scores, cosines)
+                return RankedList("meaning", keys, relevant, scores, cosines, self._tolerance)
             depth = min(DEPTH, 4 * depth)  # the answer goes on below: how long it is belongs to it
 
     def _by_text(self, vector: Floats, k: int) -> tuple[Floats, Keys, Floats]:
@@ -220,6 +220,11 @@ class Retrieval:
         )
         places = {key: place for place, key in enumerate(keys.tolist())}
         return np.asarray([places[row[0]] for row in rows], np.int64)
+
+    @property
+    def _tolerance(self) -> float:
+        background = self._snapshot.background
+        return 0.0 if background is None else self._ranking.same_score * background.spread
 
     @property
     def _page(self) -> int:
