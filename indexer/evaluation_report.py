@@ -89,7 +89,7 @@ def _draw(file: Path, curves: dict[str, dict[str, list[float]]]) -> bool:
     """Recall against the number of hits looked at, one panel for each way, one line for each mode."""
     try:
         from matplotlib.figure import Figure
-        from matplotlib.ticker import NullFormatter, ScalarFormatter
+        from matplotlib.ticker import NullFormatter, StrMethodFormatter
     except ImportError:
         return False
     figure = Figure(figsize=(9, 4), layout="constrained")
@@ -98,7 +98,7 @@ def _draw(file: Path, curves: dict[str, dict[str, list[float]]]) -> bool:
         for mode, ways in curves.items():
             panel.plot(range(1, len(ways[way]) + 1), ways[way], label=mode)
         panel.set(title=title, xlabel="hits looked at", xscale="log", ylim=(0, 100))
-        panel.xaxis.set_major_formatter(ScalarFormatter())
+        panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         panel.xaxis.set_minor_formatter(NullFormatter())
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("recall, per cent")

@@ -177,6 +177,9 @@ def test_a_damaged_catalog_is_one_sentence(indexed: tuple[str, Path], tmp_path: 
         ("index", "--precision", "int8"),
         ("sreve",),
         ("eval",),
+        ("eval", "captions.json"),
+        ("eval", "--images", "photos"),
+        ("eval", "captions.json", "--images", "photos", "--mode", "feeling"),
     ],
 )
 def test_wrong_usage_is_status_2(arguments: tuple[str, ...]) -> None:
@@ -236,6 +239,44 @@ def test_a_name_that_is_no_text_is_printed_all_the_same(tmp_path: Path) -> None:
     assert len(json.loads(found.stdout)["hits"]) == 1
 
 
+@pytest.fixture
+def captioned(tmp_path: Path) -> list[str]:
+    """The arguments of an evaluation of two photos, each in a folder that says what it shows."""
+    entries = []
+    for seed, name in enumerate(("dog", "cat")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        picture(tmp_path / "photos" / name / "one.jpg", seed)
+        entries.append({"filename": f"{name}/one.jpg", "sentences": [{"raw": f"a {name}"}]})
+    (tmp_path / "captions.json").write_text(json.dumps({"images": entries}))
+    file, images = str(tmp_path / "captions.json"), str(tmp_path / "photos")
+    return ["eval", file, "--images", images, "--model", "starter", "--captions", "off", "--labelled", images]
+
+
+def test_eval_prints_one_document_and_writes_its_report(captioned: list[str], tmp_path: Path) -> None:
+    measured = document(run(*captioned, "--mode", "all", "--report", str(tmp_path / "report"), "--json"))
+    assert list(measured["modes"]) == ["meaning", "words", "hybrid"]
+    assert measured["text_to_image"] == measured["modes"]["hybrid"]["text_to_image"]
+    assert (measured["captions"], measured["tags"]["labels"], measured["photos"]) == (None, 2, 2)
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {"report.md", "report.json", "recall.png"}
+    for file in ("report.md", "report.json"):
+        assert str(tmp_path) not in (tmp_path / "report" / file).read_text(encoding="utf-8")
+
+
+def test_eval_without_matplotlib_says_how_to_get_the_picture(
+    captioned: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    result = run(*captioned, "--report", str(tmp_path / "report"))
+    assert result.exit_code == 0 and 'pip install "sightline[eval]"' in result.stderr
+    assert "meaning  text to image" in result.stdout and "tags of 2 photos with 2 labels" in result.stdout
+
+
+def test_eval_of_an_unknown_captioner_is_one_sentence(captioned: list[str]) -> None:
+    captioned[captioned.index("off")] = "nobody"
+    result = run(*captioned)
+    assert result.exit_code == 1 and "There is no captioner “nobody”" in result.stderr
+
+
 def test_eval_agrees_with_open_clip_itself(flickr: Path) -> None:
     """Recall within half a point of the same checkpoint with open_clip's own loading, transform and fp32."""
     import open_clip
@@ -245,7 +286,10 @@ def test_eval_agrees_with_open_clip_itself(flickr: Path) -> None:
     from search.resources import data_path
 
     measured = document(
-        run("eval", str(flickr / "captions.json"), "--images", str(flickr / "photos"), "--model", "starter", "--json")
+        run(
+            *("eval", str(flickr / "captions.json"), "--images", str(flickr / "photos")),
+            *("--model", "starter", "--captions", "off", "--json"),
+        )
     )
     entries = json.loads((flickr / "captions.json").read_text())["images"]
     name = f"local-dir:{data_path('models/starter')}"
