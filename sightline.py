@@ -213,7 +213,8 @@ def serve(
     with _failing_kindly(as_json):
         if host not in ("127.0.0.1", "localhost", "::1") and not token:
             print(
-                f"sightline: anyone who can reach {host} can see the photos; --token keeps others out.",
+                f"sightline: anyone who can reach {host} can see the photos and change their captions; "
+                "--token keeps others out.",
                 file=sys.stderr,
             )
         run_server(
@@ -251,7 +252,7 @@ def status(
 @app.command()
 def caption(
     photo: Annotated[str, typer.Argument(metavar="ID", help="The photo's id, or the path of its file.")],
-    text: Annotated[str, typer.Argument(help="What you say of it; nothing takes it back.")],
+    text: Annotated[str, typer.Argument(help="What you say of it; an empty text takes it back.")],
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -286,12 +286,14 @@ class _Run:
                 dry_run = stages.would_send(self.connection, self.options.captions, self.workers)
                 self.progress.say(str(dry_run))
             plan = stages.plan(self.connection, stage, self.options, self.workers)
-            if plan is None or not plan.photos:
+            if plan is None:
+                return
+            with self.database.atomic():
+                descriptions.seen_by(self.connection, stage, plan.author)
+            if not plan.photos:
                 return
             if plan.note:
                 self.progress.say(plan.note)
-            with self.database.atomic():
-                descriptions.seen_by(self.connection, stage, plan.author)
             with self._stage(stage, len(plan.photos)):
                 work = plan.load()
                 run_stage(

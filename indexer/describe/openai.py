@@ -95,8 +95,12 @@ class OpenAICaptioner:
         """
         stopped = threading.Event()
         headers = {"Authorization": f"Bearer {self._endpoint.key}"} if self._endpoint.key else {}
+        try:
+            opened = httpx.Client(headers=headers, timeout=_TIMEOUT)
+        except Exception as error:  # certificates or a proxy of the environment that cannot be used
+            raise self._unavailable(f"no connection can be made ({first_line(error)})") from error
         with (
-            httpx.Client(headers=headers, timeout=_TIMEOUT) as client,
+            opened as client,
             ThreadPoolExecutor(self._requests, thread_name_prefix="caption") as pool,
         ):
             futures = [pool.submit(self._ask, client, image, stopped) for image in images]
@@ -125,11 +129,11 @@ class OpenAICaptioner:
                 if status == 200:
                     self._answered += 1
                     return self._read(answer)
-                trouble = f"it answers {status}: {_complaint(answer)}"
+                trouble = f"it answers {status}: {_complaint(answer, self._endpoint.key)}"
                 if status in _ALL_ALIKE or status < 400 or "insufficient_quota" in answer.text:
                     raise self._unavailable(trouble)
                 if status not in _FLEETING and status < 500:
-                    return CaptionError(f"{self._endpoint.host} refuses it ({_complaint(answer)})")
+                    return CaptionError(f"{self._endpoint.host} refuses it ({_complaint(answer, self._endpoint.key)})")
                 asked = _retry_after(answer)
             if attempt < _TRIES - 1:
                 seconds = min(_LONGEST_WAIT, asked if asked is not None else 2.0**attempt)
@@ -158,16 +162,17 @@ class OpenAICaptioner:
         try:
             message: dict[str, Any] = answer.json()["choices"][0]["message"]
             text, refusal = message.get("content"), message.get("refusal")
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise self._unavailable("it does not answer as a chat completion does") from None
         if not isinstance(text, str):
-            return CaptionError(f"the captioner {self.name} refuses it ({str(refusal)[:200]})")
+            said = str(refusal)
+            if self._endpoint.key:
+                said = said.replace(self._endpoint.key, "…")
+            return CaptionError(f"the captioner {self.name} refuses it ({said[:200]})")
         text = re.sub(r"<think>.*?(?:</think>|\Z)", "", text, flags=re.DOTALL)
         return Caption(tidy(text, PROMPT))
 
     def _unavailable(self, trouble: str) -> CaptionerUnavailableError:
-        if self._endpoint.key:  # which some servers repeat
-            trouble = trouble.replace(self._endpoint.key, "…")
         return CaptionerUnavailableError(
             f"The endpoint {self._endpoint.host} cannot write captions with the model {self._model}: {trouble}. Check "
             "SIGHTLINE_OPENAI_URL, SIGHTLINE_OPENAI_KEY and the model's name; the next `sightline index` goes on from "
@@ -257,15 +262,16 @@ def _jpeg(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _complaint(answer: httpx.Response) -> str:
-    """What an error document says, in one line."""
+def _complaint(answer: httpx.Response, key: str) -> str:
+    """What an error document says, in one line, without the key, which some servers repeat."""
     try:
         document = answer.json()
         error = document.get("error", document)
         text = error.get("message") if isinstance(error, dict) else error
     except (ValueError, AttributeError):
         text = None
-    return tidy(str(text or answer.reason_phrase))[:200]
+    text = str(text or answer.reason_phrase)
+    return tidy(text.replace(key, "…") if key else text)[:200]
 
 
 def _retry_after(answer: httpx.Response) -> float | None:
@@ -275,5 +281,5 @@ def _retry_after(answer: httpx.Response) -> float | None:
         return float(value)
     try:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None

@@ -20,7 +20,7 @@ from PIL import Image
 
 from indexer.read import decode, whole_file
 from indexer.scan import modified_ns
-from search.catalog import descriptions, settings, words
+from search.catalog import descriptions, words
 from search.catalog.descriptions import PendingPhoto
 from search.errors import PhotoError, PhotoMemoryError
 
@@ -130,13 +130,14 @@ def _keep(database: Database, work: Work, group: list[tuple[int, Any]]) -> None:
         for key, found in group:
             if connection.execute("SELECT 1 FROM photos WHERE key = ?", (key,)).fetchone() is None:
                 continue
+            if isinstance(found, MemoryError | PhotoMemoryError):
+                continue  # another run may have more of it
             if isinstance(found, Exception):
                 descriptions.record(connection, key, work.stage, work.author, _sentence(found))
             else:
                 work.put(connection, key, found)
                 descriptions.record(connection, key, work.stage, work.author)
         words.refresh(connection, [key for key, _ in group])
-        settings.grow_revision(connection)
     group.clear()
 
 

@@ -52,11 +52,13 @@ def check(options: IndexOptions) -> None:
 
 
 def remember(connection: sqlite3.Connection, options: IndexOptions) -> None:
-    """Keep what was asked for, in the caller's transaction."""
+    """Keep what was asked for, in the caller's transaction; who asks again wants failed photos tried again."""
     if options.captions and not options.captions_dry_run:
-        settings.put(connection, CAPTIONS, options.captions)
+        settings.put(connection, CAPTIONS, options.captions.strip())
+        descriptions.try_again(connection, CAPTIONS)
     if options.ocr is not None:
         settings.put(connection, TEXT, "on" if options.ocr else OFF)
+        descriptions.try_again(connection, TEXT)
 
 
 def plan(connection: sqlite3.Connection, stage: str, options: IndexOptions, workers: int) -> Plan | None:

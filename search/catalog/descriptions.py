@@ -88,6 +88,11 @@ def failures(connection: sqlite3.Connection) -> list[tuple[bytes, str, str]]:
     ]
 
 
+def try_again(connection: sqlite3.Connection, stage: str) -> None:
+    """Let the photos that a stage has failed on wait for it again."""
+    connection.execute("DELETE FROM descriptions WHERE stage = ? AND failure IS NOT NULL", (stage,))
+
+
 def record(connection: sqlite3.Connection, photo_key: int, stage: str, author: str, failure: str | None = None) -> None:
     """Keep that `author` has seen the photo, and why nothing came of it where that is so."""
     connection.execute(

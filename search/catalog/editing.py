@@ -6,7 +6,7 @@ import os
 import sqlite3
 from contextlib import closing
 
-from search.catalog import descriptions, paths, settings
+from search.catalog import descriptions, paths
 from search.catalog.connection import connect_to_edit
 from search.catalog.photo import Photo, photo_by_id, photos_by_key
 from search.errors import CatalogError, SightlineError, UnknownPhotoError
@@ -32,11 +32,10 @@ def put_caption(home: Home, photo: str, text: str) -> Photo:
         try:
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
-                known = photo_by_id(connection, photo) or _photo_at(connection, photo)
+                known = (photo_by_id(connection, photo) if photo.isalnum() else None) or _photo_at(connection, photo)
                 if known is None:
                     raise UnknownPhotoError(f"There is no photo {paths.display(os.fsencode(photo))} in this index.")
                 descriptions.put_own_caption(connection, known.key, said)
-                settings.grow_revision(connection)
                 return photos_by_key(connection, [known.key])[known.key]
         except sqlite3.Error as error:
             raise CatalogError(f"The caption could not be kept: {error}.") from error

@@ -332,3 +332,24 @@ def test_a_key_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGHTLINE_OPENAI_KEY", "schlüssel")
     with pytest.raises(CaptionerUnavailableError, match="characters that no key has"):
         load_openai("any")
+
+
+@pytest.mark.parametrize("status", [400, 401])
+def test_a_key_that_the_server_repeats_is_not_shown(
+    server: Endpoints, waits: Waits, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_OPENAI_KEY", "sk-secretkey123")
+    server.script = lambda width: fails(status, "sk-secretkey123 is no key")
+    try:
+        told = str(captioner(waits).caption(pictures(10))[0])
+    except CaptionerUnavailableError as error:
+        told = str(error)
+    assert "is no key" in told and "secret" not in told.lower()
+
+
+def test_a_proxy_that_cannot_be_used_is_no_photos_fault(
+    server: Endpoints, waits: Waits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "nonsense://127.0.0.1:1")
+    with pytest.raises(CaptionerUnavailableError, match="no connection can be made"):
+        caption_each(captioner(waits), pictures(10, 20))

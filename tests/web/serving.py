@@ -34,7 +34,7 @@ def running_server(home: Home, port: int = 0) -> Iterator[str]:
         assert address.startswith("http://"), "the server did not start"
         yield address
         process.send_signal(signal.SIGINT)
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()
