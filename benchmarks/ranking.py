@@ -216,7 +216,7 @@ def _fused(lists: Lists, settings: RankingSettings, spread: float) -> Doubles:
     scores = np.zeros((len(lists.found), len(lists.places)))
     for row, found in zip(scores, lists.found, strict=True):
         keys, earned = fuse(
-            [replace(one, tolerance=settings.same_score * spread if len(one.scores) else 0.0) for one in found],
+            [replace(one, tolerance=settings.same_score * spread if one.kind == "meaning" else 0.0) for one in found],
             settings,
         )
         for key, score in zip(keys.tolist(), earned, strict=True):

@@ -50,6 +50,7 @@ class Why:
         percentile: how many per cent of the photos that could have answered are further from what was asked.
         probability: the model's own judgement that text and photo belong together; only sigmoid models (SigLIP) have
             it.
+        bm25: how well the photo's words match those of the query; only `words` have it.
         snippet: of the field, with matched words between `OPEN` and `CLOSE`.
     """
 
@@ -58,13 +59,20 @@ class Why:
     similarity: float | None = None
     percentile: float | None = None
     probability: float | None = None
+    bm25: float | None = None
     field: str | None = None
     snippet: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in an answer; a snippet becomes parts, each marked or not."""
         if self.signal == "words":
-            return {"signal": "words", "rank": self.rank, "field": self.field, "parts": _parts(self.snippet)}
+            return {
+                "signal": "words",
+                "rank": self.rank,
+                "bm25": round(self.bm25 or 0.0, 6),
+                "field": self.field,
+                "parts": _parts(self.snippet),
+            }
         document = {
             "signal": self.signal,
             "rank": self.rank,

@@ -115,7 +115,7 @@ class Engine:
                 token = self._listings.keep(request, listing) if shallow else None
             found, model = listing.found, listing.model
             page = slice(request.offset, request.offset + request.limit)
-            hits = explained(connection, found, page, query, model)
+            hits = explained(connection, found, page, query, model, self._ranking)
         collapsed = sum(map(len, found.others.values()))
         took_ms = (time.perf_counter() - began) * 1000
         return Answer(str(query), model.name, found.total, collapsed, found.left_out, took_ms, token, hits)

@@ -11,12 +11,19 @@ from search.catalog import words
 from search.catalog.model_records import ModelRecord
 from search.catalog.photo import live_ids, photos_by_key
 from search.query import Query
-from search.ranking import RankedList
+from search.ranking import RankedList, fuse
+from search.ranking_settings import RankingSettings
 from search.retrieval import Found
+from search.vectors.protocol import Keys
 
 
 def explained(
-    connection: sqlite3.Connection, found: Found, page: slice, query: Query, model: ModelRecord
+    connection: sqlite3.Connection,
+    found: Found,
+    page: slice,
+    query: Query,
+    model: ModelRecord,
+    ranking: RankingSettings,
 ) -> tuple[Hit, ...]:
     """The hits of one page. Photos that were removed since they were found are left out; the next of its moment then
     stands for one that led others."""
@@ -27,17 +34,22 @@ def explained(
     moments = {place: [key for key in moment if key in ids] for place, moment in moments.items()}
     keys = [moment[0] for moment in moments.values() if moment]
     photos = photos_by_key(connection, keys)
-    vectors = [(one, _places(one, keys)) for one in found.lists if len(one.similarities)]
+    vectors = [(one, _places(one.keys, keys)) for one in found.lists if len(one.similarities)]
     by_words = [one for one in found.lists if not len(one.similarities)]
-    word_places = [_places(one, keys) for one in by_words]
+    word_places = _places(fuse(by_words, ranking)[0], keys)
+    bm25 = {
+        key: float(one.scores[place]) for one in by_words for key, place in _places(one.keys, keys).items()
+    }  # of all fields, where whole words stand: those lists come last
     snippets = words.marked(connection, query.words, query.exact, keys) if by_words else {}
     hits = []
     for place, (key, *others) in ((place, moment) for place, moment in moments.items() if moment):
         photo = photos[key]
         why = [_near(one, near[key], found.candidates, model) for one, near in vectors if key in near]
-        rank = min((near[key] + 1 for near in word_places if key in near), default=0)
-        if rank:
-            why += [Why("words", rank, field=field, snippet=text) for field, text in snippets.get(key, ())]
+        if key in word_places:
+            why += [
+                Why("words", word_places[key] + 1, bm25=bm25[key], field=field, snippet=text)
+                for field, text in snippets.get(key, ())
+            ]
         hits.append(
             Hit(
                 photo.id,
@@ -66,7 +78,7 @@ def _near(one: RankedList, place: int, candidates: int, model: ModelRecord) -> W
     )
 
 
-def _places(one: RankedList, keys: list[int]) -> dict[int, int]:
-    """Where in the list each of the photos stands, for those that do."""
-    found = np.flatnonzero(np.isin(one.keys, keys))
-    return dict(zip(one.keys[found].tolist(), found.tolist(), strict=True))
+def _places(ranked: Keys, keys: list[int]) -> dict[int, int]:
+    """Where among `ranked` each of the photos stands, for those that do."""
+    found = np.flatnonzero(np.isin(ranked, keys))
+    return dict(zip(ranked[found].tolist(), found.tolist(), strict=True))

@@ -27,8 +27,8 @@ class RankedList:
         keys: int64[n], photos, best first.
         relevant: how many of them, from the first on, belong to the answer in this signal's judgement; None where it
             has none, so that all may.
-        scores, similarities: float32[n], what each is ordered by, and its cosine; empty but where the signal compares
-            embeddings.
+        scores: float32[n], what each has in this signal: a corrected similarity, a cosine or BM25.
+        similarities: float32[n], its cosine; empty but where the signal compares embeddings.
         tolerance: the difference between two scores that says little; 0 where the order is all that is known.
     """
 

@@ -176,9 +176,14 @@ class Retrieval:
             "some words": words.ranked(self._connection, words.match_some(asked), *where),
         }
         return [
-            RankedList(kind, np.asarray(keys, np.int64), 0 if kind == "some words" else len(keys))
-            for kind, keys in ranked.items()
-            if keys
+            RankedList(
+                kind,
+                np.fromiter(found, np.int64),
+                0 if kind == "some words" else len(found),
+                np.fromiter(found.values(), np.float32),
+            )
+            for kind, found in ranked.items()
+            if found
         ]
 
     def _picture(self) -> Floats | None:

@@ -42,6 +42,9 @@ class Why(Document):
         default=None,
         description="The model's own judgement that text and photo belong together, if it has one.",
     )
+    bm25: float | None = Field(
+        default=None, description="How well the photo's words match those of the query (Okapi BM25), for `words`."
+    )
     field: str | None = Field(default=None, description="Where the words stand: `caption`, `text`, `name`, …")
     parts: list[Part] | None = Field(default=None, description="That text, with the matched words marked.")
 
@@ -239,6 +242,7 @@ SEARCH_EXAMPLE: dict[str, Any] = {
                 {
                     "signal": "words",
                     "rank": 1,
+                    "bm25": 2.487286,
                     "field": "name",
                     "parts": [{"text": "motorcycle", "marked": True}, {"text": ".jpg", "marked": False}],
                 },

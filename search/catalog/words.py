@@ -28,6 +28,9 @@ answer so many are found at once, whatever the page, so that its listing holds t
 _FORM = "3"
 """How the words below are written; an index that has them in another form writes them anew."""
 _SHORTEST_PART = 3
+_MOST_CODES = 8
+"""So many words of a query are looked up as parts of words: each costs searches of its own."""
+_WORDS, _PARTS = (f"SELECT rowid FROM {table} WHERE {table} MATCH ?" for table in ("words", "parts"))
 PERSON = "you"
 """The author of captions that a person wrote: no captioner touches them, and they are shown before all others."""
 _COMMON = frozenset(
@@ -106,19 +109,28 @@ def part(text: str) -> str:
     return _quoted(text) if len(text) >= _SHORTEST_PART else ""
 
 
-def ranked(connection: sqlite3.Connection, expression: str, condition: str, values: Sequence[object]) -> list[int]:
-    """Keys of the `DEPTH` best photos that match an FTS5 `expression` and an SQL `condition` on photos, best first.
+def ranked(
+    connection: sqlite3.Connection, expression: str, condition: str, values: Sequence[object]
+) -> dict[int, float]:
+    """The `DEPTH` best photos that match an FTS5 `expression` and an SQL `condition` on photos: the key of each, best
+    first, with its score.
 
-    The order is Okapi BM25, as FTS5 computes it, ties by key so that pages do not overlap. Nothing matches ''.
+    The score is Okapi BM25, as FTS5 computes it, but the higher the better; ties by key so that pages do not overlap.
+    Nothing matches ''.
     """
-    if not expression:
-        return []
+    return _ranked(connection, "words", f", {_WEIGHTS}", expression, condition, values) if expression else {}
+
+
+def _ranked(
+    connection: sqlite3.Connection, table: str, weights: str, expression: str, condition: str, values: Sequence[object]
+) -> dict[int, float]:
     rows = connection.execute(
-        f"SELECT words.rowid FROM words JOIN photos ON photos.key = words.rowid WHERE words MATCH ? AND {condition}"
-        f" ORDER BY bm25(words, {_WEIGHTS}), words.rowid LIMIT {DEPTH}",
+        f"SELECT {table}.rowid, bm25({table}{weights}) AS negated FROM {table} JOIN photos"
+        f" ON photos.key = {table}.rowid WHERE {table} MATCH ? AND {condition}"
+        f" ORDER BY negated, {table}.rowid LIMIT {DEPTH}",
         (expression, *values),
     )
-    return [row[0] for row in rows]
+    return {key: -negated for key, negated in rows}
 
 
 def written(
@@ -127,23 +139,30 @@ def written(
     exact: Sequence[str],
     condition: str,
     values: Sequence[object],
-) -> list[int]:
-    """As `ranked`, the photos in which all of the words stand in what a person wrote, in the picture or in its names:
-    as words, and codes with digits as parts of words too. Where there are no free words, the same of `exact` ones, all
-    of them as parts too."""
-    asked = free_words or exact
-    expression = match_all(asked)
-    found = ranked(connection, f"{{{' '.join(WRITTEN)}}} : ({expression})", condition, values) if expression else []
-    codes = _codes(free_words) if free_words else list(filter(None, map(part, exact)))
-    if codes and len(codes) == len(asked):
-        rows = connection.execute(
-            f"SELECT parts.rowid FROM parts JOIN photos ON photos.key = parts.rowid WHERE parts MATCH ? AND {condition}"
-            f" ORDER BY bm25(parts), parts.rowid LIMIT {DEPTH}",
-            (" AND ".join(codes), *values),
-        )
-        known = set(found)
-        found += [row[0] for row in rows if row[0] not in known]
-    return found
+) -> dict[int, float]:
+    """As `ranked`, the photos in which each of the words stands in what a person wrote, in the picture or in its names:
+    as a word, or, if it is a code with digits, as part of one, such photos last. Where there are no free words, the
+    same of `exact` ones, all of which may be parts."""
+    asked = _telling(free_words) or list(exact)
+    found = ranked(connection, _written(match_all(asked)), condition, values)
+    parts = _parts(_codes(asked) if free_words else asked)
+    if not parts:
+        return found
+    where, needed = [condition], list(values)
+    if others := match_all([word for word in asked if word not in parts]):
+        where.append(f"+parts.rowid IN ({_WORDS})")  # the plus keeps SQLite from matching anew for each of them
+        needed.append(_written(others))
+    if len(parts) > 1:  # of one alone the join below says it
+        for text, expression in parts.items():
+            word = _written(term(text))
+            where.append(f"+parts.rowid IN ({_PARTS}{f' UNION ALL {_WORDS}' if word else ''})")
+            needed += [expression, word] if word else [expression]
+    some = " OR ".join(parts.values())
+    return found | {
+        key: score
+        for key, score in _ranked(connection, "parts", "", some, " AND ".join(where), needed).items()
+        if key not in found
+    }
 
 
 def marked(
@@ -152,12 +171,14 @@ def marked(
     """For each photo that has some of the words, the fields that have, with a snippet in which they are marked."""
     asked = [*free_words, *exact]
     expression = match_some(asked) or match_all(asked)
-    codes = " OR ".join([*_codes(free_words), *filter(None, map(part, exact))])
+    parts = " OR ".join(_parts([*_codes(free_words), *exact]).values())
     found: dict[int, list[tuple[str, str]]] = {}
     for key in map(int, photo_keys):
         snippets = _snippets(connection, "words", FIELDS, expression, key) if expression else []
-        if codes and not any(field in WRITTEN for field, _ in snippets):
-            snippets += _snippets(connection, "parts", ("text", "name"), codes, key)
+        if parts:
+            shown = {field for field, _ in snippets}
+            within = _snippets(connection, "parts", ("text", "name"), parts, key)
+            snippets += [(field, text) for field, text in within if field not in shown]
         if snippets:
             found[key] = [("caption" if field == "own" else field, joined(text)) for field, text in snippets]
     return found
@@ -166,21 +187,34 @@ def marked(
 def _snippets(
     connection: sqlite3.Connection, table: str, fields: Sequence[str], expression: str, key: int
 ) -> list[tuple[str, str]]:
-    columns = ", ".join(f"snippet({table}, {i}, '{OPEN}', '{CLOSE}', '…', 16)" for i in range(len(fields)))
+    longest = 64 if table == "parts" else 16  # there every three letters count as one word
+    columns = ", ".join(f"snippet({table}, {i}, '{OPEN}', '{CLOSE}', '…', {longest})" for i in range(len(fields)))
     row = connection.execute(
         f"SELECT {columns} FROM {table} WHERE {table} MATCH ? AND rowid = ?", (expression, key)
     ).fetchone()
     return [(field, text) for field, text in zip(fields, row or (), strict=bool(row)) if OPEN in text]
 
 
+def _written(expression: str) -> str:
+    return f"{{{' '.join(WRITTEN)}}} : ({expression})" if expression else ""
+
+
 def _codes(free_words: Sequence[str]) -> list[str]:
-    """What to look up as parts of words: words with digits, such as the numbers of plates, invoices and cameras."""
-    return list(filter(None, (part(word) for word in free_words if any(c.isdigit() for c in word))))
+    """Words with digits, such as the numbers of plates, invoices and cameras, `_MOST_CODES` at most."""
+    return [word for word in dict.fromkeys(free_words) if any(c.isdigit() for c in word) and part(word)][:_MOST_CODES]
+
+
+def _parts(texts: Sequence[str]) -> dict[str, str]:
+    """For each of the texts an FTS5 expression for `parts`, if they are long enough."""
+    return {text: expression for text in texts if (expression := part(text))}
+
+
+def _telling(free_words: Sequence[str]) -> list[str]:
+    return [word for word in free_words if word.lower() not in _COMMON] or list(free_words)
 
 
 def _terms(free_words: Sequence[str]) -> list[str]:
-    telling = [word for word in free_words if word.lower() not in _COMMON] or free_words
-    return list(dict.fromkeys(filter(None, map(term, telling))))
+    return list(dict.fromkeys(filter(None, map(term, _telling(free_words)))))
 
 
 def _forms(word: str) -> list[str]:

@@ -68,6 +68,57 @@ def test_part_of_a_plate_or_of_a_file_name_is_found_and_part_of_a_caption_s_word
     assert exactly(catalog, '"20"') == []  # too short to be part of anything
 
 
+def literally(catalog: sqlite3.Connection, text: str) -> list[int]:
+    query = parse(text)
+    return list(words.written(catalog, query.words, query.exact, "TRUE", ()))
+
+
+def test_each_word_of_a_query_may_stand_as_a_word_and_each_code_as_part_of_one(catalog: sqlite3.Connection) -> None:
+    descriptions.put_own_caption(catalog, 1, "Bought from A12BC, the old plate")
+    words.refresh(catalog, [1])
+    for asked in ("e16", "plate e16", "e16 tgk", "parking e16 plate.jpg", "e16 a12bc", "re16 e16", "the e16"):
+        assert literally(catalog, asked) == [1], asked
+    # A word without digits is no part of one; what a captioner says is not written; each of the words must be there.
+    for asked in ("late e16", "house e16", "e16 e17", "e16 12b", "dogs e16", "e16 16"):
+        assert literally(catalog, asked) == [], asked
+
+
+def test_what_stands_as_words_comes_before_what_stands_as_parts_of_them(catalog: sqlite3.Connection) -> None:
+    descriptions.put_own_caption(catalog, 3, "No parking but for E16")
+    words.refresh(catalog, [3])
+    assert literally(catalog, "e16 parking") == [3, 1]
+
+
+def test_no_more_than_some_codes_are_looked_up_as_parts(catalog: sqlite3.Connection) -> None:
+    lines = [TextLine(" ".join(f"x{number}y" for number in range(100, 109)), (0.0, 0.0, 1.0, 1.0), 0.9)]
+    descriptions.put_text(catalog, 2, lines)
+    words.refresh(catalog, [2])
+    codes = [f"x{number}" for number in range(100, 108)]
+    assert literally(catalog, " ".join(codes)) == [2]
+    assert literally(catalog, " ".join([*codes, "x108"])) == [] and literally(catalog, " ".join([*codes, "x108y"])) == [
+        2
+    ]
+
+
+def test_words_and_parts_of_words_are_marked_wherever_they_stand(catalog: sqlite3.Connection) -> None:
+    found = dict(words.marked(catalog, ["plate", "e16"], [], [1])[1])
+    assert found == {
+        "name": f"{words.OPEN}plate{words.CLOSE}.jpg",
+        "text": f"R{words.OPEN}E16{words.CLOSE} TGK no parking",
+    }
+
+
+def test_scores_of_words_are_those_of_bm25(catalog: sqlite3.Connection) -> None:
+    descriptions.put_own_caption(catalog, 2, "beach beach")
+    words.refresh(catalog, [2])
+    found = words.ranked(catalog, words.match_all(["beach"]), "TRUE", ())
+    by_hand = catalog.execute(
+        "SELECT rowid, -bm25(words, 10, 10, 5, 4, 2) AS score FROM words"
+        " WHERE words MATCH 'beach OR beaches' ORDER BY score DESC"
+    )
+    assert list(found.items()) == by_hand.fetchall() and list(found) == [2, 3] and found[2] > found[3] > 0
+
+
 def test_unspaced_writing_is_found_wherever_it_stands(catalog: sqlite3.Connection) -> None:
     assert freely(catalog, "東京") == exactly(catalog, '"東京"') == exactly(catalog, '"タワー"') == [2]
     assert freely(catalog, "塔") == [] and freely(catalog, "旅") == [2]
@@ -129,7 +180,7 @@ def test_letters_of_full_and_half_width_are_the_same(catalog: sqlite3.Connection
     words.refresh(catalog, [3])
     for asked in ("AB16", "ａｂ１６", "カメラ", "ｶﾒﾗ", '"ab16 tgk"', "b16"):
         assert exactly(catalog, asked if asked.startswith('"') else f'"{asked}"') == [3], asked
-    assert freely(catalog, "ａｂ１６") == [3] and words.written(catalog, ["Ｂ１６"], [], "TRUE", ()) == [3]
+    assert freely(catalog, "ａｂ１６") == [3] and list(words.written(catalog, ["Ｂ１６"], [], "TRUE", ())) == [3]
     assert words.marked(catalog, ["ab16"], [], [3])[3][0][1].startswith(f"{words.OPEN}AB16{words.CLOSE}")
 
 

@@ -67,6 +67,21 @@ def test_words_find_captions_and_names_and_mark_what_matched(engine: Engine) -> 
     assert names(engine, "ginger cat", mode="words") == ["chelsea.png"]
 
 
+def test_words_give_their_rank_among_all_that_words_found_and_their_score(engine: Engine) -> None:
+    """In an answer by words alone that is the place in it, whichever fields and lists brought a hit."""
+    answer = engine.search(Request("cat coffee IMG_7", mode="words", include_all=True))
+    assert [{why.rank for why in hit.why} for hit in answer.hits] == [{1}, {2}, {3}]
+    assert {why.signal for hit in answer.hits for why in hit.why} == {"words"}
+    document = answer.hits[0].why[0].to_json()
+    assert Path(answer.hits[0].path).name == "coffee.png"  # which says two of the three
+    assert document["bm25"] == pytest.approx(answer.hits[0].why[0].bm25) and document["bm25"] > 0
+    alone = engine.search(Request("cat", mode="words")).hits
+    both = engine.search(Request("cat coffee", mode="words")).hits
+    assert both[0].why[0].bm25 > next(hit for hit in alone if hit.id == both[0].id).why[0].bm25  # type: ignore[operator]
+    later = engine.search(Request("cat coffee IMG_7", mode="words", include_all=True, limit=1, offset=2)).hits
+    assert [why.rank for why in later[0].why] == [3] and later[0].why[0].bm25 == answer.hits[2].why[0].bm25
+
+
 def test_auto_brings_what_words_and_meaning_find_together(engine: Engine) -> None:
     hit = engine.search(Request("ginger cat")).hits[0]
     assert Path(hit.path).name == "chelsea.png" and {why.signal for why in hit.why} == {"meaning", "words"}
