@@ -6,6 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,10 +66,13 @@ def _read(file: Path, shape: tuple[int, int]) -> Floats | None:
 
 
 def _write(file: Path, vectors: Floats) -> None:
-    try:
+    with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".writing-", delete=False) as stream:
-            np.save(stream, vectors.astype("<f2"))
-        os.replace(stream.name, file)
-    except OSError:
-        pass
+        stream = tempfile.NamedTemporaryFile(dir=file.parent, prefix=".writing-", delete=False)  # noqa: SIM115
+        try:
+            with stream:
+                np.save(stream, vectors.astype("<f2"))
+            os.replace(stream.name, file)
+        except BaseException:
+            os.unlink(stream.name)  # of a disk that is full, say
+            raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from dataclasses import replace
@@ -47,6 +46,7 @@ class Engine:
         self._connections: dict[threading.Thread, Reader] = {}
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
+        self._shown: tuple[int, ...] = ()  # the file of the catalog that it shows
         self._questions: Questions | None = None
         self._listings = Listings()
 
@@ -107,7 +107,7 @@ class Engine:
         connection = self._current_connection()
         token = request.listing
         with one_state(connection):
-            listing = self._listings.find(request)
+            listing = self._listings.find(request, connection.file)
             if listing is None:
                 listing = self._found(request, query, connection)
                 # What lies deeper is seldom asked for, and would take much memory to keep.
@@ -150,15 +150,17 @@ class Engine:
             query.text, model.name, float(whole @ asked), places.method, places.area, found, shown(found)
         )
 
-    def _found(self, request: Request, query: Query, connection: sqlite3.Connection) -> Listing:
+    def _found(self, request: Request, query: Query, connection: Reader) -> Listing:
         snapshot = self._now(connection)
         questions = self._questioner(snapshot)
         found = Retrieval(request, query, snapshot, connection, questions, self._ranking).find()
-        return Listing(snapshot.model, found)
+        return Listing(connection.file, snapshot.model, found)
 
-    def _now(self, connection: sqlite3.Connection) -> Snapshot:
+    def _now(self, connection: Reader) -> Snapshot:
         with self._lock:
-            self._snapshot = take(self.home, connection, self._snapshot)
+            # A thread that began earlier may still read a catalog whose place another has taken.
+            before = self._snapshot if self._shown == connection.file else None
+            self._snapshot, self._shown = take(self.home, connection, before), connection.file
             if self._snapshot is None:
                 raise SightlineError(
                     f"The index in {self.home.path} holds no photo yet; run `sightline index PATH` on a folder."
@@ -171,7 +173,7 @@ class Engine:
                 self._questions = Questions(snapshot.model, self._device)
             return self._questions
 
-    def _current_connection(self) -> sqlite3.Connection:
+    def _current_connection(self) -> Reader:
         """This thread's connection, opened anew if the catalog is another file by now: for the start of an answer."""
         connection: Reader | None = getattr(self._local, "connection", None)
         if connection is not None and not connection.is_current(self.home):
@@ -183,7 +185,7 @@ class Engine:
             connection.close()
         return self._connection()
 
-    def _connection(self) -> sqlite3.Connection:
+    def _connection(self) -> Reader:
         """This thread's own connection: SQLite answers threads side by side only on connections of their own."""
         connection: Reader | None = getattr(self._local, "connection", None)
         if connection is None:

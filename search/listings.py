@@ -19,8 +19,9 @@ KEPT = 64
 
 @dataclass(frozen=True)
 class Listing:
-    """An answer without its pages: what was found, with which model."""
+    """An answer without its pages: what was found in which catalog (`Reader.file`), with which model."""
 
+    catalog: tuple[int, ...]
     model: ModelRecord
     found: Found
 
@@ -32,14 +33,16 @@ class Listings:
         self._kept: OrderedDict[tuple[str, Request, bytes], Listing] = OrderedDict()
         self._lock = threading.Lock()
 
-    def find(self, request: Request) -> Listing | None:
-        """The listing that `request` names, if it is kept, of this very request, and holds the page."""
+    def find(self, request: Request, catalog: tuple[int, ...]) -> Listing | None:
+        """The listing that `request` names, if it is kept, of this very request and `catalog`, and holds the page."""
         if request.listing is None:
             return None
         name = _name(request.listing, request)
         with self._lock:
             listing = self._kept.get(name)
-            if listing is None or not listing.found.holds(request.offset + request.limit):
+            if listing is None or listing.catalog != catalog:
+                return None
+            if not listing.found.holds(request.offset + request.limit):
                 return None
             self._kept.move_to_end(name)
             return listing

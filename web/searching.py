@@ -10,6 +10,7 @@ from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from search.answer import Request as SearchRequest
+from search.query import MAX_LENGTH
 from web.access import EngineAccess
 from web.answers import json_answer
 from web.photos import PhotoId, checked_id
@@ -20,7 +21,6 @@ from web.uploads import Decoder
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_TEXT = 2000
 MAX_LIMIT = 500
 MAX_OFFSET = 10_000_000
 MAX_PICTURES = 8
@@ -62,8 +62,8 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
         responses={**answer_200, **responses(400, 422, 503)},
     )
     def search(
-        q: Annotated[str, Query(max_length=MAX_TEXT, description=_Q, examples=["a red motorcycle"])] = "",
-        negative: Annotated[str, Query(alias="not", max_length=MAX_TEXT, description=_NOT, examples=["people"])] = "",
+        q: Annotated[str, Query(max_length=MAX_LENGTH, description=_Q, examples=["a red motorcycle"])] = "",
+        negative: Annotated[str, Query(alias="not", max_length=MAX_LENGTH, description=_NOT, examples=["people"])] = "",
         mode: Annotated[Mode, Query(description=_MODE)] = "auto",
         sort: Annotated[Sort, Query(description="The order of the hits.")] = "relevance",
         limit: Limit = 50,
@@ -107,8 +107,8 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
                 examples=[[PHOTO_ID]],
             ),
         ] = None,
-        q: Annotated[str, Form(max_length=MAX_TEXT, description=_Q, examples=["at night"])] = "",
-        negative: Annotated[str, Form(alias="not", max_length=MAX_TEXT, description=_NOT)] = "",
+        q: Annotated[str, Form(max_length=MAX_LENGTH, description=_Q, examples=["at night"])] = "",
+        negative: Annotated[str, Form(alias="not", max_length=MAX_LENGTH, description=_NOT)] = "",
         mode: Annotated[Mode, Form(description=_MODE)] = "auto",
         sort: Annotated[Sort, Form(description="The order of the hits.")] = "relevance",
         limit: Annotated[int, Form(ge=1, le=MAX_LIMIT)] = 50,

@@ -11,12 +11,12 @@ from starlette.responses import Response
 
 from indexer.read import read_photo
 from indexer.thumbnails import Thumbnails
+from search.query import MAX_LENGTH
 from web.access import EngineAccess
 from web.answers import json_answer
 from web.photos import PhotoId, known_photo, thumbnail
 from web.problems import ProblemError, responses
 from web.schemas import SIMILARITY_MAP_EXAMPLE, SimilarityMap
-from web.searching import MAX_TEXT
 from web.uploads import Decoder
 
 MOST_WAITING = 8
@@ -44,7 +44,7 @@ def why_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder) -
         q: Annotated[
             str,
             Query(
-                max_length=MAX_TEXT,
+                max_length=MAX_LENGTH,
                 description="What to look for, in the query language; filters and what is excluded are passed over.",
                 examples=["a red motorcycle"],
             ),

@@ -34,6 +34,11 @@ class Reader(sqlite3.Connection):
         file = (status.st_dev, status.st_ino)
         return (*file, status.st_size, status.st_mtime_ns) if self._immutable else file
 
+    @property
+    def file(self) -> tuple[int, ...]:
+        """The device and the inode of the catalog that this connection reads."""
+        return self._opened[:2]
+
     @classmethod
     def open(cls, home: Home, *, immutable: bool) -> Reader:
         """Open the catalog and look into it. Raises `sqlite3.Error`."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -179,6 +181,11 @@ def test_fusion_adds_what_each_list_gives() -> None:
     assert [len(part) for part in fuse([], RANKING)] == [0, 0]
 
 
+def cut_off(stream: IO[bytes], vectors: Floats) -> None:
+    stream.write(b"half")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 class Texts:
     """Stands where a model would, and counts what it is asked."""
 
@@ -205,6 +212,11 @@ def test_fixed_texts_are_embedded_once_for_each_model(
     file.write_bytes(file.read_bytes()[:-5])
     embedded(model, groups, lambda: texts)  # type: ignore[arg-type,return-value]
     assert texts.asked == 6
+    file.unlink()
+    monkeypatch.setattr(np, "save", cut_off)
+    embedded(model, groups, lambda: texts)  # type: ignore[arg-type,return-value]
+    assert not list(file.parent.iterdir())
+    assert texts.asked == 9
     monkeypatch.setenv("SIGHTLINE_CACHE", str(file / "inside a file"))
     embedded(model, groups, lambda: texts)  # type: ignore[arg-type,return-value]
-    assert texts.asked == 9
+    assert texts.asked == 12

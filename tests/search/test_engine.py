@@ -3,6 +3,8 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +19,12 @@ from search.catalog.connection import Reader, connect_to_write
 from search.engine import Engine, Request
 from search.errors import CatalogError, QueryError, UnknownPhotoError
 from search.home import Home
+from search.query import parse
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """An engine over the sample photos, with captions for two of them."""
+    """An engine over the sample photos, with captions for three of them."""
     root = tmp_path_factory.mktemp("engine")
     gather_samples(root / "library")
     (root / "library" / "holidays").mkdir()
@@ -33,9 +36,13 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     run_index(home, [root / "library"], IndexOptions(model="starter", captions="off"))
     connection = connect_to_write(home)
     with connection:
-        for name, text in ((b"chelsea.png", "A ginger cat on a blanket."), (b"coffee.png", "A cup of coffee, no cat.")):
+        for name, author, text in (
+            (b"chelsea.png", "you", "A ginger cat on a blanket."),
+            (b"coffee.png", "you", "A cup of coffee, no cat."),
+            (b"rocket.jpg", "starter", "The rocket mg_7"),
+        ):
             key = connection.execute("SELECT photo_key FROM files WHERE name = ?", (name,)).fetchone()[0]
-            connection.execute("INSERT INTO captions VALUES (?, 'you', ?, '2021-01-01')", (key, text))
+            connection.execute("INSERT INTO captions VALUES (?, ?, ?, '2021-01-01')", (key, author, text))
             words.refresh(connection, [key])
     connection.close()
     with Engine.open(home) as engine:
@@ -69,17 +76,18 @@ def test_words_find_captions_and_names_and_mark_what_matched(engine: Engine) -> 
 
 def test_words_give_their_rank_among_all_that_words_found_and_their_score(engine: Engine) -> None:
     """In an answer by words alone that is the place in it, whichever fields and lists brought a hit."""
-    answer = engine.search(Request("cat coffee IMG_7", mode="words", include_all=True))
-    assert [{why.rank for why in hit.why} for hit in answer.hits] == [{1}, {2}, {3}]
-    assert {why.signal for hit in answer.hits for why in hit.why} == {"words"}
-    document = answer.hits[0].why[0].to_json()
-    assert Path(answer.hits[0].path).name == "coffee.png"  # which says two of the three
-    assert document["bm25"] == pytest.approx(answer.hits[0].why[0].bm25) and document["bm25"] > 0
-    alone = engine.search(Request("cat", mode="words")).hits
-    both = engine.search(Request("cat coffee", mode="words")).hits
-    assert both[0].why[0].bm25 > next(hit for hit in alone if hit.id == both[0].id).why[0].bm25  # type: ignore[operator]
-    later = engine.search(Request("cat coffee IMG_7", mode="words", include_all=True, limit=1, offset=2)).hits
-    assert [why.rank for why in later[0].why] == [3] and later[0].why[0].bm25 == answer.hits[2].why[0].bm25
+    for text in ("mg_7", "cat coffee IMG_7"):
+        hits = engine.search(Request(text, mode="words", include_all=True)).hits
+        assert len(hits) > 1 and [{why.rank for why in hit.why} for hit in hits] == [
+            {n} for n in range(1, len(hits) + 1)
+        ]
+        later = engine.search(Request(text, mode="words", include_all=True, limit=1, offset=len(hits) - 1)).hits
+        assert later[0].why == hits[-1].why
+    (hit,) = engine.search(Request("rocket", mode="words")).hits
+    (score,) = words.ranked(engine._connection(), words.match_all(["rocket"]), "TRUE", ()).values()
+    assert [why.field for why in hit.why] == ["caption", "name"]
+    assert [why.bm25 for why in hit.why] == pytest.approx([score, score]) and score > 0  # the name alone has less
+    assert hit.why[0].to_json()["bm25"] == pytest.approx(score, abs=1e-6)
 
 
 def test_auto_brings_what_words_and_meaning_find_together(engine: Engine) -> None:
@@ -242,6 +250,23 @@ def test_a_home_that_is_made_anew_is_seen(one_photo: Home, tmp_path: Path) -> No
         Image.new("RGB", (40, 60), "blue").save(tmp_path / "photos" / "1.png")
         run_index(one_photo, [tmp_path / "photos"], IndexOptions(model="starter", captions="off"))
         assert engine.search(Request("a colour")).total == 2
+
+
+def test_a_late_thread_brings_nothing_back_of_a_home_that_was_made_anew(one_photo: Home, tmp_path: Path) -> None:
+    """It found its own catalog current, and took its snapshot only after another thread had seen the new one."""
+    request = Request("red", mode="meaning", include_all=True)
+    with Engine.open(one_photo) as engine, ThreadPoolExecutor(1) as other:
+        late = engine._connection()
+        red = engine.search(request)
+        shutil.rmtree(one_photo.path)
+        Image.new("RGB", (40, 60), "blue").save(tmp_path / "photos" / "0.png")
+        run_index(one_photo, [tmp_path / "photos"], IndexOptions(model="starter", captions="off"))
+        blue = other.submit(engine.search, request).result()
+        assert red.hits[0].score != blue.hits[0].score
+        listing = engine._found(request, parse(request.text), late)
+        token = engine._listings.keep(request, listing)
+        for asked in (request, replace(request, listing=token)):
+            assert other.submit(engine.search, asked).result().hits == blue.hits
 
 
 def test_a_reader_that_may_not_write_sees_later_commits(
