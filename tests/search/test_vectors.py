@@ -111,6 +111,22 @@ def test_a_reader_sees_commits_before_and_after_publishing_and_no_orphan(
         assert take(home, reader, third) is third
 
 
+def test_photos_that_come_one_by_one_are_all_seen(
+    home: Home, filled: tuple[sqlite3.Connection, ModelRecord, Floats]
+) -> None:
+    """Each new one is a piece of the snapshot until they are too many, and then are read anew as one."""
+    connection, model, vectors = filled
+    extra, snapshot = unit(40, seed=9), None
+    with closing(connection), closing(connect_to_read(home)) as reader:
+        for number, one in enumerate(extra, start=20):
+            snapshot = take(home, reader, snapshot)
+            add(connection, model, 1, one[None], range(number, number + 1))
+        snapshot = take(home, reader, snapshot)
+        assert snapshot is not None and 1 < len(snapshot.recent) < 32 and snapshot.live.tolist() == list(range(1, 61))
+        for key, one in enumerate(np.concatenate([vectors, extra]), start=1):
+            assert snapshot.search(one, 1)[1].tolist() == [key]
+
+
 @pytest.mark.parametrize("damage", ["missing", "truncated", "flipped"])
 def test_a_damaged_generation_is_built_anew_from_the_catalog(
     home: Home, filled: tuple[sqlite3.Connection, ModelRecord, Floats], damage: str
