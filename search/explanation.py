@@ -16,6 +16,9 @@ from search.ranking_settings import RankingSettings
 from search.retrieval import Found
 from search.vectors.protocol import Keys
 
+_BY_WORDS = ("literal", "some words", "all words")
+"""Lists by words; the last one that has a photo gives its score."""
+
 
 def explained(
     connection: sqlite3.Connection,
@@ -34,12 +37,10 @@ def explained(
     moments = {place: [key for key in moment if key in ids] for place, moment in moments.items()}
     keys = [moment[0] for moment in moments.values() if moment]
     photos = photos_by_key(connection, keys)
-    vectors = [(one, _places(one.keys, keys)) for one in found.lists if len(one.similarities)]
-    by_words = [one for one in found.lists if not len(one.similarities)]
+    vectors = [(one, _places(one.keys, keys)) for one in found.lists if one.kind not in _BY_WORDS]
+    by_words = [one for kind in _BY_WORDS for one in found.lists if one.kind == kind]
     word_places = _places(fuse(by_words, ranking)[0], keys)
-    bm25 = {
-        key: float(one.scores[place]) for one in by_words for key, place in _places(one.keys, keys).items()
-    }  # of all fields, where whole words stand: those lists come last
+    bm25 = {key: float(one.scores[place]) for one in by_words for key, place in _places(one.keys, keys).items()}
     snippets = words.marked(connection, query.words, query.exact, keys) if by_words else {}
     hits = []
     for place, (key, *others) in ((place, moment) for place, moment in moments.items() if moment):

@@ -195,10 +195,6 @@ def _snippets(
     return [(field, text) for field, text in zip(fields, row or (), strict=bool(row)) if OPEN in text]
 
 
-def _written(expression: str) -> str:
-    return f"{{{' '.join(WRITTEN)}}} : ({expression})" if expression else ""
-
-
 def _codes(free_words: Sequence[str]) -> list[str]:
     """Words with digits, such as the numbers of plates, invoices and cameras, `_MOST_CODES` at most."""
     return [word for word in dict.fromkeys(free_words) if any(c.isdigit() for c in word) and part(word)][:_MOST_CODES]
@@ -234,6 +230,10 @@ def _forms(word: str) -> list[str]:
 
 def _either(forms: list[str]) -> str:
     return phrase(forms[0]) if len(forms) == 1 else f"({' OR '.join(map(phrase, forms))})"
+
+
+def _written(expression: str) -> str:
+    return f"{{{' '.join(WRITTEN)}}} : ({expression})" if expression else ""
 
 
 def _quoted(text: str) -> str:
