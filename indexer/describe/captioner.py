@@ -31,6 +31,10 @@ class CaptionerUnavailableError(SightlineError):
     """No photo can be captioned now: it is not the photos' fault, and the next run may go on where this one ended."""
 
 
+Described = Caption | CaptionError | CaptionerUnavailableError | KeyboardInterrupt
+"""What came of one photo; the last two end the stage, once what came of the others is kept."""
+
+
 class Captioner(Protocol):
     """Writes captions for photos, many at a time.
 
@@ -45,11 +49,11 @@ class Captioner(Protocol):
     batch_size: int
     side: int
 
-    def caption(self, images: list[Image.Image]) -> Sequence[Caption | CaptionError]:
+    def caption(self, images: list[Image.Image]) -> Sequence[Described]:
         """One caption for each photo (RGB), in their order.
 
         A captioner that knows which photo it failed on puts a `CaptionError` in the caption's place; one that does not
-        may raise anything.
+        may raise anything. One that had to end puts that in the place of the photos that it has not described.
 
         Raises:
             CaptionerUnavailableError: no photo can be captioned now.
@@ -57,19 +61,30 @@ class Captioner(Protocol):
         ...
 
 
-def caption_each(captioner: Captioner, images: Sequence[Image.Image]) -> list[Caption | CaptionError]:
+def caption_each(captioner: Captioner, images: Sequence[Image.Image]) -> list[Described]:
     """One caption for each photo, or why it has none, in their order; any number of photos.
 
     They are handed on in batches. A batch that fails is tried again in halves, down to the one photo at fault; where a
-    device runs out of memory, later batches stay as small.
+    device runs out of memory, later batches stay as small. Where captioning has to end, the reason stands in the place
+    of each photo that is left.
 
     Raises:
-        CaptionerUnavailableError: no photo can be captioned now.
+        CaptionerUnavailableError: not one photo can be captioned now.
     """
-    found: list[Caption | CaptionError] = []
-    while len(found) < len(images):
+    found: list[Described] = []
+    while len(found) < len(images) and ended(found) is None:
         found += _caption(captioner, list(images[len(found) : len(found) + captioner.batch_size]))
-    return found
+    end = ended(found)
+    if end is None:
+        return found
+    if not any(isinstance(one, Caption | CaptionError) for one in found):
+        raise end
+    return found + [end] * (len(images) - len(found))
+
+
+def ended(found: Sequence[object]) -> CaptionerUnavailableError | KeyboardInterrupt | None:
+    """Why captioning ended among these photos, if it did."""
+    return next((one for one in found if isinstance(one, CaptionerUnavailableError | KeyboardInterrupt)), None)
 
 
 def first_line(error: BaseException) -> str:
@@ -87,44 +102,48 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _caption(captioner: Captioner, images: list[Image.Image]) -> list[Caption | CaptionError]:
+def _caption(captioner: Captioner, images: list[Image.Image]) -> list[Described]:
     try:
         found = captioner.caption(images)
         if len(found) != len(images):
             raise ValueError(f"it wrote {len(found)} captions for {len(images)} photos")
         nothing = CaptionError(f"the captioner {captioner.name} wrote nothing about it")
-        return [one if isinstance(one, CaptionError) or one.text else nothing for one in found]
+        return [nothing if isinstance(one, Caption) and not one.text else one for one in found]
     except CaptionError as error:
         # Without its traceback, whose frames would hold the batch's tensors for as long as the error is kept.
+        failure: CaptionError | CaptionerUnavailableError = error.with_traceback(None)
+    except CaptionerUnavailableError as error:
         failure = error.with_traceback(None)
     except SightlineError:
         raise
     except Exception as error:  # whatever one photo makes of itself in a third party's code
         failure = _failure(captioner, error, len(images))
-    if len(images) == 1:
-        return [failure]
+    if len(images) == 1 or isinstance(failure, CaptionerUnavailableError):
+        return [failure] * len(images)
     # Outside the handler: until here the exception held on to the tensors of the batch that failed.
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
     middle = len(images) // 2
-    return _caption(captioner, images[:middle]) + _caption(captioner, images[middle:])
+    first = _caption(captioner, images[:middle])
+    end = ended(first)
+    return first + (_caption(captioner, images[middle:]) if end is None else [end] * (len(images) - middle))
 
 
-def _failure(captioner: Captioner, error: Exception, photos: int) -> CaptionError:
-    """What a crash means for the photo it came from; raises where it means something for all of them."""
+def _failure(captioner: Captioner, error: Exception, photos: int) -> CaptionError | CaptionerUnavailableError:
+    """What a crash means: for the photo it came from, or for all of them."""
     if is_out_of_memory(error):
         captioner.batch_size = max(1, min(captioner.batch_size, photos // 2))
         # Decoded pictures differ in size, but all are the same size on the device: where one does not fit, none does.
         if photos == 1 and not isinstance(error, MemoryError):
-            raise CaptionerUnavailableError(
+            return CaptionerUnavailableError(
                 f"The captioner {captioner.name} does not fit into the memory of its device, even with one photo at a "
                 "time: use `--device cpu` or a smaller captioner."
-            ) from error
+            )
     elif "CUDA error" in str(error):
         # Such an error is the process's last word with the GPU: everything after it fails too.
-        raise CaptionerUnavailableError(
+        return CaptionerUnavailableError(
             f"The GPU failed while the captioner {captioner.name} used it ({first_line(error)}): run the command "
             "again, or use `--device cpu`."
-        ) from error
+        )
     return CaptionError(f"the captioner {captioner.name} failed on it ({first_line(error)})")

@@ -14,7 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from indexer.describe.captioner import Caption, CaptionError, CaptionerUnavailableError, first_line
+from indexer.describe.captioner import Caption, CaptionError, CaptionerUnavailableError, Described, first_line
 from indexer.describe.wording import tidy
 
 URL = "https://api.openai.com/v1"
@@ -36,6 +36,8 @@ _LONGEST_ANSWER_SECONDS = 180.0
 _TRIES = 5
 _LONGEST_WAIT = 60.0
 _TIMEOUT = httpx.Timeout(120.0, connect=5.0)
+# The picture was on its way: it may be what the endpoint did not survive.
+_AFTER_SENDING = (httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError)
 # What may be over in a moment: time limits, locks, too many requests; besides every 5xx.
 _FLEETING = {408, 409, 425, 429}
 # What is wrong with every request alike: the address, the key, the model's name, the account.
@@ -75,75 +77,132 @@ class DryRun:
         )
 
 
+@dataclass(frozen=True)
+class _Crash:
+    """The `trouble` with one photo on each try, and how many others were answered `before` the first try failed."""
+
+    trouble: str
+    before: int
+
+
+class _Batch:
+    """What the requests of one batch know of each other."""
+
+    def __init__(self) -> None:
+        self.stopped = threading.Event()
+        self.reason: CaptionerUnavailableError | KeyboardInterrupt | None = None
+        self.answers = 0
+        self._crashes = 0  # since the last answer
+        self._lock = threading.Lock()
+
+    def stop(self, reason: CaptionerUnavailableError | KeyboardInterrupt) -> None:
+        """Begin no request any more, and try none again."""
+        with self._lock:
+            self.reason = self.reason or reason
+        self.stopped.set()
+
+    def answered(self) -> None:
+        with self._lock:
+            self.answers += 1
+            self._crashes = 0
+
+    def crashed(self) -> int:
+        """How many photos the endpoint has now failed on in a row."""
+        with self._lock:
+            self._crashes += 1
+            return self._crashes
+
+
 class OpenAICaptioner:
     """Writes captions as `indexer.describe.captioner.Captioner` says. Make one with `load_openai`."""
 
     def __init__(
-        self, model: str, endpoint: Endpoint, *, requests: int = 4, wait: Callable[[float], object] | None = None
+        self, model: str, endpoint: Endpoint, *, requests: int = 4, pause: Callable[[float], object] | None = None
     ) -> None:
-        """At most so many `requests` are under way at once; `wait` is called with the seconds between two tries."""
+        """At most so many `requests` are under way at once; `pause` is called with the seconds between two tries."""
         self.name = f"openai:{model}"
         self.batch_size, self.side = 8 * requests, LARGEST
-        self._model, self._endpoint, self._requests, self._wait = model, endpoint, requests, wait
-        self._answered = 0
+        self._model, self._endpoint, self._requests, self._pause = model, endpoint, requests, pause
 
-    def caption(self, images: list[Image.Image]) -> list[Caption | CaptionError]:
+    def caption(self, images: list[Image.Image]) -> list[Described]:
         """One caption for each photo (RGB), or why the endpoint refuses this one, in their order.
 
+        Where the endpoint is found down, knows no such address or refuses the key, or Ctrl+C comes, that stands in the
+        place of the photos without an answer: the others' have cost time or money.
+
         Raises:
-            CaptionerUnavailableError: the endpoint is down, answers to no such address, or refuses the key.
+            CaptionerUnavailableError: no connection can be made.
         """
-        stopped = threading.Event()
+        batch = _Batch()
         headers = {"Authorization": f"Bearer {self._endpoint.key}"} if self._endpoint.key else {}
         try:
             opened = httpx.Client(headers=headers, timeout=_TIMEOUT)
         except Exception as error:  # certificates or a proxy of the environment that cannot be used
             raise self._unavailable(f"no connection can be made ({first_line(error)})") from error
-        with (
-            opened as client,
-            ThreadPoolExecutor(self._requests, thread_name_prefix="caption") as pool,
-        ):
-            futures = [pool.submit(self._ask, client, image, stopped) for image in images]
+        with opened as client, ThreadPoolExecutor(self._requests, thread_name_prefix="caption") as pool:
+            futures = [pool.submit(self._ask, client, image, batch) for image in images]
             try:
-                return [future.result() for future in futures]
-            except BaseException:
-                # Requests under way end by themselves; none is tried again, and none is begun.
-                stopped.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+                wait(futures)
+            except KeyboardInterrupt as stop:
+                batch.stop(stop)  # none is begun any more; those under way are paid for, and are waited for
+        found = [self._judged(future.result(), batch) for future in futures]
+        return found
 
-    def _ask(self, client: httpx.Client, image: Image.Image, stopped: threading.Event) -> Caption | CaptionError:
+    def _ask(self, client: httpx.Client, image: Image.Image, batch: _Batch) -> Caption | CaptionError | _Crash | None:
+        """What came of one photo: a `_Crash` may be its own fault or the endpoint's, which the others of its batch
+        will show; None where the batch was stopped."""
+        if batch.stopped.is_set():
+            return None
         try:
             body = _body(self._model, self._endpoint, image)
         except Exception as error:  # in Pillow; before anything is sent, so the others need not be sent again
             return CaptionError(f"it cannot be made into a JPEG ({first_line(error)})")
-        before = self._answered
+        try:
+            return self._answer(client, body, batch)
+        except CaptionerUnavailableError as error:
+            batch.stop(error)
+            return None
+
+    def _answer(self, client: httpx.Client, body: bytes, batch: _Batch) -> Caption | CaptionError | _Crash | None:
+        before = 0
         for attempt in range(_TRIES):
             asked: float | None = None
             try:
                 answer = self._post(client, body)
             except httpx.HTTPError as error:
-                trouble, status = f"it does not answer ({first_line(error)})", 0
+                trouble, crashed = f"it does not answer ({first_line(error)})", isinstance(error, _AFTER_SENDING)
             else:
                 status = answer.status_code
                 if status == 200:
-                    self._answered += 1
-                    return self._read(answer)
-                trouble = f"it answers {status}: {_complaint(answer, self._endpoint.key)}"
+                    said = self._read(answer)
+                    batch.answered()
+                    return said
+                trouble, crashed = f"it answers {status}: {_complaint(answer, self._endpoint.key)}", status >= 500
                 if status in _ALL_ALIKE or status < 400 or "insufficient_quota" in answer.text:
                     raise self._unavailable(trouble)
                 if status not in _FLEETING and status < 500:
                     return CaptionError(f"{self._endpoint.host} refuses it ({_complaint(answer, self._endpoint.key)})")
                 asked = _retry_after(answer)
+            if attempt == 0:
+                before = batch.answers
             if attempt < _TRIES - 1:
                 seconds = min(_LONGEST_WAIT, asked if asked is not None else 2.0**attempt)
-                (stopped.wait if self._wait is None else self._wait)(seconds)
-            if stopped.is_set():
-                break
-        if status >= 500 and self._answered > before:
-            # Others were answered while this one failed again and again: some servers crash on a picture.
-            return CaptionError(f"{self._endpoint.host} fails on it ({trouble})")
-        raise self._unavailable(trouble)
+                (batch.stopped.wait if self._pause is None else self._pause)(seconds)
+                if batch.stopped.is_set():
+                    return None
+        if not crashed:
+            raise self._unavailable(trouble)
+        if batch.answers == before and batch.crashed() >= self._requests:
+            raise self._unavailable(trouble)  # wherever one asks, there is no answer
+        return _Crash(trouble, before)
+
+    def _judged(self, one: Caption | CaptionError | _Crash | None, batch: _Batch) -> Described:
+        if isinstance(one, _Crash):
+            if batch.answers > one.before:
+                # Others were answered while this one failed again and again: some servers crash on a picture.
+                return CaptionError(f"{self._endpoint.host} fails on it ({one.trouble})")
+            return batch.reason or self._unavailable(one.trouble)
+        return one or batch.reason or self._unavailable("it was not asked")
 
     def _post(self, client: httpx.Client, body: bytes) -> httpx.Response:
         """The answer, read as far as a sentence about a photo goes in length and time: a server that is no captioner

@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from indexer.describe.captioner import ended, first_line
 from indexer.read import decode, whole_file
 from indexer.scan import modified_ns
 from search.catalog import descriptions, words
 from search.catalog.descriptions import PendingPhoto
-from search.errors import PhotoError, PhotoMemoryError
+from search.errors import PhotoError, PhotoMemoryError, SightlineError
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 _GROUP_SECONDS = 1.0
-_WITHOUT_MEMORY = "it needs more memory than there is"
+_TOO_MANY_TO_BE_AT_FAULT = 8
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Work:
         stage: its name in the catalog.
         author: who does it; photos that another author has described are described again.
         describe: what is found in each of some pictures, RGB and upright, or the error that one of them causes; what it
-            raises concerns them all and ends the stage.
+            raises concerns them all and ends the stage, as does what stands in the place of the photos that it had to
+            leave (`indexer.describe.captioner.ended`).
         put: keeps what was found in one of them, in the caller's transaction.
         side: pixels; pictures are read at the smallest size whose sides are both as long, where their format can be.
         batch: pictures in one call.
@@ -55,11 +57,12 @@ class Work:
 
 @dataclass
 class Outcome:
-    """How many photos a stage has described so far, and for how many that failed or their file was not there."""
+    """How many photos a stage has described so far, and on how many it failed, as the catalog has it; and how many
+    still wait, since their file was not there as it was or the memory did not suffice."""
 
     described: int = 0
     failed: int = 0
-    absent: int = 0
+    waiting: int = 0
 
 
 def run_stage(
@@ -77,26 +80,43 @@ def run_stage(
         SightlineError: nothing more can be described now; what was done is kept.
     """
     group: list[tuple[int, Any]] = []
+    doubtful: list[tuple[int, Any]] = []  # failures from before anything was described: whose fault are they?
+    proven = False
+    seen = wrong = 0
     committed = time.monotonic()
     pictures = read_pictures(photos, work.side, work.batch, workers)
     try:
         with closing(pictures):
             while batch := list(islice(pictures, work.batch)):
-                outcome.absent += sum(picture is None for _, picture in batch)
                 ready = [(key, picture) for key, picture in batch if isinstance(picture, Image.Image)]
+                unread = [(key, error) for key, error in batch if isinstance(error, Exception)]
+                outcome.waiting += len(batch) - len(ready) - len(unread)
                 found = work.describe([picture for _, picture in ready])
-                done = [(key, picture) for key, picture in batch if isinstance(picture, Exception)]
-                done += [(key, one) for (key, _), one in zip(ready, found, strict=True)]
-                wrong = sum(isinstance(one, Exception) for _, one in done)
-                outcome.failed += wrong
-                outcome.described += len(done) - wrong
-                group += done
+                end = ended(found)
+                done = [(key, one) for (key, _), one in zip(ready, found, strict=True) if ended([one]) is None]
+                group += unread
+                doubtful += done
+                proven = proven or not all(isinstance(one, Exception) for _, one in done)
+                if proven:
+                    group += doubtful
+                    doubtful.clear()
+                elif end is None and len(doubtful) >= _TOO_MANY_TO_BE_AT_FAULT:
+                    raise SightlineError(
+                        f"The stage `{work.stage}` ended: {work.author} described not one of the first {len(doubtful)} "
+                        f"photos ({first_line(doubtful[0][1])}), so that is not their fault. They wait for the next "
+                        "`sightline index`."
+                    )
                 if time.monotonic() - committed >= _GROUP_SECONDS:
-                    _keep(database, work, group)
+                    _keep(database, work, group, outcome)
                     committed = time.monotonic()
-                advance(outcome.described + outcome.failed + outcome.absent, outcome.failed)
+                seen += len(batch)
+                wrong += sum(isinstance(one, Exception) for _, one in (*unread, *done))
+                advance(seen, wrong)
+                if end is not None:
+                    raise end
+            group += doubtful
     finally:
-        _keep(database, work, group)
+        _keep(database, work, group, outcome)
 
 
 def read_pictures(
@@ -121,30 +141,28 @@ def read_pictures(
         pool.shutdown(cancel_futures=True)
 
 
-def _keep(database: Database, work: Work, group: list[tuple[int, Any]]) -> None:
-    """Commit what was found, and forget the group."""
+def _keep(database: Database, work: Work, group: list[tuple[int, Any]], outcome: Outcome) -> None:
+    """Commit what was found, count it, and forget the group."""
     if not group:
         return
     connection: sqlite3.Connection = database.conn
+    kept = Outcome()
     with database.atomic():
         for key, found in group:
-            if connection.execute("SELECT 1 FROM photos WHERE key = ?", (key,)).fetchone() is None:
-                continue
             if isinstance(found, MemoryError | PhotoMemoryError):
-                continue  # another run may have more of it
-            if isinstance(found, Exception):
-                descriptions.record(connection, key, work.stage, work.author, _sentence(found))
+                kept.waiting += 1  # another run may have more of it
+            elif isinstance(found, Exception):
+                descriptions.record(connection, key, work.stage, work.author, first_line(found))
+                kept.failed += 1
             else:
                 work.put(connection, key, found)
                 descriptions.record(connection, key, work.stage, work.author)
-        words.refresh(connection, [key for key, _ in group])
+                kept.described += 1
+        words.refresh(connection, [key for key, found in group if not isinstance(found, Exception)])
+    outcome.described += kept.described
+    outcome.failed += kept.failed
+    outcome.waiting += kept.waiting
     group.clear()
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, MemoryError | PhotoMemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return _WITHOUT_MEMORY
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
 def _picture(photo: PendingPhoto, side: int) -> Image.Image | Exception | None:

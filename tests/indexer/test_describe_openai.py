@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image
 
-from indexer.describe.captioner import Caption, CaptionError, CaptionerUnavailableError, caption_each
+from indexer.describe.captioner import Caption, CaptionError, CaptionerUnavailableError, Described, caption_each
 from indexer.describe.choice import load_captioner
 from indexer.describe.openai import (
     LARGEST,
@@ -115,14 +115,14 @@ def waits() -> Waits:
 
 
 def captioner(waits: Waits, requests: int = 4) -> OpenAICaptioner:
-    return OpenAICaptioner("tiny-vision", endpoint_from_environment(), requests=requests, wait=waits)
+    return OpenAICaptioner("tiny-vision", endpoint_from_environment(), requests=requests, pause=waits)
 
 
 def pictures(*widths: int) -> list[Image.Image]:
     return [Image.new("RGB", (width, 8), "teal") for width in widths]
 
 
-def texts(found: list[Caption | CaptionError]) -> list[str]:
+def texts(found: Sequence[Described]) -> list[str]:
     return [one.text if isinstance(one, Caption) else "" for one in found]
 
 
@@ -210,7 +210,7 @@ def test_a_request_is_tried_again(server: Endpoints, waits: Waits, reply: Reply,
 def test_an_endpoint_that_stays_busy_ends_the_stage(server: Endpoints, waits: Waits) -> None:
     server.script = lambda width: fails(429, "slow down")
     with pytest.raises(CaptionerUnavailableError, match=r"429: Slow down.*goes on from here"):
-        captioner(waits).caption(pictures(10))
+        caption_each(captioner(waits), pictures(10))
     assert waits == [1.0, 2.0, 4.0, 8.0] and len(server.requests) == 5
 
 
@@ -238,7 +238,7 @@ def test_a_key_or_an_address_that_is_wrong_ends_the_stage_at_once(
 def test_an_account_without_credit_ends_the_stage_at_once(server: Endpoints, waits: Waits) -> None:
     server.script = lambda width: Reply(429, {"error": {"message": "quota", "code": "insufficient_quota"}})
     with pytest.raises(CaptionerUnavailableError, match="Quota"):
-        captioner(waits).caption(pictures(10))
+        caption_each(captioner(waits), pictures(10))
     assert waits == []
 
 
@@ -259,31 +259,65 @@ def test_a_picture_that_the_model_will_not_describe_fails_alone(server: Endpoint
 def test_a_picture_on_which_the_server_crashes_fails_alone_where_others_are_answered(
     server: Endpoints, waits: Waits
 ) -> None:
-    failed = threading.Event()
+    given_up = threading.Event()
+    crashes = 0
 
     def answer(width: int) -> Reply:
+        nonlocal crashes
         if width == 20:
-            failed.set()
+            crashes += 1
+            if crashes == 5:
+                given_up.set()
             return fails(500, "crashed")
-        failed.wait(30)
+        given_up.wait(30)  # so slow that the bad photo has had all its tries
         return says("a photo")
 
     server.script = answer
-    # The first wait is where the others are answered, as they would be meanwhile.
-    answered = threading.Event()
-    made = captioner(waits, requests=2)
-    made._wait = lambda seconds: answered.wait(30)
-    read = made._read
-    made._read = lambda answer: (read(answer), answered.set())[0]  # type: ignore[method-assign]
-    found = made.caption(pictures(20, 30))
-    assert texts(found) == ["", "A photo"] and "fails on it" in str(found[0])
+    found = caption_each(captioner(waits, requests=2), pictures(20, 30, 40))
+    assert texts(found) == ["", "A photo", "A photo"] and "fails on it" in str(found[0]) and crashes == 5
+
+
+def test_an_endpoint_that_crashes_on_every_picture_is_not_asked_for_all(server: Endpoints, waits: Waits) -> None:
+    server.script = lambda width: fails(500, "crashed")
+    with pytest.raises(CaptionerUnavailableError, match="500: Crashed"):
+        caption_each(captioner(waits), pictures(*range(10, 40)))
+    assert len(server.requests) <= 2 * 4 * 5
+
+
+@pytest.mark.parametrize("last", [fails(401), Reply(429, {"error": {"message": "x", "code": "insufficient_quota"}})])
+def test_answers_from_before_the_endpoint_ends_are_kept(server: Endpoints, waits: Waits, last: Reply) -> None:
+    replies = iter([says("a photo")] * 5)
+    server.script = lambda width: next(replies, last)
+    found = caption_each(captioner(waits, requests=2), pictures(*range(10, 26)))
+    assert texts(found).count("A photo") == 5 and len(server.requests) <= 7
+    assert sum(isinstance(one, CaptionerUnavailableError) for one in found) == 11
+
+
+def test_answers_from_before_an_interrupt_are_kept(
+    server: Endpoints, waits: Waits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what the keyboard does to the main thread, while requests are under way."""
+    asked = threading.Event()
+
+    def answer(width: int) -> Reply:
+        asked.set()
+        return says("a photo")
+
+    def interrupted(futures: Any) -> None:
+        asked.wait(30)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("indexer.describe.openai.wait", interrupted)
+    server.script = answer
+    found = captioner(waits, requests=1).caption(pictures(*range(10, 300)))
+    assert texts(found[:1]) == ["A photo"] and isinstance(found[-1], KeyboardInterrupt)
 
 
 @pytest.mark.parametrize("document", [b"<html>Welcome", {"choices": []}, [], {"answer": "a dog"}, {"choices": [None]}])
 def test_something_else_than_a_chat_completion_ends_the_stage(server: Endpoints, waits: Waits, document: Any) -> None:
     server.script = lambda width: Reply(200, document)
     with pytest.raises(CaptionerUnavailableError, match="does not answer as a chat completion"):
-        captioner(waits).caption(pictures(10))
+        caption_each(captioner(waits), pictures(10))
 
 
 @pytest.mark.parametrize("bound", ["_LONGEST_ANSWER", "_LONGEST_ANSWER_SECONDS"])
@@ -292,7 +326,7 @@ def test_an_answer_without_end_ends_the_stage(
 ) -> None:
     monkeypatch.setattr(f"indexer.describe.openai.{bound}", 0)
     with pytest.raises(CaptionerUnavailableError, match="its answer has no end"):
-        captioner(waits).caption(pictures(30))
+        caption_each(captioner(waits), pictures(30))
 
 
 def test_a_dry_run_sends_nothing_and_counts_every_byte(server: Endpoints, waits: Waits) -> None:
@@ -341,7 +375,7 @@ def test_a_key_that_the_server_repeats_is_not_shown(
     monkeypatch.setenv("SIGHTLINE_OPENAI_KEY", "sk-secretkey123")
     server.script = lambda width: fails(status, "sk-secretkey123 is no key")
     try:
-        told = str(captioner(waits).caption(pictures(10))[0])
+        told = str(caption_each(captioner(waits), pictures(10))[0])
     except CaptionerUnavailableError as error:
         told = str(error)
     assert "is no key" in told and "secret" not in told.lower()

@@ -13,6 +13,7 @@ from PIL import Image
 from sqlite_utils import Database
 from support import picture
 
+from indexer.describe.captioner import CaptionError, CaptionerUnavailableError
 from indexer.describe.stage import Outcome, Work, run_stage
 from indexer.report import IndexOptions
 from indexer.run import run_index
@@ -104,14 +105,39 @@ def test_error_that_concerns_all_ends_the_stage_and_keeps_what_was_done(catalog:
     assert outcome.described == PHOTOS - 4 and len(captions(catalog)) == PHOTOS
 
 
+@pytest.mark.parametrize("end", [CaptionerUnavailableError("The credit is used up."), KeyboardInterrupt()])
+def test_what_was_described_before_the_end_of_a_batch_is_kept(catalog: Database, end: BaseException) -> None:
+    with pytest.raises(type(end)):
+        run(catalog, work(lambda images: [*widths(images[:2]), *[end] * (len(images) - 2)]))
+    assert len(captions(catalog)) == 2
+    assert len(descriptions.pending(catalog.conn, "captions", "measurer")) == PHOTOS - 2
+
+
+def test_describer_that_fails_on_the_first_photos_alike_marks_none(catalog: Database) -> None:
+    def describe(images: list[Image.Image]) -> list[Exception]:
+        return [CaptionError("the model knows no pictures")] * len(images)
+
+    with pytest.raises(SightlineError, match=r"not one of the first 8 photos \(the model knows no pictures\)"):
+        run(catalog, work(describe))
+    assert len(descriptions.pending(catalog.conn, "captions", "measurer")) == PHOTOS
+    assert descriptions.failures(catalog.conn) == []
+
+
+def test_first_photos_that_fail_are_marked_once_another_is_described(catalog: Database) -> None:
+    def describe(images: list[Image.Image]) -> list[Any]:
+        return [CaptionError("odd") if image.width < 66 else "seen" for image in images]
+
+    assert run(catalog, work(describe))[0] == Outcome(described=3, failed=6)
+
+
 def test_photo_whose_file_is_away_or_changed_waits(catalog: Database, tmp_path: Path) -> None:
     (tmp_path / "library" / "0.jpg").rename(tmp_path / "away.jpg")
     picture(tmp_path / "library" / "1.jpg", 77)
     outcome, _ = run(catalog, work(widths))
-    assert outcome == Outcome(described=PHOTOS - 2, absent=2)
+    assert outcome == Outcome(described=PHOTOS - 2, waiting=2)
     assert len(descriptions.pending(catalog.conn, "captions", "measurer")) == 2
     os.rename(tmp_path / "away.jpg", tmp_path / "library" / "0.jpg")
-    assert run(catalog, work(widths))[0] == Outcome(described=1, absent=1)
+    assert run(catalog, work(widths))[0] == Outcome(described=1, waiting=1)
 
 
 def test_failures_are_counted_once_where_files_are_away(catalog: Database, tmp_path: Path) -> None:
@@ -121,7 +147,7 @@ def test_failures_are_counted_once_where_files_are_away(catalog: Database, tmp_p
     def describe(images: list[Image.Image]) -> list[Exception]:
         return [RuntimeError("never")] * len(images)
 
-    assert run(catalog, work(describe))[0] == Outcome(failed=PHOTOS - 3, absent=3)
+    assert run(catalog, work(describe))[0] == Outcome(failed=PHOTOS - 3, waiting=3)
 
 
 def test_newest_photos_come_first(catalog: Database) -> None:
