@@ -23,12 +23,16 @@ _CGROUP = Path("/sys/fs/cgroup")
 def default_max_pixels() -> int:
     """The most pixels that one photo may have here: between 50 and 500 million, by the memory that is free.
 
-    Worked out once for the process. Inside a container its own limit counts, where it is lower.
+    Worked out once for the process.
     """
+    return max(_FEWEST, min(_MOST, free_memory() // _SHARE // _BYTES_PER_PIXEL))
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take; inside a container its own limit counts, where it is lower."""
     import psutil  # type: ignore[import-untyped, unused-ignore]
 
-    free = min([int(psutil.virtual_memory().available), *_cgroup_rooms(_CGROUP)])
-    return max(_FEWEST, min(_MOST, free // _SHARE // _BYTES_PER_PIXEL))
+    return min([int(psutil.virtual_memory().available), *_cgroup_rooms(_CGROUP)])
 
 
 class DecodingRoom:

@@ -6,6 +6,7 @@ passed over, and one that cannot be opened (its drive is away) waits for a later
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from collections import deque
@@ -43,8 +44,9 @@ class Work:
             raises concerns them all and ends the stage, as does what stands in the place of the photos that it had to
             leave (`indexer.describe.captioner.ended`).
         put: keeps what was found in one of them, in the caller's transaction.
-        side: pixels; pictures are read at the smallest size whose sides are both as long, where their format can be.
+        side: pixels; of a picture whose sides are both longer no more is seen than of one as small.
         batch: pictures in one call.
+        pixels: of a picture that has more of them no more is seen either; None: sixteen squares of `side`.
     """
 
     stage: str
@@ -53,6 +55,7 @@ class Work:
     put: Callable[[sqlite3.Connection, int, Any], None]
     side: int
     batch: int
+    pixels: int | None = None
 
 
 @dataclass
@@ -84,7 +87,7 @@ def run_stage(
     proven = False
     seen = wrong = 0
     committed = time.monotonic()
-    pictures = read_pictures(photos, work.side, work.batch, workers)
+    pictures = read_pictures(photos, work.side, work.batch, workers, work.pixels)
     try:
         with closing(pictures):
             while batch := list(islice(pictures, work.batch)):
@@ -120,11 +123,11 @@ def run_stage(
 
 
 def read_pictures(
-    photos: Sequence[PendingPhoto], side: int, batch: int, workers: int
+    photos: Sequence[PendingPhoto], side: int, batch: int, workers: int, pixels: int | None = None
 ) -> Generator[tuple[int, Image.Image | Exception | None]]:
     """Each photo's key with its picture, what is wrong with it, or None where its file is not there as it was.
 
-    Two batches are read ahead; pictures are as `Work.side` says, RGB and upright.
+    Two batches are read ahead; pictures are upright, RGB, and less than twice as long on a side as `Work` needs them.
     """
     remaining = iter(photos)
     waiting: deque[tuple[int, Future[Image.Image | Exception | None]]] = deque()
@@ -132,7 +135,7 @@ def read_pictures(
     try:
         while True:
             for photo in islice(remaining, max(0, 2 * batch + workers - len(waiting))):
-                waiting.append((photo.key, pool.submit(_picture, photo, side)))
+                waiting.append((photo.key, pool.submit(_picture, photo, side, pixels or 16 * side * side)))
             if not waiting:
                 return
             key, picture = waiting.popleft()
@@ -165,14 +168,15 @@ def _keep(database: Database, work: Work, group: list[tuple[int, Any]], outcome:
     group.clear()
 
 
-def _picture(photo: PendingPhoto, side: int) -> Image.Image | Exception | None:
+def _picture(photo: PendingPhoto, side: int, pixels: int) -> Image.Image | Exception | None:
     try:
         content, status = whole_file(photo.path)
         if (status.st_size, modified_ns(status)) != (photo.size, photo.mtime_ns):
             return None  # it holds another picture by now; the next run will see
         picture = decode(content, draft=(side, side)).image
-        picture.thumbnail((4 * side, 4 * side), reducing_gap=2.0)  # what waits for its turn must not fill the memory
-        return picture
+        # What waits for its turn must not fill the memory; means of whole pixels, as a JPEG's own reduction takes them.
+        factor = max(min(picture.size) // side, math.isqrt(picture.width * picture.height // pixels))
+        return picture.reduce(factor) if factor > 1 else picture
     except OSError:
         return None
     except (PhotoError, MemoryError, ValueError) as error:

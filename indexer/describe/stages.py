@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -127,9 +128,10 @@ def _captioning(name: str, options: IndexOptions) -> Work:
 def _reading(workers: int) -> Work:
     from concurrent.futures import ThreadPoolExecutor
 
-    from indexer.describe.text import DRAFT_SIZE, READER, load_text_reader
+    from indexer.describe.text import DRAFT_SIZE, READER, load_text_reader, threads_that_fit
     from search.errors import PhotoError
 
+    threads = min(workers, threads_that_fit())
     # A thread for each picture: ONNX Runtime's own threads gain less on pictures with few lines.
     reader = load_text_reader(threads=1)
 
@@ -140,7 +142,7 @@ def _reading(workers: int) -> Work:
             return error
 
     def read_all(images: list[Image]) -> list[Any]:
-        with ThreadPoolExecutor(workers, "text") as pool:
+        with ThreadPoolExecutor(threads, "text") as pool:
             return list(pool.map(read, images))
 
-    return Work(TEXT, READER, read_all, descriptions.put_text, min(DRAFT_SIZE), 2 * workers)
+    return Work(TEXT, READER, read_all, descriptions.put_text, min(DRAFT_SIZE), 2 * threads, math.prod(DRAFT_SIZE))

@@ -19,7 +19,7 @@ from typing import Any
 
 from PIL import Image
 
-from indexer.pixels import to_rgb
+from indexer.pixels import free_memory, to_rgb
 from search.catalog.descriptions import TextLine
 from search.errors import PhotoError, PhotoMemoryError, SightlineError
 
@@ -37,6 +37,7 @@ _ENLARGED_SHORTER_SIDE = 736
 _MOST_ENLARGED = 3.0
 # What is read into twigs and patterns has less confidence, above all single characters.
 _MIN_CONFIDENCE, _MIN_CONFIDENCE_ALONE = 0.7, 0.9
+_BYTES_A_THREAD = 500_000_000  # what ONNX Runtime keeps for a picture of so many pixels
 _MAX_LINES = 500
 _MAX_CHARACTERS = 10_000
 _MODELS = {
@@ -44,6 +45,11 @@ _MODELS = {
     "Rec": "PP-OCRv6_rec_small.onnx",
     "Cls": "ch_ppocr_mobile_v2.0_cls_mobile.onnx",
 }
+
+
+def threads_that_fit() -> int:
+    """How many threads may read side by side: one a core, in half of the memory that is free now; one at least."""
+    return max(1, min(os.cpu_count() or 1, free_memory() // 2 // _BYTES_A_THREAD))
 
 
 class TextReader:

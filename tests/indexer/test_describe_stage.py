@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,14 @@ from sqlite_utils import Database
 from support import picture
 
 from indexer.describe.captioner import CaptionError, CaptionerUnavailableError
-from indexer.describe.stage import Outcome, Work, run_stage
+from indexer.describe.stage import Outcome, Work, read_pictures, run_stage
+from indexer.read import whole_file
 from indexer.report import IndexOptions
 from indexer.run import run_index
+from indexer.scan import modified_ns
 from search.catalog import descriptions, words
 from search.catalog.connection import connect_to_write
+from search.catalog.descriptions import PendingPhoto
 from search.errors import SightlineError
 from search.home import Home
 
@@ -163,3 +168,41 @@ def test_what_a_full_disk_refuses_is_not_lost(catalog: Database) -> None:
         run(catalog, work(widths))
     connection.execute("PRAGMA query_only = OFF")
     assert captions(catalog) == [] and run(catalog, work(widths))[0].described == PHOTOS
+
+
+def pending(folder: Path, *sizes: tuple[int, int]) -> list[PendingPhoto]:
+    found = []
+    for key, size in enumerate(sizes):
+        path = folder / f"{key}.png"
+        Image.new("RGB", size).save(path)
+        status = path.stat()
+        found.append(PendingPhoto(key, os.fsencode(path), status.st_size, modified_ns(status)))
+    return found
+
+
+def test_pictures_that_wait_are_hardly_larger_than_they_are_looked_at(tmp_path: Path) -> None:
+    photos = pending(tmp_path, (1000, 800), (300, 250), (5000, 100), (90, 80))
+    assert [picture.size for _, picture in read_pictures(photos, 100, 4, 1) if isinstance(picture, Image.Image)] == [
+        (125, 100),
+        (150, 125),
+        (5000, 100),
+        (90, 80),
+    ]
+    reduced = [one.size for _, one in read_pictures(photos, 100, 4, 1, 10_000) if isinstance(one, Image.Image)]
+    assert reduced == [(125, 100), (150, 125), (715, 15), (90, 80)]
+
+
+def test_only_two_batches_are_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = pending(tmp_path, *[(8, 8)] * 40)
+    opened: list[bytes] = []
+
+    def counted(path: bytes) -> Any:
+        opened.append(path)
+        return whole_file(path)
+
+    monkeypatch.setattr("indexer.describe.stage.whole_file", counted)
+    with closing(read_pictures(photos, 8, 4, 2)) as pictures:
+        next(pictures)
+        time.sleep(0.3)
+        assert len(opened) == 2 * 4 + 2
+        assert len(list(pictures)) == 39

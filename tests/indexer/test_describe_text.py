@@ -19,7 +19,7 @@ import skimage
 from PIL import Image, ImageDraw, ImageFont
 
 from indexer.describe import text
-from indexer.describe.text import TextReader, load_text_reader
+from indexer.describe.text import TextReader, load_text_reader, threads_that_fit
 from search.catalog.descriptions import TextLine
 from search.errors import PhotoError, PhotoMemoryError, SightlineError
 
@@ -270,3 +270,12 @@ def test_nothing_is_asked_of_the_network(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     reader = load_text_reader(threads=1)
     assert read(reader, written(("Hello 42", 100, 100, 60), size=(500, 300))) == ["Hello 42"]
+
+
+@pytest.mark.parametrize(("free", "cores", "threads"), [(64e9, 4, 4), (3e9, 16, 3), (1e8, 16, 1)])
+def test_threads_fit_the_cores_and_the_free_memory(
+    monkeypatch: pytest.MonkeyPatch, free: float, cores: int, threads: int
+) -> None:
+    monkeypatch.setattr("indexer.describe.text.free_memory", lambda: int(free))
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert threads_that_fit() == threads
