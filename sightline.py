@@ -440,7 +440,9 @@ def _show_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None
         print(f"  {printable(library['path'])}: {library['photos']} photos, last indexed {indexed}")
     print(f"model {document['model']} ({document['fingerprint']}), {document['embedded']} embedded")
     print(f"home {printable(document['home'])}, generation {document['generation']}")
-    print(f"captions by {document['captions']}: {_progress(document['described']['captions'])}")
+    wanted = document["captions"] != "off"
+    captions = f" by {document['captions']}: {_progress(document['described']['captions'])}"
+    print(f"captions{captions if wanted else ': not written'}")
     print(f"text in pictures: {_progress(document['described']['text']) if document['ocr'] else 'not read'}")
     for job in document["jobs"]:
         print(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from indexer.forget import Renames
 from indexer.pipeline import ReadFile
 from indexer.report import IndexReport
-from search.catalog import changes, jobs, settings, words
+from search.catalog import changes, descriptions, jobs, settings, words
 from search.catalog.model_records import ModelRecord
 from search.catalog.paths import join
 from search.vectors import stored
@@ -78,6 +78,7 @@ class Recorder:
     def _write(self) -> None:
         changed: set[int] = set()
         left: set[int] = set()
+        replaced: list[tuple[int, int]] = []
         for file, vector in self._group:
             if file.vanished:
                 continue
@@ -89,9 +90,14 @@ class Recorder:
             photo = self._photo(file, vector)
             if photo is None:
                 continue
-            left.update(key for key in self._held_before(file) if key != photo)
+            for before in self._held_before(file):
+                if before != photo:
+                    left.add(before)
+                    replaced.append((before, photo))
             self._place(file, photo)
             changed.add(photo)
+        for before, photo in replaced:
+            descriptions.hand_on_own_caption(self._connection, before, photo)
         words.refresh(self._connection, changed)
         changes.mark_orphans(self._connection, left)
         jobs.update(self._connection, self._job, self._report.counts())

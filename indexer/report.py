@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -30,6 +31,11 @@ class IndexOptions:
     download: bool = True
     ocr: bool | None = None
     captions_dry_run: bool = False
+
+    @property
+    def threads(self) -> int:
+        """As many as `workers`, or one a core."""
+        return self.workers or os.cpu_count() or 2
 
 
 @dataclass

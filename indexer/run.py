@@ -19,7 +19,7 @@ from indexer.progress import Progress, Silent
 from indexer.report import IndexOptions, IndexReport
 from indexer.scan import FoundFile, Scan, scan
 from search import background
-from search.catalog import changes, descriptions, jobs, model_records, paths, settings, words
+from search.catalog import changes, jobs, model_records, paths, settings, words
 from search.catalog.connection import connect_to_read, connect_to_write
 from search.catalog.descriptions import CAPTIONS, TEXT
 from search.catalog.model_records import ModelRecord
@@ -85,7 +85,6 @@ class _Run:
         self.scanned: list[bytes] = []
         self.renames = Renames(self.connection)
         self.encoder: Encoder | None = None
-        self.workers = options.workers or os.cpu_count() or 2
 
     def go(self, roots: list[bytes]) -> IndexReport:
         began = time.perf_counter()
@@ -113,8 +112,8 @@ class _Run:
             self._publish()
             self._balance()
             self.encoder = None  # its memory is for whoever describes
-            self._describe(CAPTIONS)
-            self._describe(TEXT)
+            for stage in (CAPTIONS, TEXT):
+                stages.describe(self.database, stage, self.options, self.report, self.progress, self._stage)
             self.report.seconds = time.perf_counter() - began
             self._end(job, "done", " ".join(self.report.waits) or None)
         except KeyboardInterrupt:
@@ -193,7 +192,7 @@ class _Run:
             to_read,
             encoder.preprocess,
             known=known,
-            workers=self.workers,
+            workers=self.options.threads,
             look_ahead=3 * (self.options.batch_size or BATCH_SIZE[encoder.device]),
         )
         embedded = embed(encoder, files, len(to_read), self.options.batch_size)
@@ -275,44 +274,6 @@ class _Run:
             with self.database.atomic():
                 background.keep(self.connection, model.key, name, measured)
                 settings.grow_revision(self.connection)
-
-    def _describe(self, stage: str) -> None:
-        """Go through a stage of describing, where the home wants it; what cannot be done now waits for a later run."""
-        from indexer.describe.stage import Outcome, run_stage
-
-        outcome = Outcome()
-        try:
-            if stage == CAPTIONS and self.options.captions_dry_run and self.options.captions:
-                dry_run = stages.would_send(self.connection, self.options.captions, self.workers)
-                self.progress.say(str(dry_run))
-            plan = stages.plan(self.connection, stage, self.options, self.workers)
-            if plan is None:
-                return
-            with self.database.atomic():
-                descriptions.seen_by(self.connection, stage, plan.author)
-            if not plan.photos:
-                return
-            if plan.note:
-                self.progress.say(plan.note)
-            with self._stage(stage, len(plan.photos)):
-                work = plan.load()
-                run_stage(
-                    self.database,
-                    work,
-                    plan.photos,
-                    outcome,
-                    workers=self.workers,
-                    advance=self.progress.advance,
-                )
-        except SightlineError as error:
-            self.report.waits.append(str(error))
-            self.progress.say(str(error))
-        finally:
-            self.report.not_described += outcome.failed
-            if stage == CAPTIONS:
-                self.report.captioned = outcome.described
-            else:
-                self.report.texts_read = outcome.described
 
     def _encoder(self, name: str) -> Encoder:
         """The model, loaded at the first need."""

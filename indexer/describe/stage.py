@@ -61,7 +61,7 @@ class Work:
 @dataclass
 class Outcome:
     """How many photos a stage has described so far, and on how many it failed, as the catalog has it; and how many
-    still wait, since their file was not there as it was or the memory did not suffice."""
+    still wait, since no file of theirs was there as it was or the memory did not suffice."""
 
     described: int = 0
     failed: int = 0
@@ -125,7 +125,7 @@ def run_stage(
 def read_pictures(
     photos: Sequence[PendingPhoto], side: int, batch: int, workers: int, pixels: int | None = None
 ) -> Generator[tuple[int, Image.Image | Exception | None]]:
-    """Each photo's key with its picture, what is wrong with it, or None where its file is not there as it was.
+    """Each photo's key with its picture, what is wrong with it, or None where no file of it is there as it was.
 
     Two batches are read ahead; pictures are upright, RGB, and less than twice as long on a side as `Work` needs them.
     """
@@ -169,15 +169,17 @@ def _keep(database: Database, work: Work, group: list[tuple[int, Any]], outcome:
 
 
 def _picture(photo: PendingPhoto, side: int, pixels: int) -> Image.Image | Exception | None:
-    try:
-        content, status = whole_file(photo.path)
-        if (status.st_size, modified_ns(status)) != (photo.size, photo.mtime_ns):
-            return None  # it holds another picture by now; the next run will see
-        picture = decode(content, draft=(side, side)).image
-        # What waits for its turn must not fill the memory; means of whole pixels, as a JPEG's own reduction takes them.
-        factor = max(min(picture.size) // side, math.isqrt(picture.width * picture.height // pixels))
-        return picture.reduce(factor) if factor > 1 else picture
-    except OSError:
-        return None
-    except (PhotoError, MemoryError, ValueError) as error:
-        return error
+    for file in photo.files:
+        try:
+            content, status = whole_file(file.path)
+            if (status.st_size, modified_ns(status)) != (file.size, file.mtime_ns):
+                continue  # it holds another picture by now; the next run will see
+            picture = decode(content, draft=(side, side)).image
+            # What waits must not fill the memory. Means of whole pixels, as a JPEG's own reduction takes them.
+            factor = max(min(picture.size) // side, math.isqrt(picture.width * picture.height // pixels))
+            return picture.reduce(factor) if factor > 1 else picture
+        except OSError:
+            continue
+        except (PhotoError, MemoryError, ValueError) as error:
+            return error
+    return None

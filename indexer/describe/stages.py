@@ -1,31 +1,33 @@
-"""Which stages of describing a home wants: captions, unless they are switched off, and the text in pictures."""
+"""The stages of describing in a run: captions, unless they are switched off, and the text in pictures."""
 
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from indexer.describe.stage import Work
-from indexer.report import IndexOptions
+from indexer.describe.stage import Outcome, Work, read_pictures, run_stage
+from indexer.progress import Progress
+from indexer.report import IndexOptions, IndexReport
 from search.catalog import descriptions, settings
-from search.catalog.descriptions import CAPTIONS, TEXT, PendingPhoto
+from search.catalog.descriptions import CAPTIONS, OFF, TEXT, PendingPhoto
 from search.errors import SightlineError
 from search.models.names import STARTER
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from sqlite_utils import Database
 
     from indexer.describe.captioner import Caption
     from indexer.describe.openai import DryRun
 
-OFF = "off"
-
 
 @dataclass(frozen=True)
-class Plan:
+class _Plan:
     """What a stage has to do: the photos that wait for its author, what loads it, and a `note` to show before."""
 
     author: str
@@ -55,38 +57,93 @@ def check(options: IndexOptions) -> None:
 def remember(connection: sqlite3.Connection, options: IndexOptions) -> None:
     """Keep what was asked for, in the caller's transaction; who asks again wants failed photos tried again."""
     if options.captions and not options.captions_dry_run:
-        settings.put(connection, CAPTIONS, options.captions.strip())
+        from indexer.describe.choice import NAMES, canonical_name
+
+        name = options.captions.strip()
+        # A folder is remembered by its whole path: later runs may start elsewhere.
+        settings.put(connection, CAPTIONS, name if name in (*NAMES, OFF) else canonical_name(name))
         descriptions.try_again(connection, CAPTIONS)
     if options.ocr is not None:
         settings.put(connection, TEXT, "on" if options.ocr else OFF)
         descriptions.try_again(connection, TEXT)
 
 
-def plan(connection: sqlite3.Connection, stage: str, options: IndexOptions, workers: int) -> Plan | None:
+def _plan(connection: sqlite3.Connection, stage: str, options: IndexOptions) -> _Plan | None:
     """What is to be done in `stage`, or None where the home does not want it; loads nothing.
 
     Raises:
         SightlineError: there is no captioner of the name that the home remembers, or its address cannot be used.
     """
+    if not descriptions.is_wanted(connection, stage):
+        return None
     if stage == TEXT:
-        if settings.get(connection, TEXT) != "on":
-            return None
         from indexer.describe.text import READER
 
-        return Plan(READER, descriptions.pending(connection, TEXT, READER), lambda: _reading(workers))
-    name = settings.get(connection, CAPTIONS) or STARTER
-    if options.captions_dry_run or name == OFF:
+        return _Plan(READER, descriptions.pending(connection, TEXT, READER), lambda: _reading(options.threads))
+    if options.captions_dry_run:
         return None
+    name = settings.get(connection, CAPTIONS) or STARTER
     from indexer.describe.choice import canonical_name, sends_pictures
     from indexer.describe.openai import privacy_note
 
     author = canonical_name(name)
     photos = descriptions.pending(connection, CAPTIONS, author)
     note = privacy_note() if photos and sends_pictures(name) else ""
-    return Plan(author, photos, lambda: _captioning(name, options), note)
+    return _Plan(author, photos, lambda: _captioning(name, options), note)
 
 
-def would_send(connection: sqlite3.Connection, name: str, workers: int) -> DryRun:
+def describe(
+    database: Database,
+    stage: str,
+    options: IndexOptions,
+    report: IndexReport,
+    progress: Progress,
+    timed: Callable[[str, int | None], AbstractContextManager[None]],
+) -> None:
+    """Go through a stage, where the home wants it, and count in `report`; what cannot be done now waits for a later
+    run, and `report.waits` says why. `timed` surrounds the stage with its name and its number of photos."""
+    connection: sqlite3.Connection = database.conn
+    outcome = Outcome()
+    try:
+        if stage == CAPTIONS and options.captions_dry_run and options.captions:
+            progress.say(str(_would_send(connection, options.captions, options.threads, progress, timed)))
+        plan = _plan(connection, stage, options)
+        if plan is None:
+            return
+        with database.atomic():
+            descriptions.seen_by(connection, stage, plan.author)
+        if any(os.path.lexists(file.path) for photo in plan.photos for file in photo.files):
+            if plan.note:
+                progress.say(plan.note)
+            with timed(stage, len(plan.photos)):
+                work = plan.load()
+                run_stage(database, work, plan.photos, outcome, workers=options.threads, advance=progress.advance)
+        else:
+            outcome.waiting = len(plan.photos)
+        if outcome.waiting:
+            photos = "1 photo waits" if outcome.waiting == 1 else f"{outcome.waiting:,} photos wait"
+            purpose = "captions" if stage == CAPTIONS else "the reading of their text"
+            raise SightlineError(
+                f"{photos} for {purpose}: the files are not there as they were indexed, or too little memory was free."
+            )
+    except SightlineError as error:
+        report.waits.append(str(error))
+        progress.say(str(error))
+    finally:
+        report.not_described += outcome.failed
+        if stage == CAPTIONS:
+            report.captioned = outcome.described
+        else:
+            report.texts_read = outcome.described
+
+
+def _would_send(
+    connection: sqlite3.Connection,
+    name: str,
+    workers: int,
+    progress: Progress,
+    timed: Callable[[str, int | None], AbstractContextManager[None]],
+) -> DryRun:
     """What the captioner `name` would send of the photos that wait for it; sends nothing.
 
     Raises:
@@ -96,12 +153,18 @@ def would_send(connection: sqlite3.Connection, name: str, workers: int) -> DryRu
 
     from indexer.describe.choice import canonical_name
     from indexer.describe.openai import LARGEST, dry_run
-    from indexer.describe.stage import read_pictures
 
     author = canonical_name(name)
     photos = descriptions.pending(connection, CAPTIONS, author)
-    pictures = read_pictures(photos, LARGEST, workers, workers)
-    return dry_run(author.partition(":")[2], (one for _, one in pictures if isinstance(one, Image)))
+
+    def pictures() -> Iterator[Image]:
+        for done, (_, picture) in enumerate(read_pictures(photos, LARGEST, workers, workers), start=1):
+            if isinstance(picture, Image):
+                yield picture
+            progress.advance(done, 0)
+
+    with timed(CAPTIONS, len(photos)):
+        return dry_run(author.partition(":")[2], pictures())
 
 
 def _captioning(name: str, options: IndexOptions) -> Work:

@@ -10,6 +10,9 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
 
 from search.catalog import settings, words
 from search.catalog.clock import now
@@ -18,24 +21,30 @@ from search.catalog.words import PERSON
 
 CAPTIONS, TEXT = "captions", "text"
 """The stages; in the home's settings, whether and by whom they are wanted."""
+OFF = "off"
+"""What stands there for a stage that is not wanted."""
 
 _PENDING = """
-SELECT photos.key, folder, name, size, mtime_ns FROM photos
-JOIN files ON files.key = (SELECT min(key) FROM files WHERE photo_key = photos.key)
+SELECT photos.key, folder, name, size, mtime_ns FROM photos JOIN files ON photo_key = photos.key
 WHERE orphaned_at IS NULL AND NOT EXISTS
     (SELECT 1 FROM descriptions WHERE photo_key = photos.key AND stage = ? AND author = ?)
-ORDER BY sort_at DESC, photos.key DESC
+ORDER BY sort_at DESC, photos.key DESC, files.key
 """
 
 
-@dataclass(frozen=True)
-class PendingPhoto:
-    """A photo that a stage has not seen yet, and the file to read it from, as it was when it was indexed."""
+class IndexedFile(NamedTuple):
+    """A file as it was when it was indexed: one that has changed since may hold another picture."""
 
-    key: int
     path: bytes
     size: int
     mtime_ns: int
+
+
+class PendingPhoto(NamedTuple):
+    """A photo that a stage has not seen yet, and the files to read it from: the first of them may be away."""
+
+    key: int
+    files: tuple[IndexedFile, ...]
 
 
 @dataclass(frozen=True)
@@ -54,36 +63,51 @@ class TextLine:
 
 def pending(connection: sqlite3.Connection, stage: str, author: str) -> list[PendingPhoto]:
     """The live photos that `author` has not seen in this stage, the newest first: they are asked for most."""
+    rows = connection.execute(_PENDING, (stage, author))
     return [
-        PendingPhoto(key, join(folder, name), size, mtime_ns)
-        for key, folder, name, size, mtime_ns in connection.execute(_PENDING, (stage, author))
+        PendingPhoto(key, tuple(IndexedFile(join(folder, name), *known) for _, folder, name, *known in files))
+        for key, files in groupby(rows, key=itemgetter(0))
     ]
 
 
+def is_wanted(connection: sqlite3.Connection, stage: str) -> bool:
+    """Whether the home wants this stage: captions unless they are switched off, text where it was asked for."""
+    value = settings.get(connection, stage)
+    return value != OFF if stage == CAPTIONS else value not in (None, OFF)
+
+
 def seen_by(connection: sqlite3.Connection, stage: str, author: str) -> None:
-    """Keep who does a stage now, for `progress`."""
-    settings.put(connection, f"{stage}_author", author)
+    """Keep who does a stage now, for `progress` and `failures`."""
+    if settings.get(connection, f"{stage}_author") != author:
+        settings.put(connection, f"{stage}_author", author)
 
 
 def progress(connection: sqlite3.Connection, stage: str) -> dict[str, int]:
-    """How many live photos the stage's present author has described, has failed on, and has not seen yet."""
+    """How many live photos the stage's present author has described, has failed on, and has not seen yet; for a stage
+    that nobody wants none waits."""
     author = settings.get(connection, f"{stage}_author") or ""
     described, failed, live = connection.execute(
         "SELECT count(author) - count(failure), count(failure), count(*) FROM photos"
         " LEFT JOIN descriptions ON photo_key = key AND stage = ? AND author = ? WHERE orphaned_at IS NULL",
         (stage, author),
     ).fetchone()
-    return {"described": described, "failed": failed, "waiting": live - described - failed}
+    waiting = live - described - failed if is_wanted(connection, stage) else 0
+    return {"described": described, "failed": failed, "waiting": waiting}
 
 
 def failures(connection: sqlite3.Connection) -> list[tuple[bytes, str, str]]:
-    """Each photo that could not be described: the path of a file of it, the stage, and why."""
+    """Each photo on which the present author of a stage that is wanted has failed: the path of a file of it, the stage,
+    and why."""
+    wanted = [stage for stage in (CAPTIONS, TEXT) if is_wanted(connection, stage)]
     return [
         (join(folder, name), stage, failure)
         for folder, name, stage, failure in connection.execute(
             "SELECT folder, name, stage, descriptions.failure FROM descriptions JOIN files ON files.key ="
             " (SELECT min(key) FROM files WHERE files.photo_key = descriptions.photo_key)"
-            " WHERE descriptions.failure IS NOT NULL ORDER BY folder, name, stage"
+            " WHERE descriptions.failure IS NOT NULL"
+            " AND author = (SELECT value FROM settings WHERE settings.name = stage || '_author')"
+            " AND stage IN (?, ?) ORDER BY folder, name, stage",
+            (*wanted, "", "")[:2],
         )
     ]
 
@@ -114,6 +138,19 @@ def put_own_caption(connection: sqlite3.Connection, photo_key: int, text: str) -
     else:
         connection.execute("DELETE FROM captions WHERE photo_key = ? AND author = ?", (photo_key, PERSON))
     words.refresh(connection, [photo_key])
+
+
+def hand_on_own_caption(connection: sqlite3.Connection, before: int, photo: int) -> None:
+    """Say of `photo` what a person said of the one `before`, in whose file it now lies: another program has written a
+    rating into it, or turned it. Nothing where that photo has other files, was taken at another time, or where a person
+    has said something of the new one."""
+    connection.execute(
+        "INSERT OR IGNORE INTO captions (photo_key, author, text, written_at)"
+        " SELECT new.key, author, text, written_at FROM captions"
+        " JOIN photos AS old ON old.key = photo_key JOIN photos AS new ON new.key = ? AND new.taken_at IS old.taken_at"
+        " WHERE photo_key = ? AND author = ? AND NOT EXISTS (SELECT 1 FROM files WHERE photo_key = old.key)",
+        (photo, before, PERSON),
+    )
 
 
 def put_text(connection: sqlite3.Connection, photo_key: int, lines: Sequence[TextLine]) -> None:

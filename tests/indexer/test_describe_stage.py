@@ -21,9 +21,9 @@ from indexer.read import whole_file
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from indexer.scan import modified_ns
-from search.catalog import descriptions, words
+from search.catalog import descriptions, settings, words
 from search.catalog.connection import connect_to_write
-from search.catalog.descriptions import PendingPhoto
+from search.catalog.descriptions import IndexedFile, PendingPhoto
 from search.errors import SightlineError
 from search.home import Home
 
@@ -88,6 +88,7 @@ def test_photo_that_fails_is_marked_and_stops_no_other_nor_a_later_run(catalog: 
     rows = catalog.conn.execute("SELECT failure FROM descriptions WHERE failure IS NOT NULL").fetchall()
     assert rows == [("CUDA error: an illegal memory access",)]
     assert descriptions.pending(catalog.conn, "captions", "measurer") == []
+    settings.put(catalog.conn, "captions", "measurer")
     descriptions.seen_by(catalog.conn, "captions", "measurer")
     assert descriptions.progress(catalog.conn, "captions") == {"described": PHOTOS - 1, "failed": 1, "waiting": 0}
     assert [Path(os.fsdecode(path)).name for path, _, _ in descriptions.failures(catalog.conn)] == ["4.jpg"]
@@ -176,7 +177,7 @@ def pending(folder: Path, *sizes: tuple[int, int]) -> list[PendingPhoto]:
         path = folder / f"{key}.png"
         Image.new("RGB", size).save(path)
         status = path.stat()
-        found.append(PendingPhoto(key, os.fsencode(path), status.st_size, modified_ns(status)))
+        found.append(PendingPhoto(key, (IndexedFile(os.fsencode(path), status.st_size, modified_ns(status)),)))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import sqlite3
 from contextlib import closing
@@ -95,6 +96,7 @@ def test_the_built_in_captioner_writes_unless_told_otherwise(home: Home, photos:
 def test_captions_stay_off_until_they_are_wanted(home: Home, photos: Path) -> None:
     assert index(home, photos, captions="off")[0].captioned == 0
     assert index(home)[0].captioned == 0 and status(home)["captions"] == "off"
+    assert status(home)["described"]["captions"] == {"described": 0, "failed": 0, "waiting": 0}
     assert index(home, captions="starter")[0].captioned == PHOTOS
 
 
@@ -111,6 +113,57 @@ def test_what_a_person_says_is_shown_searched_and_never_overwritten(home: Home, 
     assert back.caption_by == canonical_name("starter") and back.caption != "Grandma's birthday"
     with Engine.open(home) as engine:
         assert engine.search(Request("birthday", mode="words")).total == 0
+
+
+def test_own_caption_goes_along_when_another_program_writes_into_the_file(home: Home, photos: Path) -> None:
+    for name in ("copied", "rated"):
+        picture(photos / f"{name}.jpg", PHOTOS + len(name))
+    shutil.copy(photos / "copied.jpg", photos / "copy.jpg")
+    index(home, photos, captions="off")
+    put_caption(home, str(photos / "rated.jpg"), "Grandma at the lake")
+    put_caption(home, str(photos / "copied.jpg"), "Grandpa at the lake")
+    for name in ("copied", "rated"):
+        with open(photos / f"{name}.jpg", "ab") as file:
+            file.write(b"rating 5")
+    assert index(home)[0].updated == 2
+    with Engine.open(home) as engine:
+        hits = engine.search(Request("lake", mode="words")).hits
+        assert {Path(hit.path).name: hit.caption for hit in hits} == {
+            "rated.jpg": "Grandma at the lake",
+            "copy.jpg": "Grandpa at the lake",  # its photo is still there, and so is what was said of it
+        }
+
+
+def test_own_caption_of_a_photo_taken_at_another_time_stays_with_it(home: Home, photos: Path) -> None:
+    for year in ("2020", "2021"):
+        exif = Image.Exif()
+        exif.get_ifd(0x8769)[0x9003] = f"{year}:01:01 00:00:00"
+        Image.new("RGB", (64, 48), "red" if year == "2020" else "blue").save(photos / "IMG_0001.jpg", exif=exif)
+        index(home, photos, captions="off")
+        if year == "2020":
+            put_caption(home, str(photos / "IMG_0001.jpg"), "New year")
+    with Engine.open(home) as engine:
+        assert engine.search(Request("year", mode="words")).total == 0
+
+
+def test_photo_is_read_from_a_copy_where_its_first_file_is_away(home: Home, photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "copies")
+    run_index(home, [photos, tmp_path / "copies"], IndexOptions(model="starter", captions="off"))
+    photos.rename(tmp_path / "away")
+    (tmp_path / "copies" / "0.jpg").unlink()
+    report, heard = index(home, tmp_path / "copies", captions="starter")
+    assert report.captioned == PHOTOS - 1
+    assert len(report.waits) == 1 and report.waits[0].startswith("1 photo waits for captions")
+    report, heard = index(home, tmp_path / "copies")
+    assert len(report.waits) == 1 and "captions" not in heard.stages, "no captioner is loaded for nothing"
+
+
+def test_folder_of_weights_is_remembered_wherever_later_runs_start(
+    home: Home, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    index(home, photos, captions=" blip:./weights ")
+    assert status(home)["captions"] == f"blip:{tmp_path / 'weights'}"
 
 
 def test_own_caption_needs_a_photo_an_index_and_a_bound(home: Home, photos: Path) -> None:
@@ -156,7 +209,7 @@ def test_endpoint_that_is_down_leaves_the_stage_for_later_and_says_so(
 @pytest.mark.usefixtures("nobody")
 def test_dry_run_tells_what_would_leave_the_machine_and_sends_nothing(home: Home, photos: Path) -> None:
     report, heard = index(home, photos, captions="openai:llava", captions_dry_run=True)
-    assert report.embedded == PHOTOS and report.waits == []
+    assert report.embedded == PHOTOS and report.waits == [] and "captions" in heard.stages
     assert any(f"{PHOTOS} photos would be sent to 127.0.0.1" in sentence for sentence in heard.said)
     assert status(home)["captions"] == "starter"  # and nothing is remembered
     with pytest.raises(SightlineError, match="dry run"):
@@ -211,3 +264,6 @@ def test_photo_that_cannot_be_described_is_named_with_the_reason(
         (failure,) = failures(connection)
     assert failure["path"].endswith("odd.jpg") and failure["stage"] == "captions" and "odd stride" in failure["reason"]
     assert index(home)[0].not_described == 0
+    index(home, captions="off")
+    with closing(connect_to_read(home)) as connection:
+        assert failures(connection) == []  # of a stage that nobody wants
