@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,7 +95,7 @@ class _Run:
         try:
             with self.database.atomic():
                 job = jobs.start(self.connection, "index")
-                words.refresh_all(self.connection)
+            self._renew_words()
             choice = choose(self.connection, self.options.model, download=self.options.download)
             if choice.reason:
                 self.progress.say(choice.reason)
@@ -131,6 +131,14 @@ class _Run:
             self._end(job, "failed", f"{type(error).__name__}: {error}")
             raise
         return self.report
+
+    def _renew_words(self) -> None:
+        """Write the words of all photos as this version does, where an earlier one wrote them."""
+        outdated = words.outdated(self.connection)
+        if outdated is not None:
+            with self._stage("words", len(outdated)) if outdated else nullcontext():
+                for done in words.refresh_all(self.connection, outdated):
+                    self.progress.advance(done, 0)
 
     def _scan(self, roots: list[bytes], *, must_exist: bool) -> Scan:
         whole = Scan()

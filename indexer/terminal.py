@@ -15,6 +15,7 @@ _COMMANDS = ("Cc", "Cs", "Zl", "Zp")
 _TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _LINE_EVERY = 5.0  # seconds
 _TITLES = {
+    "words": "Writing words anew",
     "scan": "Scanning",
     "load": "Loading the model",
     "embed": "Indexing",
@@ -69,11 +70,11 @@ class TerminalProgress:
         """See `Progress.advance`."""
         rate = done / max(time.monotonic() - self._began, 1e-6)
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, rate=f"{rate:.0f}/s", failed=_failed(failed))  # type: ignore[arg-type]
+            self._bar.update(self._task, completed=done, rate=_rate(rate), failed=_failed(failed))  # type: ignore[arg-type]
         elif not self._live and time.monotonic() - self._said >= _LINE_EVERY:
             self._said = time.monotonic()
             of = f" of {self._total}, about {_minutes((self._total - done) / rate)} left" if self._total else ""
-            print(f"{self._title}: {done}{of}, {rate:.0f}/s{_failed(failed)}", file=self._stream, flush=True)
+            print(f"{self._title}: {done}{of}, {_rate(rate)}{_failed(failed)}", file=self._stream, flush=True)
 
     def say(self, sentence: str) -> None:
         """See `Progress.say`."""
@@ -114,6 +115,10 @@ class TerminalProgress:
 
 def _failed(count: int) -> str:
     return f", {count} failed" if count else ""
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:.0f}/s" if rate >= 9.95 else f"{rate:.1f}/s"
 
 
 def _minutes(seconds: float) -> str:

@@ -171,7 +171,7 @@ class Job(BaseModel):
 
     id: int | str
     kind: str
-    state: str = Field(description="`running`, `done`, `failed` or `died`.")
+    state: str = Field(description="`running`, `done`, `failed`, `stopped` or `died`.")
     started_at: str | None
     ended_at: str | None
     counts: dict[str, Any]

@@ -84,8 +84,7 @@ class TextReader:
         except MemoryError as error:
             raise PhotoMemoryError("its text needs more memory than there is") from error
         except Exception as error:  # whatever ONNX Runtime and OpenCV raise
-            detail = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-            raise PhotoError(f"its text cannot be read ({detail[:100]})") from error
+            raise PhotoError(f"its text cannot be read ({_last_line(error)[:100]})") from error
         return _bounded(_in_reading_order([line for line in lines if _is_believed(line)]))
 
 
@@ -140,12 +139,16 @@ def load_text_reader(*, threads: int | None = None) -> TextReader:
         for whole_picture_is_a_line in (True, False):
             engine(Image.new("RGB", (320, 48), "white"), use_det=not whole_picture_is_a_line)
     except Exception as error:  # whatever a damaged file makes of itself in a third party's code
-        detail = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise SightlineError(
-            f"The models of RapidOCR {number} are missing or damaged ({detail[:200]}); "
+            f"The models of RapidOCR {number} are missing or damaged ({_last_line(error)[:200]}); "
             "install it again: pip install --force-reinstall rapidocr."
         ) from error
     return TextReader(engine)
+
+
+def _last_line(error: Exception) -> str:
+    """What ONNX Runtime and OpenCV say last is the cause."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _not_installed(detail: str) -> SightlineError:

@@ -103,7 +103,7 @@ def connect_to_edit(home: Home) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
     except sqlite3.DatabaseError as error:
-        raise _unusable(home, error) from error
+        raise CatalogError(f"The catalog {home.catalog_path} cannot be written: {error}.") from error
     return connection
 
 

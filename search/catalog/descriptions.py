@@ -86,11 +86,16 @@ def progress(connection: sqlite3.Connection, stage: str) -> dict[str, int]:
     """How many live photos the stage's present author has described, has failed on, and has not seen yet; for a stage
     that nobody wants none waits."""
     author = settings.get(connection, f"{stage}_author") or ""
-    described, failed, live = connection.execute(
-        "SELECT count(author) - count(failure), count(failure), count(*) FROM photos"
-        " LEFT JOIN descriptions ON photo_key = key AND stage = ? AND author = ? WHERE orphaned_at IS NULL",
+    # Counted with the few orphans and then without: a join of all photos takes four times as long.
+    counts = "SELECT count(*) - count(failure), count(failure) FROM"
+    of_author = "stage = ? AND author = ?"
+    described, failed = connection.execute(f"{counts} descriptions WHERE {of_author}", (stage, author)).fetchone()
+    orphans = connection.execute(
+        f"{counts} photos JOIN descriptions ON photo_key = key AND {of_author} WHERE orphaned_at IS NOT NULL",
         (stage, author),
     ).fetchone()
+    described, failed = described - orphans[0], failed - orphans[1]
+    (live,) = connection.execute("SELECT count(*) FROM photos WHERE orphaned_at IS NULL").fetchone()
     waiting = live - described - failed if is_wanted(connection, stage) else 0
     return {"described": described, "failed": failed, "waiting": waiting}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import unicodedata
 from contextlib import closing
 
 from search.catalog import descriptions, paths
@@ -18,7 +19,8 @@ LONGEST_CAPTION = 2000
 
 def put_caption(home: Home, photo: str, text: str) -> Photo:
     """Keep `text` as a person's own caption of a photo, named by its id or by the path of a file of it; an empty one
-    takes it back, and what a captioner wrote counts again. White space becomes single blanks.
+    takes it back, and what a captioner wrote counts again. White space becomes single blanks; control characters and
+    marks of direction go.
 
     Raises:
         UnknownPhotoError: no file of this index holds such a photo.
@@ -27,7 +29,7 @@ def put_caption(home: Home, photo: str, text: str) -> Photo:
     """
     if len(text) > LONGEST_CAPTION:
         raise SightlineError(f"The caption has {len(text)} characters; at most {LONGEST_CAPTION} are kept.")
-    said = " ".join(text.replace("\x00", " ").encode("utf-8", "replace").decode().split())
+    said = " ".join(_visible(text).encode("utf-8", "replace").decode().split())
     with closing(connect_to_edit(home)) as connection:
         try:
             with connection:
@@ -39,6 +41,16 @@ def put_caption(home: Home, photo: str, text: str) -> Photo:
                 return photos_by_key(connection, [known.key])[known.key]
         except sqlite3.Error as error:
             raise CatalogError(f"The caption could not be kept: {error}.") from error
+
+
+def _visible(text: str) -> str:
+    """Without what only steers the drawing, but for what joins letters and emoji or makes a flag."""
+    kinds = ((character, unicodedata.category(character)) for character in text)
+    return "".join(
+        " " if kind == "Cc" else character
+        for character, kind in kinds
+        if kind != "Cf" or character in "\u200c\u200d" or "\U000e0020" <= character <= "\U000e007f"
+    )
 
 
 def _photo_at(connection: sqlite3.Connection, path: str) -> Photo | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from search.catalog import paths, settings
 from search.catalog.unspaced import SEAM, joined, pairs, spaced
@@ -27,6 +27,7 @@ DEPTH = 10_000
 answer so many are found at once, whatever the page, so that its listing holds them."""
 _FORM = "3"
 """How the words below are written; an index that has them in another form writes them anew."""
+_CHUNK = 1000  # photos
 _SHORTEST_PART = 3
 _MOST_CODES = 8
 """So many words of a query are looked up as parts of words: each costs searches of its own."""
@@ -67,13 +68,22 @@ def refresh(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:
         connection.execute("INSERT INTO parts (rowid, text, name) VALUES (?, ?, ?)", (key, _clean(text), _clean(names)))
 
 
-def refresh_all(connection: sqlite3.Connection) -> bool:
-    """Write anew the words of all photos, if an earlier version wrote them in another form; returns whether it did."""
+def refresh_all(connection: sqlite3.Connection, photo_keys: Sequence[int]) -> Iterator[int]:
+    """Write anew the words of all photos, which `outdated` gave, in transactions so short that nobody waits for one;
+    yields how many are done."""
+    for start in range(0, len(photo_keys), _CHUNK):
+        with connection:
+            refresh(connection, photo_keys[start : start + _CHUNK])
+        yield min(start + _CHUNK, len(photo_keys))
+    with connection:
+        settings.put(connection, "words_form", _FORM)
+
+
+def outdated(connection: sqlite3.Connection) -> list[int] | None:
+    """All photos, if an earlier version wrote their words in another form; None if there is nothing to write anew."""
     if settings.get(connection, "words_form") == _FORM:
-        return False
-    refresh(connection, [row[0] for row in connection.execute("SELECT key FROM photos").fetchall()])
-    settings.put(connection, "words_form", _FORM)
-    return True
+        return None
+    return [row[0] for row in connection.execute("SELECT key FROM photos")]
 
 
 def phrase(text: str) -> str:

@@ -44,6 +44,10 @@ def test_own_caption_takes_the_place_of_the_captioners_and_gives_it_back(page: P
     field.press("Enter")
     expect(viewer.get_by_role("heading", name="Breakfast in <b>Lisbon</b>")).to_be_visible()
     expect(viewer).to_contain_text("caption by you")
+    expect(viewer.get_by_alt_text("Breakfast in <b>Lisbon</b>", exact=True)).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator(".tile img")).to_have_attribute("alt", "Breakfast in <b>Lisbon</b>")
+    expect(page.locator(".tile .words")).to_have_text("Breakfast in <b>Lisbon</b>")
     page.goto(f"{captioned}?q=lisbon&mode=words")
     expect(page.locator(".tile")).to_have_count(1)
 
@@ -64,6 +68,29 @@ def test_escape_leaves_the_caption_and_not_the_viewer(page: Page, captioned: str
     viewer.get_by_label("Your caption").press("Escape")
     expect(viewer.get_by_role("heading", name=before)).to_be_visible()
     expect(viewer.get_by_role("button", name="Edit the caption")).to_be_focused()
+
+
+def test_typed_text_is_there_again_whatever_was_pressed_meanwhile(page: Page, captioned: str) -> None:
+    page.goto(captioned)
+    page.locator(".tile").first.click()
+    viewer = page.get_by_role("dialog")
+    viewer.get_by_role("button", name="Edit the caption").click()
+    field = viewer.get_by_label("Your caption")
+    field.fill("half a sentence")
+    viewer.get_by_role("button", name="Save").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    expect(field).to_be_focused()
+    expect(field).to_have_value("half a sentence")
+
+    viewer.get_by_role("button", name="Next").click()
+    expect(field).to_be_hidden()
+    viewer.get_by_role("button", name="Previous").click()
+    viewer.get_by_role("button", name="Edit the caption").click()
+    expect(field).to_have_value("half a sentence")
+    viewer.get_by_role("button", name="Cancel").click()
+    viewer.get_by_role("button", name="Edit the caption").click()
+    expect(field).not_to_have_value("half a sentence")
 
 
 def test_caption_that_cannot_be_kept_says_why_and_stays_in_the_field(refused_page: Page, captioned: str) -> None:

@@ -139,10 +139,12 @@ def test_excluded_words_are_words(catalog: sqlite3.Connection) -> None:
 
 def test_words_in_an_earlier_form_are_written_anew_once(catalog: sqlite3.Connection) -> None:
     catalog.execute("DELETE FROM words")
-    assert words.refresh_all(catalog) and not words.refresh_all(catalog)
+    outdated = words.outdated(catalog)
+    assert outdated == [1, 2, 3]
+    assert list(words.refresh_all(catalog, outdated)) == [3] and words.outdated(catalog) is None
     assert freely(catalog, "dog") == [3]
     settings.put(catalog, "words_form", "1")
-    assert words.refresh_all(catalog)
+    assert words.outdated(catalog) == outdated
 
 
 def test_own_caption_stands_before_a_captioner_s_and_can_be_taken_back(catalog: sqlite3.Connection) -> None:

@@ -5,6 +5,7 @@ import { fileName, icon, ICONS, make } from "./dom.js";
 import { S } from "./strings.js";
 
 const LONGEST = 2000; // the server's own limit
+const drafts = new Map(); // by photo: what was typed and neither saved nor cancelled before the viewer went on
 
 // `known` is a photo or a hit; `saved` is called with the photo as the server then knows it.
 export function heading(id, known, saved) {
@@ -20,6 +21,7 @@ export function heading(id, known, saved) {
   ].filter(Boolean);
   const place = make("div", {}, ...shown);
   const close = () => {
+    drafts.delete(id);
     place.replaceChildren(...shown);
     button.focus();
   };
@@ -28,7 +30,8 @@ export function heading(id, known, saved) {
 
 function form(id, known, close, saved) {
   const field = make("textarea", { rows: "3", maxlength: String(LONGEST), "aria-label": S.captionLabel });
-  field.value = known.caption ?? "";
+  field.value = drafts.get(id) ?? known.caption ?? "";
+  field.addEventListener("input", () => drafts.set(id, field.value));
   const trouble = make("p", { class: "notice", role: "alert", hidden: true });
   const save = make("button", { class: "button main", type: "submit" }, S.save);
   const cancel = make("button", { class: "button", type: "button", onclick: close }, S.cancel);
@@ -44,21 +47,25 @@ function form(id, known, close, saved) {
     event.preventDefault();
     save.disabled = true;
     try {
-      saved(await api.setCaption(id, field.value));
+      const edited = await api.setCaption(id, field.value);
+      drafts.delete(id);
+      saved(edited);
     } catch (error) {
       trouble.hidden = false;
       trouble.textContent = error.message;
       save.disabled = false;
     }
   });
-  field.addEventListener("keydown", (event) => {
+  whole.addEventListener("keydown", (event) => {
     event.stopPropagation(); // the arrows move in the text, not to the next photo
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    const typing = event.target === field;
+    if (event.key === "Enter" && typing && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
       whole.requestSubmit();
     } else if (event.key === "Escape") {
       event.preventDefault(); // the viewer stays
-      close();
+      if (typing) close();
+      else field.focus();
     }
   });
   queueMicrotask(() => field.focus());

@@ -51,6 +51,14 @@ export function add(hits) {
 export const markStale = () => grid.classList.add("stale");
 export const unmarkStale = () => grid.classList.remove("stale");
 
+// After its caption was edited.
+export function retitle(hit) {
+  const link = grid.querySelector(`[data-id="${CSS.escape(hit.id)}"]`);
+  if (!link) return;
+  link.querySelector("img").alt = titleOf(hit);
+  link.querySelector(".words").textContent = titleOf(hit);
+}
+
 export function focusTile(id) {
   grid.querySelector(`[data-id="${CSS.escape(id)}"]`)?.focus();
 }

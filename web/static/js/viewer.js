@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { heading } from "./caption.js";
 import { byId, fileName, icon, ICONS, make } from "./dom.js";
-import { focusTile } from "./grid.js";
+import { focusTile, retitle } from "./grid.js";
 import { hitOf, placeOf, shownHits } from "./results.js";
 import * as state from "./state.js";
 import { formatDate, formatMoment, S } from "./strings.js";
@@ -99,8 +99,13 @@ const written = (lines) =>
 function about(id, photo, hit) {
   return [
     heading(id, photo ?? hit, (edited) => {
-      if (hit) hit.caption = edited.caption;
-      if (shown === id) dialog.querySelector(".about").replaceChildren(...about(id, edited, hit));
+      if (hit) {
+        hit.caption = edited.caption;
+        retitle(hit);
+      }
+      if (shown !== id) return;
+      dialog.querySelector(".photo img")?.setAttribute("alt", edited.caption || fileName(edited.path));
+      dialog.querySelector(".about").replaceChildren(...about(id, edited, hit));
       dialog.querySelector(".edit")?.focus();
     }),
     make(
