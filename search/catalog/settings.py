@@ -20,7 +20,8 @@ def put(connection: sqlite3.Connection, name: str, value: str) -> None:
 
 
 def revision(connection: sqlite3.Connection) -> int:
-    """A number that grows with every commit that changes what a search may find; readers compare it."""
+    """A number that grows with every commit that changes which photos a search may find by their vectors, or what it
+    compares them with; readers compare it. Words are read anew for each search, and need none."""
     return int(get(connection, "revision") or 0)
 
 

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from support import picture
 
 from indexer.lock import writer_lock
+from indexer.report import IndexOptions
 from indexer.run import run_index
 from search.catalog.connection import connect_to_read
 from search.engine import Engine, Request
@@ -72,6 +74,47 @@ def test_killed_again_and_again_it_finishes_with_every_photo_once(home: Home, tm
         jobs = engine.status()["jobs"]
     assert len(paths) == len(set(paths)) == 400
     assert jobs[0]["state"] == "done" and "died" in {job["state"] for job in jobs[1:]}
+
+
+CAPTION = """
+import sys, time
+from pathlib import Path
+from indexer.describe.starter import StarterCaptioner
+from indexer.report import IndexOptions
+from indexer.run import run_index
+from search.home import Home
+write = StarterCaptioner.caption
+def slowly(self, images):
+    time.sleep(0.4)
+    return write(self, images)
+StarterCaptioner.caption, StarterCaptioner.batch_size = slowly, 2
+run_index(Home(Path(sys.argv[1])), [], IndexOptions(captions="starter"))
+"""
+
+
+def test_killed_while_captions_are_written_it_keeps_those_that_were(home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(60):
+        picture(folder / f"{number}.jpg", number)
+    run_index(home, [folder], IndexOptions(model="starter", captions="off"))
+    process = subprocess.Popen([sys.executable, "-c", CAPTION, str(home.path)])
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline and not _captioned(home):
+        time.sleep(0.05)
+    assert process.poll() is None, "it ended before it was killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = _captioned(home)
+    assert 0 < kept < 60
+    assert run_index(home).captioned == 60 - kept and _captioned(home) == 60
+
+
+def _captioned(home: Home) -> int:
+    with closing(connect_to_read(home)) as connection:
+        captions = connection.execute("SELECT count(*) FROM captions").fetchone()[0]
+        assert captions == connection.execute("SELECT count(*) FROM descriptions").fetchone()[0]
+        return int(captions)
 
 
 def _embedded(home: Home) -> int:

@@ -146,6 +146,31 @@ def test_photo_whose_file_is_away_or_changed_waits(catalog: Database, tmp_path: 
     assert run(catalog, work(widths))[0] == Outcome(described=1, waiting=1)
 
 
+def test_photo_that_can_no_more_be_decoded_is_marked(catalog: Database, tmp_path: Path) -> None:
+    """Its bytes rot while its size and date stay."""
+    file = tmp_path / "library" / "0.jpg"
+    status = file.stat()
+    file.write_bytes(file.read_bytes()[:200] + bytes(status.st_size - 200))
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert run(catalog, work(widths))[0] == Outcome(described=PHOTOS - 1, failed=1)
+    (failure,) = catalog.conn.execute("SELECT failure FROM descriptions WHERE failure IS NOT NULL").fetchone()
+    assert failure
+
+
+def test_photo_without_a_file_is_neither_described_nor_counted(catalog: Database, tmp_path: Path) -> None:
+    settings.put(catalog.conn, "captions", "measurer")
+    descriptions.seen_by(catalog.conn, "captions", "measurer")
+    run(catalog, work(lambda images: [RuntimeError("odd") if one.width == 60 else "seen" for one in images]))
+    catalog.conn.commit()
+    for seed in (0, 1):
+        (tmp_path / "library" / f"{seed}.jpg").unlink()
+    run_index(Home(tmp_path / "home"), [tmp_path / "library"], IndexOptions(captions="off"))
+    settings.put(catalog.conn, "captions", "measurer")
+    descriptions.seen_by(catalog.conn, "captions", "measurer")
+    assert descriptions.progress(catalog.conn, "captions") == {"described": PHOTOS - 2, "failed": 0, "waiting": 0}
+    assert descriptions.pending(catalog.conn, "captions", "other")[PHOTOS - 2 :] == []
+
+
 def test_failures_are_counted_once_where_files_are_away(catalog: Database, tmp_path: Path) -> None:
     for seed in (3, 4, 5):
         (tmp_path / "library" / f"{seed}.jpg").unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -181,8 +182,35 @@ def test_own_caption_waits_for_a_writer_and_not_for_its_run(home: Home, photos: 
     index(home, photos, captions="off")
     from indexer.lock import writer_lock
 
-    with writer_lock(home), closing(sqlite3.connect(home.catalog_path)):
+    with writer_lock(home), closing(sqlite3.connect(home.catalog_path, check_same_thread=False)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE settings SET value = value + 1 WHERE name = 'revision'")
+        later = threading.Timer(0.5, writer.commit)
+        later.start()
         assert put_caption(home, str(photos / "0.jpg"), "now").caption == "now"
+        later.join()
+
+
+def test_own_caption_loses_what_cannot_be_seen(home: Home, photos: Path) -> None:
+    index(home, photos, captions="off")
+    for typed, kept in (
+        ("a\x00b\x02c\nd", "a b c d"),
+        ("an \u202eelpmaxe\u202c", "an elpmaxe"),
+        ("half \ud83d of one", "half ? of one"),
+        ("👩\u200d🚀 نامه\u200cای", "👩\u200d🚀 نامه\u200cای"),
+    ):
+        assert put_caption(home, str(photos / "0.jpg"), typed).caption == kept
+
+
+def test_words_that_an_earlier_version_wrote_are_written_anew(home: Home, photos: Path) -> None:
+    index(home, photos, captions="off")
+    with closing(sqlite3.connect(home.catalog_path)) as connection, connection:
+        connection.execute("DELETE FROM words")
+        connection.execute("UPDATE settings SET value = '2' WHERE name = 'words_form'")
+    assert "words" in index(home)[1].stages
+    with Engine.open(home) as engine:
+        assert engine.search(Request('"3.jpg"', mode="words")).total == 1
+    assert "words" not in index(home)[1].stages
 
 
 def test_unknown_captioner_is_refused_before_anything_is_read(home: Home, photos: Path) -> None:
@@ -242,6 +270,40 @@ def test_text_in_pictures_is_found_by_a_part_of_it(home: Home, photos: Path) -> 
         (line,) = engine.text_lines(photo)
     assert line.text == "RE16 TGK" and line.box[0] < 0.2 < 0.5 < line.box[2] and line.confidence > 0.7
     assert index(home)[0].texts_read == 0 and status(home)["ocr"] is True  # remembered, and done
+
+
+def test_photo_whose_text_cannot_be_read_is_named_and_the_others_are_read(
+    home: Home, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from indexer.describe.text import TextReader
+    from search.errors import PhotoError
+
+    real = TextReader.read
+
+    def fails(self: TextReader, image: Image.Image) -> Any:
+        if image.width == 32:
+            raise PhotoError("its text cannot be read (bad box)")
+        return real(self, image)
+
+    picture(photos / "odd.jpg", 9, size=(32, 24))
+    monkeypatch.setattr(TextReader, "read", fails)
+    report, _ = index(home, photos, captions="off", ocr=True)
+    assert report.texts_read == PHOTOS and report.not_described == 1
+    with closing(connect_to_read(home)) as connection:
+        (failure,) = failures(connection)
+    assert failure["stage"] == "text" and failure["reason"] == "its text cannot be read (bad box)"
+
+
+def test_text_of_another_reader_takes_the_place_of_the_one_before(
+    home: Home, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ImageDraw.Draw(sign := Image.new("RGB", (900, 300), "white")).text(
+        (60, 90), "RE16 TGK", fill="black", font=ImageFont.load_default(90)
+    )
+    sign.save(photos / "sign.jpg", quality=95)
+    index(home, photos, captions="off", ocr=True)
+    monkeypatch.setattr("indexer.describe.text.READER", "rapidocr:another")
+    assert index(home)[0].texts_read == PHOTOS + 1
 
 
 def test_photo_that_cannot_be_described_is_named_with_the_reason(
