@@ -108,6 +108,9 @@ def index(
     ocr: Annotated[
         bool | None, typer.Option("--ocr/--no-ocr", help="Whether text in pictures is read; remembered.")
     ] = None,
+    concepts: Annotated[
+        str | None, typer.Option(help="A text file of your own concepts to tag photos with, or off; remembered.")
+    ] = None,
     device: DeviceOption = "auto",
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="In which numbers the model computes.")
@@ -134,6 +137,7 @@ def index(
             workers,
             ocr=ocr,
             captions_dry_run=captions_dry_run,
+            concepts=concepts,
         )
         report = _index(_home(home), list(paths or ()), options)
         _print(report.to_json(), as_json, lambda: _show_report(report))
@@ -443,6 +447,7 @@ def _show_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None
     wanted = document["captions"] != "off"
     captions = f" by {document['captions']}: {_progress(document['described']['captions'])}"
     print(f"captions{captions if wanted else ': not written'}")
+    print(f"tags: {_progress(document['described']['tags'])}")
     print(f"text in pictures: {_progress(document['described']['text']) if document['ocr'] else 'not read'}")
     for job in document["jobs"]:
         print(

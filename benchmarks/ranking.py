@@ -186,7 +186,7 @@ def _print_fusion(
         ("**together**", {}),
         ("plain ranks", {"same_score": 0.0}),
         *((f"same score within {value:g} spreads", {"same_score": value}) for value in (0.15, 0.6)),
-        *((f"some words {value:g}", {"some_words_weight": value}) for value in (0.0, 0.05, 0.2, 0.3)),
+        *((f"some words {value:g}", {"some_words_weight": value}) for value in (0.0, 0.1, 0.2, 0.3)),
         *((f"all words {value:g}", {"all_words_weight": value}) for value in (0.0, 0.2, 1.0)),
         *((f"constant {value:g}", {"fusion_constant": value}) for value in (5.0, 20.0, 60.0)),
     ]

@@ -18,12 +18,13 @@ from indexer.progress import Progress, Silent
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from search import caption_metrics
+from search.catalog import words
 from search.catalog.connection import connect_to_read
 from search.catalog.words import PERSON
 from search.errors import SightlineError
 from search.evaluate import CaptionedSet, Ranks, ranks_by_similarity, read_karpathy, recall_curve, summary
 from search.evaluate_answers import ranks_of_photos, ranks_of_texts
-from search.evaluate_tags import tag_figures
+from search.evaluate_tags import plain, tag_figures
 from search.home import Home
 from search.models.encoder import load_encoder
 from search.models.names import AUTO
@@ -148,8 +149,12 @@ def labelled_figures(connection: sqlite3.Connection, folder: Path) -> dict[str, 
     if not labels:
         raise SightlineError(f"{folder} has no folders with photos; each folder's name says what its photos show.")
     tags = _tags(connection)
-    known = {concept.tag for concept in concepts()}.union(*tags.values())
-    return tag_figures(list(labels.values()), [tags.get(key, []) for key in labels], known)
+    names = {form: concept.tag for concept in concepts() for name in concept.words for form in words.name_forms(name)}
+    return tag_figures(
+        [names.get(plain(label), label) for label in labels.values()],
+        [tags.get(key, []) for key in labels],
+        {*names.values()}.union(*tags.values()),
+    )
 
 
 def _named(asked: str | None, used: str) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from indexer.pixels import flatness
 from indexer.read import DecodedPhoto, decode, photo_id, whole_file
 from indexer.scan import FAILED_FOR_NOW, FoundFile, modified_ns
 from search.catalog.changes import NewPhoto
@@ -123,4 +124,5 @@ def _measures(identity: str, size: int, mtime_ns: int, decoded: DecodedPhoto) ->
         lens=exif.lens,
         latitude=exif.latitude,
         longitude=exif.longitude,
+        flatness=round(flatness(decoded.image), 3),
     )

@@ -16,6 +16,7 @@ class IndexOptions:
         captions: who writes captions, as `indexer.describe.choice` names them, or `off`.
         ocr: whether the text in pictures is read.
         captions_dry_run: whether a captioner that would send pictures away only tells what it would send.
+        concepts: a file of the user's own concepts to tag photos with, or `off` for none.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         batch_size: photos in one forward pass.
         workers: threads that read and decode.
@@ -31,6 +32,7 @@ class IndexOptions:
     download: bool = True
     ocr: bool | None = None
     captions_dry_run: bool = False
+    concepts: str | None = None
 
     @property
     def threads(self) -> int:
@@ -52,6 +54,7 @@ class IndexReport:
     unchanged: int = 0
     failed: int = 0
     embedded: int = 0
+    tagged: int = 0
     captioned: int = 0
     texts_read: int = 0
     not_described: int = 0

@@ -18,6 +18,7 @@ from indexer.model_choice import choose, weights_stamp
 from indexer.progress import Progress, Silent
 from indexer.report import IndexOptions, IndexReport
 from indexer.scan import FoundFile, Scan, scan
+from indexer.tag import remember_concepts, tag
 from search import background
 from search.catalog import changes, jobs, model_records, paths, settings, words
 from search.catalog.connection import connect_to_read, connect_to_write
@@ -106,11 +107,14 @@ class _Run:
                     if not is_below(root, kept):
                         self.renames.new.append(root)
                 stages.remember(self.connection, self.options)
+                if self.options.concepts is not None:
+                    remember_concepts(self.connection, self.options.concepts)
             found = self._scan(roots or kept, must_exist=bool(roots))
             self._embed(found, job, choice.name, choice.settled)
             self.report.removed += forget(self.home, self.database, self.scanned, found.gone, self.renames)
             self._publish()
             self._balance()
+            tag(self.database, self._encoder, self.report, self.progress, self._stage)
             self.encoder = None  # its memory is for whoever describes
             for stage in (CAPTIONS, TEXT):
                 stages.describe(self.database, stage, self.options, self.report, self.progress, self._stage)

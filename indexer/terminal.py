@@ -21,6 +21,8 @@ _TITLES = {
     "embed": "Indexing",
     "publish": "Publishing",
     "balance": "Measuring the library",
+    "vocabulary": "Learning the concepts",
+    "tags": "Tagging",
     "captions": "Writing captions",
     "text": "Reading text in pictures",
     "ask": "Asking",

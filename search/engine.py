@@ -13,6 +13,7 @@ from search.catalog.connection import Reader, connect_to_read, one_state
 from search.catalog.descriptions import TextLine, text_lines
 from search.catalog.photo import Photo, photo_by_id
 from search.catalog.status import status
+from search.catalog.tags import tags_of
 from search.catalog.words import DEPTH
 from search.errors import QueryError, SightlineError, UnknownPhotoError
 from search.explanation import explained
@@ -88,6 +89,10 @@ class Engine:
     def text_lines(self, photo: Photo) -> list[TextLine]:
         """The text that was read in a photo, in reading order."""
         return text_lines(self._current_connection(), photo.key)
+
+    def tags(self, photo: Photo) -> list[tuple[str, float]]:
+        """The tags of a photo with their scores, 0 to 1, best first."""
+        return tags_of(self._current_connection(), photo.key)
 
     def status(self) -> dict[str, Any]:
         """What the index holds and what was done to it: the contract of `sightline status --json`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 
 import numpy as np
@@ -11,6 +12,7 @@ from search.query import Filter, Query, date_range
 from search.vectors.protocol import Keys
 
 _FORMATS = {"jpg": "JPEG", "heif": "HEIC", "tif": "TIFF"}
+_TAGGED = "photos.key IN (SELECT photo_key FROM tags WHERE tag IN (SELECT value FROM json_each(?)))"
 _ORIENTATIONS = {"landscape": "width > height", "portrait": "width < height", "square": "width = height"}
 
 
@@ -27,9 +29,9 @@ def condition(query: Query) -> tuple[str, list[object]]:
         parts.append(sql)
         values += needed
     for text in query.excluded:
-        if expression := words.phrase(text):
-            parts.append("photos.key NOT IN (SELECT rowid FROM words WHERE words MATCH ?)")
-            values.append(expression)
+        if expression := words.said(words.phrase(text)):
+            parts.append(f"photos.key NOT IN (SELECT rowid FROM words WHERE words MATCH ?) AND NOT {_TAGGED}")
+            values += [expression, json.dumps(words.name_forms(text))]
     return " AND ".join(parts), values
 
 
@@ -65,12 +67,17 @@ def _one(one: Filter) -> tuple[str, list[object]]:
         return _ORIENTATIONS[value.lower()], []
     if one.key == "is":
         return "kind = ? COLLATE NOCASE", [value]
-    return "photos.key IN (SELECT photo_key FROM tags WHERE tag = ?)", [value]
+    names = json.dumps(words.name_forms(value))
+    return (
+        f"({_TAGGED} OR photos.key IN (SELECT photo_key FROM tags WHERE tag IN"
+        " (SELECT tag FROM tag_names WHERE name IN (SELECT value FROM json_each(?)))))",
+        [names, names],
+    )
 
 
 def _standing(text: str) -> tuple[str, list[object]]:
     """Where `text` stands: as words anywhere, or as part of what is written in the picture or of a file's name."""
-    found = (("words", words.phrase(text)), ("parts", words.part(text)))
+    found = (("words", words.said(words.phrase(text))), ("parts", words.part(text)))
     asked = [(table, expression) for table, expression in found if expression]
     sql = " OR ".join(f"photos.key IN (SELECT rowid FROM {table} WHERE {table} MATCH ?)" for table, _ in asked)
     return f"({sql or 'TRUE'})", [expression for _, expression in asked]

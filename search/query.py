@@ -15,6 +15,7 @@ from search.errors import QueryError
 
 FILTERS = ("after", "before", "on", "camera", "folder", "type", "orientation", "is", "tag")
 ORIENTATIONS = ("landscape", "portrait", "square")
+KINDS = ("photo", "screenshot", "document", "drawing")
 MAX_LENGTH = 2000
 MAX_CONDITIONS = 32
 """Filters, exact and unwanted words together: each costs a search of its own."""
@@ -151,4 +152,6 @@ def _checked(condition: Filter) -> Filter:
         date_range(condition.value)
     if condition.key == "orientation" and condition.value.lower() not in ORIENTATIONS:
         raise QueryError(f"There is no orientation “{condition.value}”; it is one of {', '.join(ORIENTATIONS)}.")
+    if condition.key == "is" and condition.value.lower() not in KINDS:
+        raise QueryError(f"No photo is a “{condition.value}”; ask for one of {', '.join(KINDS)}.")
     return condition

@@ -46,7 +46,7 @@ class RankingSettings(BaseSettings):
     image_weight: Weight = 1.0
     literal_weight: Weight = 1.0
     all_words_weight: Weight = 0.5
-    some_words_weight: Weight = 0.1
+    some_words_weight: Weight = 0.07
     same_score: Weight = 0.3
     fusion_constant: Weight = 10.0
     present: Spreads = 0.65

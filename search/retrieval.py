@@ -173,7 +173,7 @@ class Retrieval:
         ranked = {
             "literal": words.written(self._connection, self._query.words, self._query.exact, *where),
             "all words": words.ranked(self._connection, words.match_all(asked), *where),
-            "some words": words.ranked(self._connection, words.match_some(asked), *where),
+            "some words": words.ranked(self._connection, words.said(words.match_some(asked)), *where),
         }
         return [
             RankedList(

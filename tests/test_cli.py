@@ -20,7 +20,7 @@ from indexer.demo import gather_samples
 from indexer.terminal import printable
 
 pytestmark = pytest.mark.usefixtures("away_from_home")
-STAGES = {"scan", "load", "embed", "publish", "balance", "captions"}
+STAGES = {"scan", "load", "embed", "publish", "balance", "vocabulary", "tags", "captions"}
 HIT = {"id", "path", "score", "relevant", "why", "caption", "taken_at", "width", "height", "others"}
 
 

@@ -72,8 +72,8 @@ def checked_id(photo_id: str) -> str:
     return photo_id
 
 
-def photo_json(photo: Photo, text: Sequence[TextLine]) -> dict[str, Any]:
-    """The document of one photo (`PhotoDocument`), with the `text` that was read in it."""
+def photo_json(photo: Photo, tags: Sequence[tuple[str, float]], text: Sequence[TextLine]) -> dict[str, Any]:
+    """The document of one photo (`PhotoDocument`), with its `tags` and the `text` that was read in it."""
     paths = [displayable(catalog_paths.display(path)) for path in photo.paths]
     base = f"/api/photos/{photo.id}"
     return {
@@ -91,6 +91,8 @@ def photo_json(photo: Photo, text: Sequence[TextLine]) -> dict[str, Any]:
         "longitude": photo.longitude,
         "caption": photo.caption,
         "caption_by": photo.caption_by,
+        "kind": photo.kind,
+        "tags": [{"tag": tag, "score": score} for tag, score in tags],
         "text": [asdict(line) for line in text],
         "added_at": photo.added_at,
         "urls": {
@@ -170,6 +172,10 @@ def photo_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder)
         photo = known_photo(access, photo_id)
         return photo, *find_file(photo)
 
+    def described(photo: Photo) -> Response:
+        engine = access.engine()
+        return json_answer(photo_json(photo, engine.tags(photo), engine.text_lines(photo)))
+
     @router.get(
         "/api/photos/{photo_id}",
         summary="What is known about a photo",
@@ -178,8 +184,7 @@ def photo_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder)
     )
     def photo(photo_id: PhotoId) -> Response:
         """Where a photo lies, what it shows, and what its camera recorded."""
-        found = known_photo(access, photo_id)
-        return json_answer(photo_json(found, access.engine().text_lines(found)))
+        return described(known_photo(access, photo_id))
 
     @router.put(
         "/api/photos/{photo_id}/caption",
@@ -189,8 +194,7 @@ def photo_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder)
     )
     def caption(photo_id: PhotoId, edit: CaptionEdit) -> Response:
         """Keep a caption of one's own: it is shown and searched before a captioner's, which never overwrites it."""
-        found = put_caption(access.home, checked_id(photo_id), edit.caption)
-        return json_answer(photo_json(found, access.engine().text_lines(found)))
+        return described(put_caption(access.home, checked_id(photo_id), edit.caption))
 
     picture = {"schema": {"type": "string", "format": "binary"}}
 

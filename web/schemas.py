@@ -94,6 +94,13 @@ class TextLine(Document):
     confidence: float = Field(description="Mean probability of its characters.")
 
 
+class Tag(Document):
+    """A concept that a photo shows."""
+
+    tag: str
+    score: float = Field(description="0 to 1: how far it stands out of the other concepts.")
+
+
 class CaptionEdit(Document):
     """What a person says of a photo."""
 
@@ -121,6 +128,10 @@ class PhotoDocument(Document):
     longitude: float | None
     caption: str | None
     caption_by: str | None = Field(description="`you`, or the captioner that wrote it.")
+    kind: Literal["photo", "screenshot", "document", "drawing"] | None = Field(
+        description="What kind of picture it is, as far as can be told; `null` until it is tagged."
+    )
+    tags: list[Tag] = Field(description="Best first.")
     text: list[TextLine] = Field(description="What was read in the picture, in reading order.")
     added_at: str | None
     urls: Urls
@@ -202,7 +213,7 @@ class Status(BaseModel):
     embedded: int
     captions: str = Field(description="The captioner, or `off`.")
     ocr: bool = Field(description="Whether text in pictures is read.")
-    described: dict[str, Described] = Field(description="How far the stages `captions` and `text` are.")
+    described: dict[str, Described] = Field(description="How far the stages `captions`, `tags` and `text` are.")
     jobs: list[Job]
 
 

@@ -17,7 +17,12 @@ ORPHANS_KEPT = timedelta(days=30)
 
 @dataclass(frozen=True)
 class NewPhoto:
-    """What indexing learned of a photo's content; see `Photo` for the fields. `sort_at` orders photos by date."""
+    """What indexing learned of a photo's content; see `Photo` for the fields.
+
+    Attributes:
+        sort_at: what photos are ordered by date by.
+        flatness: the share of it, 0 to 1, that is of one colour with what lies beside it.
+    """
 
     id: str
     width: int
@@ -30,6 +35,7 @@ class NewPhoto:
     lens: str | None
     latitude: float | None
     longitude: float | None
+    flatness: float | None = None
 
 
 def add_library(connection: sqlite3.Connection, root: bytes) -> int:
@@ -58,11 +64,12 @@ def put_photo(connection: sqlite3.Connection, photo: NewPhoto) -> int:
     return int(
         connection.execute(
             "INSERT INTO photos (id, width, height, format, bytes, taken_at, sort_at, camera, lens, latitude,"
-            " longitude, added_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
-            " ON CONFLICT (id) DO UPDATE SET orphaned_at = NULL RETURNING key",
+            " longitude, flatness, added_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+            " ON CONFLICT (id) DO UPDATE SET orphaned_at = NULL, flatness = coalesce(flatness, excluded.flatness)"
+            " RETURNING key",
             (
                 photo.id, photo.width, photo.height, photo.format, photo.bytes, photo.taken_at, photo.sort_at,
-                photo.camera, photo.lens, photo.latitude, photo.longitude, now(),
+                photo.camera, photo.lens, photo.latitude, photo.longitude, photo.flatness, now(),
             ),
         ).fetchone()[0]
     )  # fmt: skip

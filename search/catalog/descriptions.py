@@ -1,7 +1,7 @@
 """What was written about photos: captions, text found in pictures, and who looked for it when.
 
-Each photo passes once through each stage (`captions`, `text`) of the author that the home has chosen for it; that it
-did, and how it failed, is kept, so that a stage goes on where it was stopped and no photo stops it twice.
+Each photo passes once through each stage (`captions`, `tags`, `text`) of the author that the home has chosen for it;
+that it did, and how it failed, is kept, so that a stage goes on where it was stopped and no photo stops it twice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from search.catalog.clock import now
 from search.catalog.paths import join
 from search.catalog.words import PERSON
 
-CAPTIONS, TEXT = "captions", "text"
+CAPTIONS, TAGS, TEXT = "captions", "tags", "text"
 """The stages; in the home's settings, whether and by whom they are wanted."""
 OFF = "off"
 """What stands there for a stage that is not wanted."""
@@ -71,9 +71,10 @@ def pending(connection: sqlite3.Connection, stage: str, author: str) -> list[Pen
 
 
 def is_wanted(connection: sqlite3.Connection, stage: str) -> bool:
-    """Whether the home wants this stage: captions unless they are switched off, text where it was asked for."""
+    """Whether the home wants this stage: tags always, captions unless they are switched off, text where it was asked
+    for."""
     value = settings.get(connection, stage)
-    return value != OFF if stage == CAPTIONS else value not in (None, OFF)
+    return {CAPTIONS: value != OFF, TAGS: True, TEXT: value not in (None, OFF)}[stage]
 
 
 def seen_by(connection: sqlite3.Connection, stage: str, author: str) -> None:

@@ -22,6 +22,7 @@ class Photo:
         modified_ns: when each of these files was last written, as it was when it was indexed.
         width, height: pixels, upright.
         taken_at: ISO 8601, with the offset where the camera wrote one.
+        kind: `photo`, `screenshot`, `document` or `drawing`; None before it was tagged.
         caption, caption_by: what is said of it, and who says it: `you`, or a captioner's name.
     """
 
@@ -38,6 +39,7 @@ class Photo:
     lens: str | None
     latitude: float | None
     longitude: float | None
+    kind: str | None
     caption: str | None
     caption_by: str | None
     added_at: str
@@ -49,7 +51,7 @@ class Photo:
 
 
 _PHOTOS = """
-SELECT id, key, width, height, format, bytes, taken_at, camera, lens, latitude, longitude, added_at, text, author
+SELECT id, key, width, height, format, bytes, taken_at, camera, lens, latitude, longitude, kind, added_at, text, author
 FROM photos LEFT JOIN captions ON photo_key = key AND author =
     (SELECT author FROM captions WHERE photo_key = photos.key ORDER BY author = 'you' DESC, written_at DESC LIMIT 1)
 WHERE orphaned_at IS NULL AND key IN (SELECT value FROM json_each(?))
@@ -87,7 +89,7 @@ def photo_by_id(connection: sqlite3.Connection, photo_id: str) -> Photo | None:
 
 
 def _photo(row: tuple[Any, ...], places: Sequence[tuple[bytes, int]]) -> Photo:
-    identity, key, width, height, form, size, taken_at, camera, lens, latitude, longitude, added_at, *said = row
+    identity, key, width, height, form, size, taken_at, camera, lens, latitude, longitude, kind, added_at, *said = row
     return Photo(
         id=identity,
         key=key,
@@ -102,6 +104,7 @@ def _photo(row: tuple[Any, ...], places: Sequence[tuple[bytes, int]]) -> Photo:
         lens=lens,
         latitude=latitude,
         longitude=longitude,
+        kind=kind,
         caption=said[0],
         caption_by=said[1],
         added_at=added_at,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
 
-VERSION = 2
+VERSION = 3
 """What `PRAGMA user_version` says in a catalog that has had every migration below."""
 
 _TABLES = """
@@ -145,6 +145,21 @@ CREATE VIRTUAL TABLE words USING fts5 (own, caption, tags, text, name, tokenize 
 CREATE VIRTUAL TABLE parts USING fts5 (text, name, tokenize = 'trigram')
 """
 
+_TAGGING = """
+CREATE TABLE calibrations (
+    model_key INTEGER PRIMARY KEY REFERENCES models (key) ON DELETE CASCADE,
+    vocabulary TEXT NOT NULL,
+    photos INTEGER NOT NULL,
+    usual BLOB NOT NULL
+);
+CREATE TABLE tag_names (
+    name TEXT NOT NULL,
+    tag TEXT NOT NULL COLLATE NOCASE,
+    PRIMARY KEY (name, tag)
+) WITHOUT ROWID;
+ALTER TABLE photos ADD COLUMN flatness REAL
+"""
+
 
 def migrations() -> Migrations:
     """Every migration, in order. A transaction wraps each, its number in `PRAGMA user_version` included."""
@@ -161,6 +176,11 @@ def migrations() -> Migrations:
     def descriptions_and_parts_of_words(db: Database) -> None:
         _run(db, _DESCRIPTIONS)
         db.execute("PRAGMA user_version = 2")
+
+    @steps(name="0003")
+    def calibrations_of_tags(db: Database) -> None:
+        _run(db, _TAGGING)
+        db.execute("PRAGMA user_version = 3")
 
     return steps
 

@@ -6,7 +6,7 @@ import sqlite3
 from typing import Any
 
 from search.catalog import descriptions, jobs, model_records, paths, settings
-from search.catalog.descriptions import CAPTIONS, TEXT
+from search.catalog.descriptions import CAPTIONS, TAGS, TEXT
 from search.home import Home
 from search.models.names import STARTER
 
@@ -50,7 +50,7 @@ def status(home: Home, connection: sqlite3.Connection) -> dict[str, Any]:
         ),
         "captions": settings.get(connection, CAPTIONS) or STARTER,
         "ocr": settings.get(connection, TEXT) == "on",
-        "described": {stage: descriptions.progress(connection, stage) for stage in (CAPTIONS, TEXT)},
+        "described": {stage: descriptions.progress(connection, stage) for stage in (CAPTIONS, TAGS, TEXT)},
         "jobs": jobs.recent(connection),
     }
 

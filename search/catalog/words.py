@@ -44,6 +44,14 @@ _COMMON = frozenset(
 """Words that say nothing of a photo; asked for alone, they are looked up all the same."""
 
 
+_PLURALS = {
+    "calf": "calves", "child": "children", "foot": "feet", "goose": "geese", "knife": "knives", "leaf": "leaves",
+    "loaf": "loaves", "man": "men", "mouse": "mice", "person": "people", "policeman": "policemen", "shelf": "shelves",
+    "snowman": "snowmen", "tooth": "teeth", "wolf": "wolves", "woman": "women",
+}  # fmt: skip
+_IRREGULAR = _PLURALS | {plural: singular for singular, plural in _PLURALS.items()}
+
+
 def refresh(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:
     """Write anew the words of these photos from what the catalog says of them; an orphan has none."""
     for key in photo_keys:
@@ -55,17 +63,23 @@ def refresh(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:
         if not files:
             continue
         captions = connection.execute("SELECT author, text FROM captions WHERE photo_key = ?", (key,)).fetchall()
-        tags = connection.execute("SELECT tag FROM tags WHERE photo_key = ? ORDER BY score DESC", (key,)).fetchall()
         read = connection.execute("SELECT text FROM texts WHERE photo_key = ?", (key,)).fetchone()
         own = "\n".join(text for author, text in captions if author == PERSON)
         caption = "\n".join(text for author, text in captions if author != PERSON)
-        listed = ", ".join(row[0] for row in tags)
         text, names = read[0] if read else "", "\n".join(dict.fromkeys(paths.display(name) for name in files))
         connection.execute(
             "INSERT INTO words (rowid, own, caption, tags, text, name) VALUES (?, ?, ?, ?, ?, ?)",
-            (key, *(spaced(_clean(field)) for field in (own, caption, listed, text, names))),
+            (key, *(spaced(_clean(field)) for field in (own, caption, _tags(connection, key), text, names))),
         )
         connection.execute("INSERT INTO parts (rowid, text, name) VALUES (?, ?, ?)", (key, _clean(text), _clean(names)))
+
+
+def refresh_tags(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:
+    """Write anew the tags among the words of these photos; an orphan has no words."""
+    connection.executemany(
+        "UPDATE words SET tags = ? WHERE rowid = ?",
+        [(spaced(_clean(_tags(connection, key))), key) for key in photo_keys],
+    )
 
 
 def refresh_all(connection: sqlite3.Connection, photo_keys: Sequence[int]) -> Iterator[int]:
@@ -84,6 +98,11 @@ def outdated(connection: sqlite3.Connection) -> list[int] | None:
     if settings.get(connection, "words_form") == _FORM:
         return None
     return [row[0] for row in connection.execute("SELECT key FROM photos")]
+
+
+def said(expression: str) -> str:
+    """`expression` for all fields but tags, which stand side by side without belonging together."""
+    return f"{{{' '.join(field for field in FIELDS if field != 'tags')}}} : ({expression})" if expression else ""
 
 
 def phrase(text: str) -> str:
@@ -111,6 +130,13 @@ def match_some(free_words: Sequence[str]) -> str:
     """An FTS5 expression for photos in which at least one of the words stands; '' where that is the same as all."""
     found = _terms(free_words)
     return " OR ".join(found) if len(found) > 1 else ""
+
+
+def name_forms(name: str) -> list[str]:
+    """A name in lower case, with its last word in the plural or the singular as well."""
+    *first, last = name.casefold().split() or [""]
+    forms = [last, _IRREGULAR[last]] if last in _IRREGULAR else _forms(last)
+    return [" ".join((*first, form)) for form in forms]
 
 
 def part(text: str) -> str:
@@ -203,6 +229,11 @@ def _snippets(
         f"SELECT {columns} FROM {table} WHERE {table} MATCH ? AND rowid = ?", (expression, key)
     ).fetchone()
     return [(field, text) for field, text in zip(fields, row or (), strict=bool(row)) if OPEN in text]
+
+
+def _tags(connection: sqlite3.Connection, photo_key: int) -> str:
+    found = connection.execute("SELECT tag FROM tags WHERE photo_key = ? ORDER BY score DESC, tag", (photo_key,))
+    return ", ".join(row[0] for row in found)
 
 
 def _codes(free_words: Sequence[str]) -> list[str]:

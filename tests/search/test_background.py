@@ -175,7 +175,7 @@ def test_fusion_adds_what_each_list_gives() -> None:
     lists = [ranked("meaning", 7, 8, 9), ranked("some words", 9), ranked("literal", 8)]
     keys, scores = fuse(lists, RANKING)
     assert keys.tolist() == [8, 7, 9]
-    assert scores.tolist() == pytest.approx([1 / 12 + 1 / 11, 1 / 11, 1 / 13 + 0.1 / 11])
+    assert scores.tolist() == pytest.approx([1 / 12 + 1 / 11, 1 / 11, 1 / 13 + 0.07 / 11])
     keys, scores = fuse(lists, RankingSettings(meaning_weight=0, some_words_weight=3, fusion_constant=0))
     assert keys.tolist() == [9, 8, 7] and scores.tolist() == [3, 1, 0]
     assert [len(part) for part in fuse([], RANKING)] == [0, 0]

@@ -8,7 +8,7 @@ import pytest
 
 from search.errors import SightlineError
 from search.resources import data_path
-from search.vocabulary import DEFAULT_PROMPTS, Concept, concepts, read_concepts, sentences
+from search.vocabulary import DEFAULT_PROMPTS, MOST_OWN, Concept, concepts, implied, read_concepts, sentences
 
 
 def written(folder: Path, text: str | bytes) -> Path:
@@ -25,15 +25,15 @@ def shipped_lines() -> list[str]:
 def test_the_shipped_concepts_are_many_and_in_many_groups() -> None:
     found = concepts()
     assert 2800 <= len(found) <= 3300
-    assert 40 <= len({concept.group for concept in found}) <= 70
+    assert 40 <= sum(line.startswith("[") for line in shipped_lines()) <= 70
     assert {"person", "dog", "food", "building", "car", "tree", "water", "sky"} <= {concept.tag for concept in found}
 
 
 def test_no_shipped_tag_or_synonym_stands_twice() -> None:
     words: Counter[str] = Counter()
     for line in shipped_lines():
-        if not line.startswith(("[", "prompts:")):
-            tag, _, rest = line.partition(":")
+        if not line.startswith(("[", "prompts:", "broader:")):
+            tag, _, rest = line.partition(" < ")[0].partition(":")
             words.update(word.strip().casefold() for word in (tag, *rest.split(",")) if word.strip())
     assert sum(words.values()) > 3000
     assert [word for word, times in words.items() if times > 1] == []
@@ -75,27 +75,25 @@ def test_no_opening_dominates_the_sentences() -> None:
 
 def test_plain_lines_are_concepts_of_the_users_own(tmp_path: Path) -> None:
     assert read_concepts(written(tmp_path, "Rex\nour old house\n")) == [
-        Concept("Rex", "own", ("a photo of Rex", "Rex")),
-        Concept("our old house", "own", ("a photo of our old house", "our old house")),
+        Concept("Rex", ("a photo of Rex", "Rex"), ("Rex",)),
+        Concept("our old house", ("a photo of our old house", "our old house"), ("our old house",)),
     ]
 
 
-def test_every_wording_stands_in_every_prompt_of_its_group(tmp_path: Path) -> None:
+def test_a_tag_stands_in_every_prompt_of_its_group_and_its_synonyms_in_the_first(tmp_path: Path) -> None:
     text = "[pets]\nprompts: a photo of a {} | my {}, a {}\ndog: puppy, hound\n[rest]\nsea\n"
     dog, sea = read_concepts(written(tmp_path, text))
     assert dog == Concept(
         "dog",
-        "pets",
         (
             "a photo of a dog",
             "my dog, a dog",
             "a photo of a puppy",
-            "my puppy, a puppy",
             "a photo of a hound",
-            "my hound, a hound",
         ),
+        ("dog", "puppy", "hound"),
     )
-    assert sea == Concept("sea", "rest", ("a photo of sea", "sea"))
+    assert sea == Concept("sea", ("a photo of sea", "sea"), ("sea",))
 
 
 @pytest.mark.parametrize("word", ["apple", "Igloo", "umbrella", "upside-down photo", "uninhabited island", "hourglass"])
@@ -112,7 +110,9 @@ def test_a_stays_a_where_no_vowel_is_heard(tmp_path: Path, word: str) -> None:
 
 def test_comments_blank_lines_white_space_and_a_byte_order_mark_do_not_count(tmp_path: Path) -> None:
     text = "\ufeff[ pets ]\r\n\r\n# a comment\r\n  prompts:  a\t{}  \r\n  my   dog :  the\u00a0puppy , \r\n"
-    assert read_concepts(written(tmp_path, text)) == [Concept("my dog", "pets", ("a my dog", "a the puppy"))]
+    assert read_concepts(written(tmp_path, text)) == [
+        Concept("my dog", ("a my dog", "a the puppy"), ("my dog", "the puppy"))
+    ]
 
 
 def test_letters_are_the_same_however_they_are_composed(tmp_path: Path) -> None:
@@ -123,8 +123,8 @@ def test_letters_are_the_same_however_they_are_composed(tmp_path: Path) -> None:
 def test_a_tag_that_occurs_twice_is_one_concept_with_all_its_wordings(tmp_path: Path) -> None:
     text = "[pets]\nprompts: a {}\nDog: hound\ncat\n[other]\nprompts: one {} | a {}\ndog\n"
     assert read_concepts(written(tmp_path, text)) == [
-        Concept("Dog", "pets", ("a Dog", "a hound", "one dog", "a dog")),
-        Concept("cat", "pets", ("a cat",)),
+        Concept("Dog", ("a Dog", "a hound", "one dog", "a dog"), ("Dog", "hound", "dog")),
+        Concept("cat", ("a cat",), ("cat",)),
     ]
 
 
@@ -134,13 +134,12 @@ def test_the_users_own_concepts_come_after_the_shipped_ones_and_join_them(tmp_pa
     assert [concept.tag for concept in own] == [*(concept.tag for concept in shipped), "our cat Mia"]
     before = next(concept for concept in shipped if concept.tag == "dog")
     after = next(concept for concept in own if concept.tag == "dog")
-    assert after.group == before.group
-    assert after.wordings == (*before.wordings, "a photo of dog", "dog", "a photo of Rex", "Rex")
+    assert after.wordings == (*before.wordings, "a photo of dog", "dog", "a photo of Rex")
 
 
 def test_braces_and_colons_in_a_users_words_do_no_harm(tmp_path: Path) -> None:
     (found,) = read_concepts(written(tmp_path, "a {0} b: c:d\n"))
-    assert found.wordings == ("a photo of a {0} b", "a {0} b", "a photo of c:d", "c:d")
+    assert found.wordings == ("a photo of a {0} b", "a {0} b", "a photo of c:d")
 
 
 def test_the_word_prompts_alone_is_a_tag(tmp_path: Path) -> None:
@@ -161,6 +160,9 @@ def test_an_empty_file_has_no_concepts(tmp_path: Path) -> None:
         ("dog\n" + "x" * 81, r"own\.txt, line 2: “x{20}…” has 81 characters, and a tag at most 80\."),
         ("dog: " + "y" * 90, r"own\.txt, line 1: “y{20}…” has 90 characters, and a tag at most 80\."),
         ("dog\n: puppy\n", r"own\.txt, line 2: there is no tag before the colon\."),
+        ("poodle <\n", r"own\.txt, line 1: after < stands what “poodle” is a kind of"),
+        ('7" record\n', r"own\.txt, line 1: “7\" record” cannot be asked for; leave out quotes"),
+        ("dog: “hound”\n", r"own\.txt, line 1: ““hound”” cannot be asked for"),
         ("[pets\ndog\n", r"own\.txt, line 1: the name of a group ends with \]"),
     ],
 )
@@ -178,3 +180,55 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
         concepts(tmp_path / "missing.txt")
     with pytest.raises(SightlineError, match="cannot be read"):
         read_concepts(tmp_path)
+
+
+def test_what_shows_one_thing_shows_what_is_broader(tmp_path: Path) -> None:
+    text = "[pets]\nbroader: animal\ndog\nRex: our dog < dog, family\n[home]\nsofa\nanimal\nfamily\n"
+    found = {concept.tag: concept for concept in read_concepts(written(tmp_path, text))}
+    assert found["Rex"].broader == ("animal", "dog", "family")
+    assert found["Rex"].words == ("Rex", "our dog")
+    assert (found["dog"].broader, found["sofa"].broader) == (("animal",), ())
+
+
+def test_what_is_broader_still_is_implied_too_and_circles_do_no_harm(tmp_path: Path) -> None:
+    found = concepts(written(tmp_path, "Rex < poodle\nround < about\nabout < round\n"))
+    above = implied(found)
+    names = {concept.tag: {found[place].tag for place in places} for concept, places in zip(found, above, strict=True)}
+    assert {"poodle", "dog", "animal"} <= names["Rex"]
+    assert (names["round"], names["about"]) == ({"about"}, {"round"})
+
+
+def test_own_concepts_may_stand_under_shipped_ones_and_under_nothing_else(tmp_path: Path) -> None:
+    own = written(tmp_path, "Rex < DOG, sailboat, sailing boat\n")
+    assert concepts(own)[-1].broader == ("dog", "sailing boat")
+    own = written(tmp_path, "Rex < dgo\n")
+    with pytest.raises(SightlineError, match=r"own\.txt: there is no concept “dgo” to put “Rex” under"):
+        concepts(own)
+
+
+def test_shipped_concepts_never_stand_under_themselves() -> None:
+    found = concepts()
+    above = implied(found)
+    assert [found[one].tag for one, others in enumerate(above) if any(one in above[other] for other in others)] == []
+
+
+def test_own_concepts_are_not_without_number(tmp_path: Path) -> None:
+    own = written(tmp_path, "".join(f"thing {number}\n" for number in range(MOST_OWN + 1)))
+    with pytest.raises(SightlineError, match=r"own\.txt has 2,001 concepts; at most 2,000"):
+        concepts(own)
+
+
+def test_control_characters_are_blanks(tmp_path: Path) -> None:
+    assert [concept.words for concept in read_concepts(written(tmp_path, b"a\0b: \x1bdog\x07\n"))] == [("a b", "dog")]
+
+
+def test_the_example_of_the_documentation_can_be_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tags.md").read_text(encoding="utf-8")
+    example = page.split("```")[1]
+    found = {concept.tag: concept for concept in concepts(written(tmp_path, example))}
+    assert found["dinghy"].broader == ("sailing boat",)
+    assert found["narrowboat"].wordings == (
+        "a photo of a narrowboat",
+        "a narrowboat on the water",
+        "a photo of a canal boat",
+    )

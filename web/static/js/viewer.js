@@ -93,6 +93,29 @@ function facts(photo) {
   return make("section", {}, make("h3", {}, S.details), make("dl", { class: "facts" }, ...rows));
 }
 
+// Each tag is a search for the photos that have it; so is a kind, where it is not just a photo.
+function tags(photo) {
+  const found = photo.tags.map(({ tag }) => [tag, `tag:${/\s/.test(tag) ? `"${tag}"` : tag}`]);
+  if (photo.kind in S.kinds) found.unshift([S.kinds[photo.kind], `is:${photo.kind}`]);
+  if (!found.length) return null;
+  const items = found.map(([name, query]) => {
+    const follow = (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return; // in another tab
+      event.preventDefault();
+      leaveFor({ q: query });
+    };
+    return make("li", {}, make("a", { class: "tag", href: state.address(search({ q: query })), title: S.searchFor(query), onclick: follow }, name));
+  });
+  return make("section", {}, make("h3", {}, S.tags), make("ul", { class: "tags" }, ...items));
+}
+
+const search = (asked) => ({ photo: "", like: "", picture: null, q: "", sort: "", mode: "", all: "", ...asked });
+
+function leaveFor(asked) {
+  state.set(search(asked));
+  scrollTo({ top: 0 });
+}
+
 const written = (lines) =>
   make("section", {}, make("h3", {}, S.textInPicture), make("p", { class: "text" }, lines.map((line) => line.text).join("\n")));
 
@@ -116,14 +139,14 @@ function about(id, photo, hit) {
     ),
     moment(id),
     why(hit),
+    photo ? tags(photo) : null,
     photo?.text.length ? written(photo.text) : null,
     photo ? facts(photo) : null,
   ].filter(Boolean);
 }
 
 function likeThis(id) {
-  state.set({ photo: "", like: id, picture: null, q: "", sort: "", mode: "", all: "" });
-  scrollTo({ top: 0 });
+  leaveFor({ like: id });
 }
 
 async function open(id) {
