@@ -7,6 +7,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ ModelOption = Annotated[
 def _home(path: Path | None) -> Home:
     from search.home import Home
 
-    return Home(path.expanduser()) if path else Home.default()
+    return Home(Path(os.path.expanduser(path))) if path else Home.default()
 
 
 @contextmanager
@@ -374,7 +375,7 @@ def demo(
     with _failing_kindly(as_json):
         # Homes of their own: the samples must not become a library of the user's index, nor her photos one of theirs.
         place = Home(_home(home).path / ("demo" if photos is None else "demo-photos"))
-        folder = photos.expanduser() if photos else place.path / "photos"
+        folder = Path(os.path.expanduser(photos)) if photos else place.path / "photos"
         if photos is None:
             gather_samples(folder)
         report = _index(place, [str(folder)], IndexOptions(model=model, download=False))

@@ -7,6 +7,7 @@ one. It goes on where it was stopped.
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -46,7 +47,7 @@ def remember_concepts(connection: sqlite3.Connection, named: str) -> None:
     Raises:
         SightlineError: the file cannot be read as concepts.
     """
-    path = "" if named == _NONE else str(Path(named).expanduser().absolute())
+    path = "" if named == _NONE else os.path.abspath(os.path.expanduser(named))
     if path:
         if not path.isprintable():
             raise SightlineError("The file of your own concepts has a name that cannot be kept; rename it.")
@@ -67,27 +68,27 @@ def tag(
     model = model_records.active(database.conn)
     if model is None:
         return
-    tagging = PhotoTagging(database, model)
-    if tagging.problem:
-        report.waits.append(tagging.problem)
-        progress.say(tagging.problem)
-    if not tagging.waiting:
+    photos = PhotoTagging(database, model)
+    if photos.problem:
+        report.waits.append(photos.problem)
+        progress.say(photos.problem)
+    if not photos.waiting:
         return
 
-    def tagged(photos: int) -> None:
-        report.tagged = photos
-        progress.advance(photos, 0)
+    def tagged(done: int) -> None:
+        report.tagged = done
+        progress.advance(done, 0)
 
     try:
         with timed("vocabulary", None):
-            tagger = tagging.tagger(lambda: encoder(model.name), lambda texts: progress.advance(texts, 0))
+            tagger = photos.tagger(lambda: encoder(model.name), lambda texts: progress.advance(texts, 0))
     except ModelError as error:
         sentence = f"Tags wait for the model. {error}"
         report.waits.append(sentence)
         progress.say(sentence)
         return
-    with timed(TAGS, tagging.waiting):
-        tagging.run(tagger, tagged)
+    with timed(TAGS, photos.waiting):
+        photos.run(tagger, tagged)
 
 
 class PhotoTagging:

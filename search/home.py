@@ -22,7 +22,7 @@ class Home:
     def default(cls) -> Home:
         """The folder named by `SIGHTLINE_HOME`, else the platform's data folder for this user."""
         named = os.environ.get("SIGHTLINE_HOME")
-        return cls(Path(named).expanduser() if named else Path(platformdirs.user_data_dir("sightline")))
+        return cls(Path(os.path.expanduser(named)) if named else Path(platformdirs.user_data_dir("sightline")))
 
     @property
     def catalog_path(self) -> Path:
@@ -49,4 +49,4 @@ def cache_dir() -> Path:
     """Where lies what any home may use and anyone may delete: the folder named by `SIGHTLINE_CACHE`, else the
     platform's cache folder for this user."""
     named = os.environ.get("SIGHTLINE_CACHE")
-    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("sightline"))
+    return Path(os.path.expanduser(named)) if named else Path(platformdirs.user_cache_dir("sightline"))

@@ -146,7 +146,15 @@ def test_models_says_what_the_index_uses(indexed: tuple[str, Path]) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("search", "cat"), ("status",), ("index",), ("index", "/there/is/no/such/folder"), ("eval", "x", "--images", "y")],
+    [
+        ("search", "cat"),
+        ("status",),
+        ("status", "--home", "~nobody-of-this-name/x"),
+        ("index",),
+        ("index", "/there/is/no/such/folder"),
+        ("index", ".", "--model", "starter", "--concepts", "~nobody-of-this-name/x"),
+        ("eval", "x", "--images", "y"),
+    ],
 )
 def test_a_failure_is_one_sentence_and_status_1(arguments: tuple[str, ...]) -> None:
     plain = run(*arguments)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -82,7 +82,7 @@ def resolve_coca(choice: str) -> ModelName:
     """
     choice = choice or DEFAULT
     if choice.startswith(FOLDER_PREFIX) and choice != FOLDER_PREFIX:
-        choice = f"{FOLDER_PREFIX}{Path(choice.removeprefix(FOLDER_PREFIX)).expanduser().absolute()}"
+        choice = f"{FOLDER_PREFIX}{os.path.abspath(os.path.expanduser(choice.removeprefix(FOLDER_PREFIX)))}"
         return ModelName(f"coca:{choice}", choice)
     if choice.startswith(HUB_PREFIX) and choice.count("/") == 1:
         return ModelName(f"coca:{choice}", choice)

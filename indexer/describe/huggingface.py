@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,7 +76,7 @@ def resolve_huggingface(family: str, choice: str) -> str:
     """
     if not choice:
         return FAMILIES[family].repo
-    place = Path(choice).expanduser()
+    place = Path(os.path.expanduser(choice))
     is_repo = choice.count("/") == 1 and not choice.startswith((".", "/", "~")) and not place.is_dir()
     return choice if is_repo else str(place.absolute())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -97,7 +98,7 @@ def resolve(name: str) -> ModelName:
         return ModelName(name, architecture, pretrained)
     if name.startswith(FOLDER_PREFIX) and (folder := name.removeprefix(FOLDER_PREFIX).strip()):
         # Absolute, since an index outlives the directory that it was made from.
-        canonical = f"{FOLDER_PREFIX}{Path(folder).expanduser().absolute()}"
+        canonical = f"{FOLDER_PREFIX}{os.path.abspath(os.path.expanduser(folder))}"
         return ModelName(canonical, canonical)
     if name.startswith(HUB_PREFIX) and name.removeprefix(HUB_PREFIX).count("/") == 1:
         return ModelName(name, name)
