@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from indexer.report import IndexOptions
+from indexer.run import run_index
+from search.home import Home
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Dialog, Page
 
@@ -36,9 +40,8 @@ def sightline(*arguments: str | Path) -> list[str]:
 
 
 def index(home: Path, photos: Path, captions: str = "off") -> None:
-    subprocess.run(
-        sightline("index", photos, "--home", home, "--model", "starter", "--captions", captions), check=True, cwd=ROOT
-    )
+    """In this process, which has loaded what a new one would spend most of its time on."""
+    run_index(Home(home), [photos], IndexOptions(model="starter", captions=captions))
 
 
 @contextlib.contextmanager

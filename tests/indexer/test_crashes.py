@@ -23,7 +23,7 @@ from search.engine import Engine, Request
 from search.errors import LockedError, SightlineError
 from search.home import Home
 
-KILLS = int(os.environ.get("SIGHTLINE_TEST_KILLS", "6"))
+KILLS = int(os.environ.get("SIGHTLINE_TEST_KILLS", "4"))
 # A small group makes many commits, so that kills fall between and inside them.
 INDEX = """
 import sys
