@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from indexer import printing
 from indexer.terminal import printable
 from search.errors import SightlineError
 from search.resources import version as installed_version
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from indexer.report import IndexReport
-    from search.answer import Answer, Request
     from search.home import Home
 
 app = typer.Typer(
@@ -141,7 +141,7 @@ def index(
             concepts=concepts,
         )
         report = _index(_home(home), list(paths or ()), options)
-        _print(report.to_json(), as_json, lambda: _show_report(report))
+        _print(report.to_json(), as_json, lambda: printing.print_report(report))
 
 
 @app.command()
@@ -179,7 +179,7 @@ def search(
         )
         with Engine.open(_home(home), device=device) as engine:
             answer = engine.search(request)
-        _print(answer.to_json(), as_json, lambda: _show_answer(answer, request))
+        _print(answer.to_json(), as_json, lambda: printing.print_answer(answer, request))
 
 
 def _picture(file: Path) -> Image:
@@ -251,7 +251,7 @@ def status(
             failed = list_failures(connection) if failures else []
         if failures:
             document["failed"] = failed
-        _print(document, as_json, lambda: _show_status(document, failed))
+        _print(document, as_json, lambda: printing.print_status(document, failed))
 
 
 @app.command()
@@ -301,7 +301,7 @@ def models(home: HomeOption = None, as_json: JsonOption = False) -> None:
                 for preset, model in ((preset, resolve(preset.name)) for preset in PRESETS.values())
             ],
         }
-        _print(document, as_json, lambda: _show_models(document))
+        _print(document, as_json, lambda: printing.print_models(document))
 
 
 @app.command("eval")
@@ -353,7 +353,7 @@ def evaluate(
                 found.document.update(evaluate_tags(labelled, model=model, device=device, progress=progress))
         if report is not None and not write_report(report, found):
             print(f"sightline: {WITHOUT_PICTURE}", file=sys.stderr)
-        _print(found.document, as_json, lambda: _show_evaluation(found.document))
+        _print(found.document, as_json, lambda: printing.print_evaluation(found.document))
 
 
 @app.command()
@@ -380,7 +380,7 @@ def demo(
             gather_samples(folder)
         report = _index(place, [str(folder)], IndexOptions(model=model, download=False))
         outcome = ask(place, judged=photos is None)
-        _print({"index": report.to_json(), **outcome}, as_json, lambda: _show_demo(report, outcome))
+        _print({"index": report.to_json(), **outcome}, as_json, lambda: printing.print_demo(report, outcome))
         if not (no_serve or as_json):  # with --json, stdout is one document, and the server would add to it
             print("\nTry: a motorcycle · a rocket launch · a flower -red · drop any picture on the page", flush=True)
             serve("127.0.0.1", _free_port() if port is None else port, None, None, place.path, False)
@@ -407,96 +407,6 @@ def _index(home: Home, paths: list[str], options: Any) -> IndexReport:
 
     with TerminalProgress() as progress:
         return run_index(home, paths, options, progress)
-
-
-def _show_report(report: IndexReport) -> None:
-    counts = [
-        f"{value} {name.replace('_', ' ')}"
-        for name, value in report.counts().items()
-        if name != "embedded" and (value or name in ("added", "unchanged"))
-    ]
-    rate = f" ({report.photos_per_second:.0f} photos/s)" if report.embedded else ""
-    print(f"{', '.join(counts)} in {report.seconds:.1f} s{rate}, model {report.model}")
-    if report.failed or report.not_described:
-        print("`sightline status --failures` says what could not be read or described, and why.")
-
-
-def _show_answer(answer: Answer, request: Request) -> None:
-    if not answer.hits:
-        nearest = " --all shows the photos that come nearest." if answer.left_out else ""
-        print(f"Nothing found.{nearest}" if not answer.total else f"There are only {answer.total} hits.")
-        return
-    for hit in answer.hits:
-        why = ", ".join(sorted({reason.field or reason.signal for reason in hit.why}))
-        score = "" if hit.score is None else f"{hit.score:.3f}  "
-        more = f"  +{len(hit.others)}" if hit.others else ""
-        print(f"{score}{printable(hit.path)}" + (f"  [{why}]" if why else "") + more)
-    shown = request.offset + len(answer.hits)
-    print(
-        f"{request.offset + 1}–{shown} of {answer.total}, {answer.took_ms:.0f} ms, model {answer.model}",
-        file=sys.stderr,
-    )
-
-
-def _show_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None:
-    print(f"{document['photos']} photos in {document['files']} files, {document['failures']} could not be read")
-    for library in document["libraries"]:
-        indexed = library["indexed_at"] or "never"
-        print(f"  {printable(library['path'])}: {library['photos']} photos, last indexed {indexed}")
-    print(f"model {document['model']} ({document['fingerprint']}), {document['embedded']} embedded")
-    print(f"home {printable(document['home'])}, generation {document['generation']}")
-    wanted = document["captions"] != "off"
-    captions = f" by {document['captions']}: {_progress(document['described']['captions'])}"
-    print(f"captions{captions if wanted else ': not written'}")
-    print(f"tags: {_progress(document['described']['tags'])}")
-    print(f"text in pictures: {_progress(document['described']['text']) if document['ocr'] else 'not read'}")
-    for job in document["jobs"]:
-        print(
-            f"  {job['started_at']} {job['kind']} {job['state']}"
-            + (f": {printable(job['message'])}" if job["message"] else "")
-        )
-    for failure in failed:
-        print(printable(f"{failure['path']}: {failure['reason']}"))
-
-
-def _progress(described: dict[str, int]) -> str:
-    return f"{described['described']} photos, {described['failed']} failed, {described['waiting']} wait"
-
-
-def _show_models(document: dict[str, Any]) -> None:
-    width = max(len(preset["open_clip_name"]) for preset in document["presets"])
-    for preset in document["presets"]:
-        state = (
-            "used by the index" if preset["used"] else "installed" if preset["installed"] else "downloaded when used"
-        )
-        print(f"{preset['name']:10} {preset['open_clip_name']:{width}} {preset['purpose']} ({state})")
-    if document["index"] and not any(preset["used"] for preset in document["presets"]):
-        print(f"The index uses {document['index']['model']}.")
-
-
-def _show_evaluation(document: dict[str, Any]) -> None:
-    if "modes" in document:
-        print(f"{document['photos']} photos, {document['texts']} captions, model {document['model']}")
-    for mode, ways in document.get("modes", {}).items():
-        for way, figures in ways.items():
-            values = "  ".join(f"{name} {value:g}" for name, value in figures.items())
-            print(f"{mode:8} {way.replace('_', ' '):14}{values}")
-    if document.get("captions"):
-        values = "  ".join(f"{name} {value:g}" for name, value in document["captions"].items())
-        print(f"captions by {document['captioner']}: {values}")
-    if "tags" in document:
-        tags = document["tags"]
-        figures = [f"{name} {'–' if tags[name] is None else tags[name]}" for name in ("precision", "recall")]
-        print(f"tags of {tags['photos']} photos with {tags['labels']} labels: {'  '.join(figures)}")
-
-
-def _show_demo(report: IndexReport, outcome: dict[str, Any]) -> None:
-    _show_report(report)
-    for one in outcome["queries"]:
-        mark = {True: "✓ ", False: "✗ "}.get(one.get("right"), "  ")
-        print(f"{mark}{one['query']:26} → {printable(', '.join(one['found']))}")
-    if any(one.get("right") is False for one in outcome["queries"]):
-        print("✗: the small built-in model does not know this one yet; `sightline models` lists stronger models.")
 
 
 def main() -> None:

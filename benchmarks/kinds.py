@@ -33,9 +33,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="other pictures for another number")
     parser.add_argument("--each", type=int, default=60, help="pictures of each kind that are made")
     options = parser.parse_args()
+    photos = sorted(options.photos.glob("*.jpg"))
+    if not photos:
+        parser.error(f"{options.photos} holds no *.jpg")
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder).resolve() / "made"
-        make(made, sorted(options.photos.glob("*.jpg")), options.each, options.seed)
+        make(made, photos, options.each, options.seed)
         gather_samples(made / "photo")
         home = Home(Path(folder) / "home")
         run_index(home, [made, options.photos], IndexOptions(model=options.model, captions="off", download=False))

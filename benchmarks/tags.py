@@ -74,8 +74,9 @@ def main() -> None:
     print(f"{len(tags)} photos tagged anew in {min(seconds):.2f} s (median {sorted(seconds)[ROUNDS // 2]:.2f} s)")
     said = _said(captioned.captions)
     _print_figures([[tag for tag, _ in tags[name]] for name in captioned.names], said)
-    names = [keys[int(number)] for number in numbers]
-    _print_own(tagger, vectors, [said[captioned.names.index(name)] for name in names if name in captioned.names])
+    of_name = dict(zip(captioned.names, said, strict=True))
+    rows = [row for row, number in enumerate(numbers.tolist()) if keys[number] in of_name]
+    _print_own(tagger, vectors[rows], [of_name[keys[int(numbers[row])]] for row in rows])
     if options.sheet:
         chosen = random.Random(options.seed).sample(sorted(tags), min(options.photos, len(tags)))
         _sheet(options.images, [(name, tags[name]) for name in chosen]).save(options.sheet)

@@ -149,7 +149,9 @@ def labelled_figures(connection: sqlite3.Connection, folder: Path) -> dict[str, 
     if not labels:
         raise SightlineError(f"{folder} has no folders with photos; each folder's name says what its photos show.")
     tags = _tags(connection)
-    names = {form: concept.tag for concept in concepts() for name in concept.words for form in words.name_forms(name)}
+    named = [(name.casefold(), concept.tag) for concept in concepts() for name in concept.words]
+    names = {form: tag for name, tag in named for form in words.name_forms(name)}
+    names |= dict(named)  # some plurals are tags of their own
     return tag_figures(
         [names.get(plain(label), label) for label in labels.values()],
         [tags.get(key, []) for key in labels],

@@ -10,7 +10,8 @@ class Progress(Protocol):
 
     def stage(self, name: str, total: int | None) -> None:
         """A stage begins: `scan`, `load`, `embed` or `publish`, of `total` files where that is known, `balance`, of as
-        many sentences, `words`, `captions` or `text`, of as many photos, or `ask`, of as many questions."""
+        many sentences, `words`, `tags`, `captions` or `text`, of as many photos, `vocabulary`, or `ask`, of as many
+        questions."""
         ...
 
     def advance(self, done: int, failed: int) -> None:

@@ -49,8 +49,10 @@ def remember_concepts(connection: sqlite3.Connection, named: str) -> None:
     """
     path = "" if named == _NONE else os.path.abspath(os.path.expanduser(named))
     if path:
-        if not path.isprintable():
-            raise SightlineError("The file of your own concepts has a name that cannot be kept; rename it.")
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise SightlineError("The file of your own concepts has a name that is no UTF-8; rename it.") from None
         vocabulary.concepts(Path(path))
     settings.put(connection, _SETTING, path)
 

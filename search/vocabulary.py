@@ -159,7 +159,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
         place = f"{path}, line {number}"
         try:
             text = unicodedata.normalize("NFC", raw.decode())
-            line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+            line = " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in text).split())
         except UnicodeDecodeError as error:
             raise SightlineError(f"{place}: this is not UTF-8 text; save the file as UTF-8.") from error
         if line and not line.startswith("#"):

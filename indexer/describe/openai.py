@@ -145,8 +145,7 @@ class OpenAICaptioner:
                 wait(futures)
             except KeyboardInterrupt as stop:
                 batch.stop(stop)  # none is begun any more; those under way are paid for, and are waited for
-        found = [self._judged(future.result(), batch) for future in futures]
-        return found
+        return [self._judged(future.result(), batch) for future in futures]
 
     def _ask(self, client: httpx.Client, image: Image.Image, batch: _Batch) -> Caption | CaptionError | _Crash | None:
         """What came of one photo: a `_Crash` may be its own fault or the endpoint's, which the others of its batch

@@ -133,6 +133,17 @@ def test_tags_are_compared_with_the_names_of_folders(labelled: Path, home: Home)
     assert figures["per_label"]["red car"] == {"photos": 2, "tagged": 2, "precision": 50.0, "recall": 50.0}
 
 
+def test_a_folder_is_named_by_a_tag_or_else_by_its_plural_or_a_synonym(home: Home, tmp_path: Path) -> None:
+    for seed, label in enumerate(("boy", "boys", "Bikes", "no_such_thing")):
+        (tmp_path / "labelled" / label).mkdir(parents=True)
+        picture(tmp_path / "labelled" / label / "0.jpg", seed)
+    run_index(home, [tmp_path / "labelled"], IndexOptions(model="starter", captions="off"))
+    with closing(connect_to_read(home)) as connection:
+        figures = labelled_figures(connection, tmp_path / "labelled")
+    assert set(figures["per_label"]) == {"boy", "boys", "bicycle", "no such thing"}
+    assert figures["unknown"] == ["no such thing"]
+
+
 def test_labelled_photos_are_measured_in_a_throw_away_home(labelled: Path) -> None:
     found = evaluate_tags(labelled, model="starter")
     assert found["model"] == "starter" and found["tags"]["photos"] == 4

@@ -218,7 +218,8 @@ def test_own_concepts_are_not_without_number(tmp_path: Path) -> None:
         concepts(own)
 
 
-def test_control_characters_are_blanks(tmp_path: Path) -> None:
+def test_control_characters_are_blanks_and_joiners_are_letters(tmp_path: Path) -> None:
+    assert read_concepts(written(tmp_path, "می\u200cخواهم\n"))[0].tag == "می\u200cخواهم"
     assert [concept.words for concept in read_concepts(written(tmp_path, b"a\0b: \x1bdog\x07\n"))] == [("a b", "dog")]
 
 

@@ -1,0 +1,108 @@
+"""What the commands print for people to read where no JSON is asked for: the same documents, as lines."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from indexer.terminal import printable
+
+if TYPE_CHECKING:
+    from indexer.report import IndexReport
+    from search.answer import Answer, Request
+
+
+def print_report(report: IndexReport) -> None:
+    """A run of the indexer."""
+    counts = [
+        f"{value} {name.replace('_', ' ')}"
+        for name, value in report.counts().items()
+        if name != "embedded" and (value or name in ("added", "unchanged"))
+    ]
+    rate = f" ({report.photos_per_second:.0f} photos/s)" if report.embedded else ""
+    print(f"{', '.join(counts)} in {report.seconds:.1f} s{rate}, model {report.model}")
+    if report.failed or report.not_described:
+        print("`sightline status --failures` says what could not be read or described, and why.")
+
+
+def print_answer(answer: Answer, request: Request) -> None:
+    """A page of hits, one a line; where it stands among them goes to stderr."""
+    if not answer.hits:
+        nearest = " --all shows the photos that come nearest." if answer.left_out else ""
+        print(f"Nothing found.{nearest}" if not answer.total else f"There are only {answer.total} hits.")
+        return
+    for hit in answer.hits:
+        why = ", ".join(sorted({reason.field or reason.signal for reason in hit.why}))
+        score = "" if hit.score is None else f"{hit.score:.3f}  "
+        more = f"  +{len(hit.others)}" if hit.others else ""
+        print(f"{score}{printable(hit.path)}" + (f"  [{why}]" if why else "") + more)
+    shown = request.offset + len(answer.hits)
+    print(
+        f"{request.offset + 1}–{shown} of {answer.total}, {answer.took_ms:.0f} ms, model {answer.model}",
+        file=sys.stderr,
+    )
+
+
+def print_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None:
+    """The state of the index; `failed` are the failures to list."""
+    print(f"{document['photos']} photos in {document['files']} files, {document['failures']} could not be read")
+    for library in document["libraries"]:
+        indexed = library["indexed_at"] or "never"
+        print(f"  {printable(library['path'])}: {library['photos']} photos, last indexed {indexed}")
+    print(f"model {document['model']} ({document['fingerprint']}), {document['embedded']} embedded")
+    print(f"home {printable(document['home'])}, generation {document['generation']}")
+    wanted = document["captions"] != "off"
+    captions = f" by {document['captions']}: {_progress(document['described']['captions'])}"
+    print(f"captions{captions if wanted else ': not written'}")
+    print(f"tags: {_progress(document['described']['tags'])}")
+    print(f"text in pictures: {_progress(document['described']['text']) if document['ocr'] else 'not read'}")
+    for job in document["jobs"]:
+        print(
+            f"  {job['started_at']} {job['kind']} {job['state']}"
+            + (f": {printable(job['message'])}" if job["message"] else "")
+        )
+    for failure in failed:
+        print(printable(f"{failure['path']}: {failure['reason']}"))
+
+
+def _progress(described: dict[str, int]) -> str:
+    return f"{described['described']} photos, {described['failed']} failed, {described['waiting']} wait"
+
+
+def print_models(document: dict[str, Any]) -> None:
+    """The presets, and which model the index uses."""
+    width = max(len(preset["open_clip_name"]) for preset in document["presets"])
+    for preset in document["presets"]:
+        state = (
+            "used by the index" if preset["used"] else "installed" if preset["installed"] else "downloaded when used"
+        )
+        print(f"{preset['name']:10} {preset['open_clip_name']:{width}} {preset['purpose']} ({state})")
+    if document["index"] and not any(preset["used"] for preset in document["presets"]):
+        print(f"The index uses {document['index']['model']}.")
+
+
+def print_evaluation(document: dict[str, Any]) -> None:
+    """The figures of `sightline eval`."""
+    if "modes" in document:
+        print(f"{document['photos']} photos, {document['texts']} captions, model {document['model']}")
+    for mode, ways in document.get("modes", {}).items():
+        for way, figures in ways.items():
+            values = "  ".join(f"{name} {value:g}" for name, value in figures.items())
+            print(f"{mode:8} {way.replace('_', ' '):14}{values}")
+    if document.get("captions"):
+        values = "  ".join(f"{name} {value:g}" for name, value in document["captions"].items())
+        print(f"captions by {document['captioner']}: {values}")
+    if "tags" in document:
+        tags = document["tags"]
+        figures = [f"{name} {'–' if tags[name] is None else tags[name]}" for name in ("precision", "recall")]
+        print(f"tags of {tags['photos']} photos with {tags['labels']} labels: {'  '.join(figures)}")
+
+
+def print_demo(report: IndexReport, outcome: dict[str, Any]) -> None:
+    """What the demo indexed, and what its questions found."""
+    print_report(report)
+    for one in outcome["queries"]:
+        mark = {True: "✓ ", False: "✗ "}.get(one.get("right"), "  ")
+        print(f"{mark}{one['query']:26} → {printable(', '.join(one['found']))}")
+    if any(one.get("right") is False for one in outcome["queries"]):
+        print("✗: the small built-in model does not know this one yet; `sightline models` lists stronger models.")
