@@ -17,14 +17,14 @@ from search.home import Home
 from search.ranking_settings import RankingSettings
 from web import problems
 from web.access import EngineAccess
+from web.endpoints.photos import photo_router
+from web.endpoints.searching import search_router
+from web.endpoints.service import service_router
+from web.endpoints.why import why_router
 from web.guards import Guard
 from web.outermost import Metrics, Outermost
-from web.photos import photo_router
-from web.searching import search_router
-from web.service import service_router
 from web.settings import ServerSettings
 from web.uploads import Decoder
-from web.why import why_router
 
 STATIC = Path(__file__).parent / "static"
 DESCRIPTION = (

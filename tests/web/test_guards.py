@@ -57,7 +57,7 @@ def test_loopback_names_are_ours(client: TestClient, host: str) -> None:
         "localhost:8000/healthz?",
     ],
 )
-@pytest.mark.parametrize("path", ["/", "/api/search", "/healthz", "/static/style.css"])
+@pytest.mark.parametrize("path", ["/", "/api/search", "/healthz", "/static/css/base.css"])
 def test_other_names_are_refused(client: TestClient, host: str, path: str) -> None:
     assert_problem(client.get(path, headers={"Host": host}), 400)
 
@@ -75,7 +75,7 @@ def test_beyond_loopback_any_address_will_do_but_not_any_name(sample_home: Home)
     assert_problem(client.get("/healthz", headers={"Host": "evil.example"}), 400)
 
 
-@pytest.mark.parametrize("path", ["/", "/api/search", "/metrics", "/docs", "/openapi.json", "/static/style.css"])
+@pytest.mark.parametrize("path", ["/", "/api/search", "/metrics", "/docs", "/openapi.json", "/static/css/base.css"])
 def test_with_a_token_everything_but_health_asks_for_it(sample_home: Home, path: str) -> None:
     client = make(sample_home, token=TOKEN)
     assert client.get("/healthz").status_code == 200
@@ -141,7 +141,7 @@ def test_every_answer_carries_the_security_headers(client: TestClient, path: str
 
 
 def test_a_method_that_is_not_taken_is_a_405(client: TestClient) -> None:
-    for path in ("/api/search", "/healthz", "/", "/static/style.css"):
+    for path in ("/api/search", "/healthz", "/", "/static/css/base.css"):
         response = client.request("DELETE", path)
         assert_problem(response, 405)
         assert response.headers["allow"]

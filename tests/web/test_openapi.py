@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 
 from search.home import Home
 from web.app import create_app
+from web.documents.searching import SEARCH_EXAMPLE, SearchAnswer
 from web.problems import MEDIA_TYPE
-from web.schemas import SEARCH_EXAMPLE, SearchAnswer
 from web.settings import ServerSettings
 
 ROOT = Path(__file__).parents[2]

@@ -18,8 +18,9 @@ from indexer.report import IndexOptions
 from indexer.run import run_index
 from search.home import Home
 from web.app import create_app
-from web.photos import MEDIA_TYPES, safe_name
-from web.schemas import PhotoDocument
+from web.documents.photos import PhotoDocument
+from web.endpoints.photos import MEDIA_TYPES
+from web.photo_files import safe_name
 
 Hits = dict[str, dict[str, Any]]
 

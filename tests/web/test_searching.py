@@ -11,7 +11,7 @@ from problem_checks import assert_problem
 
 from search.home import Home
 from web.app import create_app
-from web.schemas import SearchAnswer
+from web.documents.searching import SearchAnswer
 
 Hits = dict[str, dict[str, Any]]
 

@@ -17,8 +17,8 @@ from search.engine import Engine
 from search.home import Home
 from web.access import RETRY_SECONDS
 from web.app import create_app
+from web.documents.service import Status
 from web.problems import NO_INDEX
-from web.schemas import Status
 
 
 def test_status_is_as_the_openapi_document_says(client: TestClient) -> None:
@@ -35,7 +35,7 @@ def test_health_and_readiness(client: TestClient) -> None:
 
 
 def test_metrics_count_by_route_and_never_by_what_was_asked(client: TestClient) -> None:
-    for path in ("/api/search", "/api/photos/" + "0" * 32, "/nowhere/1", "/nowhere/2", "/static/style.css"):
+    for path in ("/api/search", "/api/photos/" + "0" * 32, "/nowhere/1", "/nowhere/2", "/static/css/base.css"):
         client.get(path)
     client.request("BREW", "/api/search")
     text = client.get("/metrics").text

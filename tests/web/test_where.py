@@ -20,8 +20,8 @@ from indexer.run import run_index
 from search.home import Home
 from search.models.encoder import Encoder
 from web.app import create_app
-from web.schemas import SIMILARITY_MAP_EXAMPLE, SimilarityMap
-from web.why import MOST_WAITING
+from web.documents.photos import SIMILARITY_MAP_EXAMPLE, SimilarityMap
+from web.endpoints.why import MOST_WAITING
 
 Hits = dict[str, dict[str, Any]]
 

@@ -13,9 +13,10 @@ from search.answer import Request as SearchRequest
 from search.query import MAX_LENGTH
 from web.access import EngineAccess
 from web.answers import json_answer
-from web.photos import PhotoId, checked_id
+from web.documents.document import PHOTO_ID
+from web.documents.searching import SEARCH_EXAMPLE, Mode, SearchAnswer, Sort
+from web.photo_files import PhotoId, checked_id
 from web.problems import responses
-from web.schemas import PHOTO_ID, SEARCH_EXAMPLE, Mode, SearchAnswer, Sort
 from web.uploads import Decoder
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from search.errors import SightlineError
 from search.resources import version
 from web.access import EngineAccess
 from web.answers import json_answer
+from web.documents.service import Health, Status
 from web.outermost import Metrics
 from web.problems import ProblemError, responses
-from web.schemas import Health, Status
 
 
 def service_router(access: EngineAccess, metrics: Metrics) -> APIRouter:

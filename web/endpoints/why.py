@@ -14,9 +14,9 @@ from indexer.thumbnails import Thumbnails
 from search.query import MAX_LENGTH
 from web.access import EngineAccess
 from web.answers import json_answer
-from web.photos import PhotoId, known_photo, thumbnail
+from web.documents.photos import SIMILARITY_MAP_EXAMPLE, SimilarityMap
+from web.photo_files import PhotoId, known_photo, thumbnail
 from web.problems import ProblemError, responses
-from web.schemas import SIMILARITY_MAP_EXAMPLE, SimilarityMap
 from web.uploads import Decoder
 
 MOST_WAITING = 8

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
-import stat
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import anyio.to_thread
 from fastapi import APIRouter, Query, Request
-from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, Response
 
-from indexer import read
-from indexer.scan import modified_ns
 from indexer.thumbnails import Thumbnails
 from search.catalog import paths as catalog_paths
 from search.catalog.descriptions import TextLine
 from search.catalog.editing import put_caption
 from search.catalog.photo import Photo
-from search.errors import PhotoError
 from web.access import EngineAccess
 from web.answers import json_answer
-from web.problems import ProblemError, displayable, responses
-from web.schemas import PHOTO_ID, CaptionEdit, PhotoDocument, Size
+from web.documents.photos import CaptionEdit, PhotoDocument, Size
+from web.photo_files import PhotoId, checked_id, find_file, known_photo, safe_name, thumbnail
+from web.problems import displayable, responses
 from web.uploads import Decoder
 
 # Only formats that cannot run script are shown in the browser; whatever else is in the catalog is saved.
@@ -42,34 +36,6 @@ MEDIA_TYPES = {
     "HEIC": "image/heic",
 }
 SAVED = "application/octet-stream"
-_ID = re.compile(r"[0-9a-f]{32}")
-_UNSAFE_IN_NAMES = re.compile(r'[\x00-\x1f\x7f"\\/:*?<>|]')
-
-PhotoId = Annotated[
-    str,
-    PathParameter(
-        description="A photo's id: 32 hexadecimal digits.",
-        examples=[PHOTO_ID],
-        # Told to clients, not validated by the framework: a malformed id is an unknown one, so 404.
-        json_schema_extra={"pattern": "^[0-9a-f]{32}$"},
-    ),
-]
-
-
-def unknown_photo() -> ProblemError:
-    """The problem of an id that names no photo."""
-    return ProblemError(404, "No photo of the index has this id; it may have been removed since.")
-
-
-def checked_id(photo_id: str) -> str:
-    """`photo_id` if it may be one.
-
-    Raises:
-        ProblemError: 404 if it cannot be.
-    """
-    if _ID.fullmatch(photo_id) is None:
-        raise unknown_photo()
-    return photo_id
 
 
 def photo_json(photo: Photo, tags: Sequence[tuple[str, float]], text: Sequence[TextLine]) -> dict[str, Any]:
@@ -102,66 +68,6 @@ def photo_json(photo: Photo, tags: Sequence[tuple[str, float]], text: Sequence[T
             "similar": f"{base}/similar",
         },
     }
-
-
-def find_file(photo: Photo) -> tuple[Path, os.stat_result]:
-    """A file that still holds the photo, and its state.
-
-    Raises:
-        ProblemError: 404 when none does.
-    """
-    for path, modified in zip(photo.paths, photo.modified_ns, strict=True):
-        try:
-            state = os.stat(path)
-            if not stat.S_ISREG(state.st_mode) or state.st_size != photo.bytes or not os.access(path, os.R_OK):
-                continue
-            # One that was written since may hold another picture by now, which must not be shown under this id.
-            if modified_ns(state) != modified and read.photo_id(read.whole_file(path)[0]) != photo.id:
-                continue
-        except (OSError, PhotoError):
-            continue
-        return Path(os.fsdecode(path)), state
-    raise ProblemError(
-        404,
-        "The file of this photo is not where it was indexed, or has changed. If its disk is absent, connect "
-        "it; else run `sightline index`.",
-    )
-
-
-def safe_name(path: Path) -> str:
-    """A file name to save under: the photo's own, without what means something to a shell or a header."""
-    name = _UNSAFE_IN_NAMES.sub("_", displayable(path.name)).strip(". ")
-    return name[-150:] or "photo"
-
-
-def known_photo(access: EngineAccess, photo_id: str) -> Photo:
-    """The photo with this id.
-
-    Raises:
-        ProblemError: 404 when the index has none.
-    """
-    photo = access.engine().photo(checked_id(photo_id))
-    if photo is None:
-        raise unknown_photo()
-    return photo
-
-
-async def thumbnail(thumbnails: Thumbnails, decoder: Decoder, photo: Photo, size: Size) -> bytes:
-    """A thumbnail of the photo, WebP. One that was made is given even while the photo's own disk is absent.
-
-    Raises:
-        ProblemError: 404 when there is none and none can be made.
-    """
-    kept = await run_in_threadpool(thumbnails.path_for(photo.id, size).is_file)
-
-    def content() -> bytes:
-        source = photo.paths[0] if kept else find_file(photo)[0]
-        return thumbnails.get_bytes(photo.id, os.fsencode(source), size)
-
-    try:
-        return await anyio.to_thread.run_sync(content, limiter=None if kept else decoder.limiter)
-    except PhotoError as error:
-        raise ProblemError(404, f"There is no thumbnail of this photo: {error}.") from error
 
 
 def photo_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder) -> APIRouter:

@@ -1,0 +1,65 @@
+"""The documents about the server and its index."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from web.documents.document import Document
+
+
+class Library(Document):
+    """A folder tree that was indexed."""
+
+    path: str
+    photos: int
+    files: int
+    failures: int
+    indexed_at: str | None
+
+
+class Job(BaseModel):
+    """One run of the indexer."""
+
+    id: int | str
+    kind: str
+    state: str = Field(description="`running`, `done`, `failed`, `stopped` or `died`.")
+    started_at: str | None
+    ended_at: str | None
+    counts: dict[str, Any]
+    message: str | None
+
+
+class Described(Document):
+    """How far a stage of describing is, in photos."""
+
+    described: int
+    failed: int
+    waiting: int
+
+
+class Status(BaseModel):
+    """The state of the index."""
+
+    home: str
+    version: str
+    photos: int
+    files: int
+    failures: int = Field(description="Unreadable files; `sightline status --failures` names them.")
+    libraries: list[Library]
+    model: str | None
+    fingerprint: str | None
+    dimensions: int | None
+    generation: int | None
+    embedded: int
+    captions: str = Field(description="The captioner, or `off`.")
+    ocr: bool = Field(description="Whether text in pictures is read.")
+    described: dict[str, Described] = Field(description="How far the stages `captions`, `tags` and `text` are.")
+    jobs: list[Job]
+
+
+class Health(Document):
+    """That the process lives, or that searches can be answered."""
+
+    status: Literal["ok", "ready"]
