@@ -240,15 +240,15 @@ def status(
     """Show libraries, photos, failures, the model and the last runs."""
     from contextlib import closing
 
+    from search.catalog import failures as failure_list
     from search.catalog.connection import connect_to_read
-    from search.catalog.status import failures as list_failures
     from search.catalog.status import status as read_status
 
     with _failing_kindly(as_json):
         place = _home(home)
         with closing(connect_to_read(place)) as connection:
             document = {"version": installed_version(), **read_status(place, connection)}
-            failed = list_failures(connection) if failures else []
+            failed = failure_list.page(connection) if failures else []
         if failures:
             document["failed"] = failed
         _print(document, as_json, lambda: printing.print_status(document, failed))

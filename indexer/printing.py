@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from indexer.terminal import printable
+from indexer.terminal import minutes, printable
 
 if TYPE_CHECKING:
     from indexer.report import IndexReport
@@ -60,9 +60,16 @@ def print_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None
         print(
             f"  {job['started_at']} {job['kind']} {job['state']}"
             + (f": {printable(job['message'])}" if job["message"] else "")
+            + (f": {_how_far(job['progress'])}" if job["progress"] else "")
         )
     for failure in failed:
         print(printable(f"{failure['path']}: {failure['reason']}"))
+
+
+def _how_far(progress: dict[str, Any]) -> str:
+    of = f" of {progress['total']}" if progress["total"] is not None else ""
+    left = f", about {minutes(progress['seconds_left'])} left" if progress["seconds_left"] is not None else ""
+    return f"{progress['stage']}, {progress['done']}{of}{left}"
 
 
 def _progress(described: dict[str, int]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +18,10 @@ from indexer.model_choice import choose, weights_stamp
 from indexer.progress import Progress, Silent
 from indexer.report import IndexOptions, IndexReport
 from indexer.scan import FoundFile, Scan, scan
+from indexer.shared_progress import SharedProgress
 from indexer.tag import remember_concepts, tag
 from search import background
-from search.catalog import changes, jobs, model_records, paths, settings, words
+from search.catalog import changes, job_progress, jobs, model_records, paths, settings, words
 from search.catalog.connection import connect_to_read, connect_to_write
 from search.catalog.descriptions import CAPTIONS, TEXT
 from search.catalog.model_records import ModelRecord
@@ -45,11 +46,12 @@ def run_index(
     folders: Sequence[Path | str | bytes] = (),
     options: IndexOptions | None = None,
     progress: Progress | None = None,
+    started: Callable[[int], None] | None = None,
 ) -> IndexReport:
     """Bring the index up to date with `folders`, or with every known library where none is named.
 
     A photo that cannot be read never fails the run. What was committed stays, however the run ends; the next one
-    goes on from there.
+    goes on from there. `started` hears the id of the job as soon as there is one.
 
     Raises:
         LockedError: another process is writing to this home.
@@ -67,7 +69,7 @@ def run_index(
         from sqlite_utils import Database
 
         run = _Run(home, Database(connection, recursive_triggers=False), options, progress or Silent(), ranking)
-        return run.go(roots)
+        return run.go(roots, started)
 
 
 class _Run:
@@ -87,7 +89,7 @@ class _Run:
         self.renames = Renames(self.connection)
         self.encoder: Encoder | None = None
 
-    def go(self, roots: list[bytes]) -> IndexReport:
+    def go(self, roots: list[bytes], started: Callable[[int], None] | None) -> IndexReport:
         began = time.perf_counter()
         kept = [row[0] for row in self.connection.execute("SELECT path FROM libraries ORDER BY key")]
         if not roots and not kept:
@@ -96,6 +98,9 @@ class _Run:
         try:
             with self.database.atomic():
                 job = jobs.start(self.connection, "index")
+            self.progress = SharedProgress(self.progress, self.home, job)
+            if started is not None:
+                started(job)
             self._renew_words()
             choice = choose(self.connection, self.options.model, download=self.options.download)
             if choice.reason:
@@ -121,7 +126,7 @@ class _Run:
             self.report.seconds = time.perf_counter() - began
             self._end(job, "done", " ".join(self.report.waits) or None)
         except KeyboardInterrupt:
-            self._end(job, "stopped", "It was stopped from the keyboard.")
+            self._end(job, "stopped", "It was stopped; the next run goes on from there.")
             raise
         except SightlineError as error:
             self._end(job, "failed", str(error))
@@ -306,6 +311,7 @@ class _Run:
                 jobs.end(self.connection, job, state, message)
         except sqlite3.Error:
             pass  # a full disk may refuse this too; the next run sees a job whose process is gone
+        job_progress.remove(self.home)
 
     @contextmanager
     def _stage(self, name: str, total: int | None) -> Iterator[None]:

@@ -39,10 +39,10 @@ def printable(text: str) -> str:
 class TerminalProgress:
     """A `Progress` on a stream, by default stderr, with rate, time left and failures so far."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        """Write to `stream`; a live bar where it is a terminal."""
+    def __init__(self, stream: TextIO | None = None, *, live: bool = True) -> None:
+        """Write to `stream`; a live bar where it is a terminal, unless that is not wanted."""
         self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
+        self._live = live and self._stream.isatty()
         self._bar: Bar | None = None
         self._task: int | None = None
         self._title = ""
@@ -75,7 +75,7 @@ class TerminalProgress:
             self._bar.update(self._task, completed=done, rate=_rate(rate), failed=_failed(failed))  # type: ignore[arg-type]
         elif not self._live and time.monotonic() - self._said >= _LINE_EVERY:
             self._said = time.monotonic()
-            of = f" of {self._total}, about {_minutes((self._total - done) / rate)} left" if self._total else ""
+            of = f" of {self._total}, about {minutes((self._total - done) / rate)} left" if self._total else ""
             print(f"{self._title}: {done}{of}, {_rate(rate)}{_failed(failed)}", file=self._stream, flush=True)
 
     def say(self, sentence: str) -> None:
@@ -123,5 +123,6 @@ def _rate(rate: float) -> str:
     return f"{rate:.0f}/s" if rate >= 9.95 else f"{rate:.1f}/s"
 
 
-def _minutes(seconds: float) -> str:
+def minutes(seconds: float) -> str:
+    """A time that is left, as a person would say it."""
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

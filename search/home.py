@@ -44,6 +44,11 @@ class Home:
         """The file whose operating-system lock the one writer holds."""
         return self.path / "writer.lock"
 
+    @property
+    def progress_path(self) -> Path:
+        """How far the running job is; of no worth without it."""
+        return self.path / "progress.json"
+
 
 def cache_dir() -> Path:
     """Where lies what any home may use and anyone may delete: the folder named by `SIGHTLINE_CACHE`, else the

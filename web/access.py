@@ -8,8 +8,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 from search.answer import Answer, Request
+from search.catalog.connection import Reader, connect_to_read, one_state
 from search.engine import Engine
 from search.errors import CatalogError, QueryError, SightlineError
 from search.home import Home
@@ -68,6 +71,20 @@ class EngineAccess:
             raise
         except SightlineError as error:
             raise self._problem(error) from error
+
+    @contextmanager
+    def catalog(self) -> Iterator[Reader]:
+        """The catalog, to read one commit of, for answers that need no engine; call it in a worker thread.
+
+        Raises:
+            ProblemError: 503, with the sentence that says what to do, where there is no catalog to read.
+        """
+        try:
+            connection = connect_to_read(self.home)
+        except CatalogError as error:
+            raise self._problem(error) from error
+        with closing(connection), one_state(connection):
+            yield connection
 
     def _problem(self, error: SightlineError) -> ProblemError:
         # An index that holds nothing is, to whoever searches, no index yet.

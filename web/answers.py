@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -10,11 +11,12 @@ from starlette.responses import Response
 from web.problems import displayable
 
 
-def json_answer(document: Any) -> Response:
+def json_answer(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """`document` as JSON. Texts that come from file names may hold lone surrogates, which UTF-8 cannot."""
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Response(
         displayable(text).encode("utf-8"),
+        status,
         media_type="application/json",
-        headers={"Cache-Control": "no-store"},
+        headers={"Cache-Control": "no-store", **(headers or {})},
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -17,14 +18,19 @@ from search.home import Home
 from search.ranking_settings import RankingSettings
 from web import problems
 from web.access import EngineAccess
+from web.endpoints.events import event_router
+from web.endpoints.jobs import job_router
 from web.endpoints.photos import photo_router
 from web.endpoints.searching import search_router
 from web.endpoints.service import service_router
 from web.endpoints.why import why_router
+from web.events import Events
 from web.guards import Guard
+from web.jobs import Jobs
 from web.outermost import Metrics, Outermost
 from web.settings import ServerSettings
 from web.uploads import Decoder
+from web.watching import Watch
 
 STATIC = Path(__file__).parent / "static"
 DESCRIPTION = (
@@ -49,6 +55,10 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
         home: whose photos to search.
         settings: how to serve them; the default answers to this machine alone.
 
+    Returns:
+        the application. Whoever runs it may call its `state.stop_soon()` as soon as it is to end: event streams end by
+        that, for which servers wait otherwise.
+
     Raises:
         SettingsError: an environment variable of ranking has a value that cannot be.
     """
@@ -56,11 +66,15 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     access = EngineAccess(home, RankingSettings.read())
     decoder = Decoder(settings)
     metrics = Metrics()
+    jobs = Jobs(access)
+    events = Events(Watch(home, jobs))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         access.warm_in_background()
         yield
+        stop_soon()
+        await run_in_threadpool(jobs.close)
         access.close()
 
     app = FastAPI(
@@ -72,12 +86,20 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
     )
+
+    def stop_soon() -> None:
+        events.close()
+        jobs.ask_to_stop()
+
+    app.state.stop_soon = stop_soon
     problems.install(app)
     app.include_router(search_router(access, decoder))
     thumbnails = Thumbnails(home)
     app.include_router(photo_router(access, thumbnails, decoder))
     app.include_router(why_router(access, thumbnails, decoder))
     app.include_router(service_router(access, metrics))
+    app.include_router(job_router(access, jobs))
+    app.include_router(event_router(events))
     _add_pages(app)
     _describe_problems(app)
     # The last one added is the outermost.

@@ -66,6 +66,10 @@ class _Server(uvicorn.Server):
         if self.started:
             self.on_started()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.config.app.state.stop_soon()  # type: ignore[union-attr]
+        await super().shutdown(sockets=sockets)
+
 
 def serve(home: Home, settings: ServerSettings, on_ready: Callable[[str], None] | None = None) -> None:
     """Serve the page and the API until interrupted; prints nothing itself.

@@ -101,23 +101,6 @@ def progress(connection: sqlite3.Connection, stage: str) -> dict[str, int]:
     return {"described": described, "failed": failed, "waiting": waiting}
 
 
-def failures(connection: sqlite3.Connection) -> list[tuple[bytes, str, str]]:
-    """Each photo on which the present author of a stage that is wanted has failed: the path of a file of it, the stage,
-    and why."""
-    wanted = [stage for stage in (CAPTIONS, TEXT) if is_wanted(connection, stage)]
-    return [
-        (join(folder, name), stage, failure)
-        for folder, name, stage, failure in connection.execute(
-            "SELECT folder, name, stage, descriptions.failure FROM descriptions JOIN files ON files.key ="
-            " (SELECT min(key) FROM files WHERE files.photo_key = descriptions.photo_key)"
-            " WHERE descriptions.failure IS NOT NULL"
-            " AND author = (SELECT value FROM settings WHERE settings.name = stage || '_author')"
-            " AND stage IN (?, ?) ORDER BY folder, name, stage",
-            (*wanted, "", "")[:2],
-        )
-    ]
-
-
 def try_again(connection: sqlite3.Connection, stage: str) -> None:
     """Let the photos that a stage has failed on wait for it again."""
     connection.execute("DELETE FROM descriptions WHERE stage = ? AND failure IS NOT NULL", (stage,))

@@ -40,9 +40,17 @@ def end(connection: sqlite3.Connection, key: int, state: str, message: str | Non
 
 def recent(connection: sqlite3.Connection, limit: int = 5) -> list[dict[str, Any]]:
     """The newest jobs, newest first; one whose process is gone shows as `died`."""
+    return _documents(connection, "ORDER BY key DESC LIMIT ?", limit)
+
+
+def find(connection: sqlite3.Connection, key: int) -> dict[str, Any] | None:
+    """The job of this id, as `recent` shows it, or None."""
+    return next(iter(_documents(connection, "WHERE key = ?", key)), None)
+
+
+def _documents(connection: sqlite3.Connection, which: str, value: int) -> list[dict[str, Any]]:
     rows = connection.execute(
-        "SELECT key, kind, state, host, pid, started_at, ended_at, counts, message FROM jobs ORDER BY key DESC LIMIT ?",
-        (limit,),
+        f"SELECT key, kind, state, host, pid, started_at, ended_at, counts, message FROM jobs {which}", (value,)
     )
     return [
         {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from search.catalog import descriptions, jobs, model_records, paths, settings
+from search.catalog import descriptions, job_progress, jobs, model_records, paths, settings
 from search.catalog.descriptions import CAPTIONS, TAGS, TEXT
 from search.home import Home
 from search.models.names import STARTER
@@ -51,15 +51,5 @@ def status(home: Home, connection: sqlite3.Connection) -> dict[str, Any]:
         "captions": settings.get(connection, CAPTIONS) or STARTER,
         "ocr": settings.get(connection, TEXT) == "on",
         "described": {stage: descriptions.progress(connection, stage) for stage in (CAPTIONS, TAGS, TEXT)},
-        "jobs": jobs.recent(connection),
+        "jobs": [job_progress.with_progress(home, job) for job in jobs.recent(connection)],
     }
-
-
-def failures(connection: sqlite3.Connection) -> list[dict[str, str]]:
-    """Every file that could not be read, and every photo that could not be described, each with one sentence on why."""
-    rows = connection.execute("SELECT folder, name, failure FROM files WHERE failure IS NOT NULL ORDER BY folder, name")
-    unread = [(paths.join(folder, name), "read", reason) for folder, name, reason in rows]
-    return [
-        {"path": paths.display(path), "stage": stage, "reason": reason}
-        for path, stage, reason in (*unread, *descriptions.failures(connection))
-    ]

@@ -21,7 +21,7 @@ from indexer.read import whole_file
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from indexer.scan import modified_ns
-from search.catalog import descriptions, settings, words
+from search.catalog import descriptions, failures, settings, words
 from search.catalog.connection import connect_to_write
 from search.catalog.descriptions import IndexedFile, PendingPhoto
 from search.errors import SightlineError
@@ -91,7 +91,7 @@ def test_photo_that_fails_is_marked_and_stops_no_other_nor_a_later_run(catalog: 
     settings.put(catalog.conn, "captions", "measurer")
     descriptions.seen_by(catalog.conn, "captions", "measurer")
     assert descriptions.progress(catalog.conn, "captions") == {"described": PHOTOS - 1, "failed": 1, "waiting": 0}
-    assert [Path(os.fsdecode(path)).name for path, _, _ in descriptions.failures(catalog.conn)] == ["4.jpg"]
+    assert [Path(one["path"]).name for one in failures.page(catalog.conn)] == ["4.jpg"]
 
 
 def test_error_that_concerns_all_ends_the_stage_and_keeps_what_was_done(catalog: Database) -> None:
@@ -126,7 +126,7 @@ def test_describer_that_fails_on_the_first_photos_alike_marks_none(catalog: Data
     with pytest.raises(SightlineError, match=r"not one of the first 8 photos \(the model knows no pictures\)"):
         run(catalog, work(describe))
     assert len(descriptions.pending(catalog.conn, "captions", "measurer")) == PHOTOS
-    assert descriptions.failures(catalog.conn) == []
+    assert failures.page(catalog.conn) == []
 
 
 def test_first_photos_that_fail_are_marked_once_another_is_described(catalog: Database) -> None:

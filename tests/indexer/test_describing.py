@@ -19,9 +19,9 @@ from indexer.progress import Silent
 from indexer.report import IndexOptions, IndexReport
 from indexer.run import run_index
 from search.answer import Request
+from search.catalog import failures
 from search.catalog.connection import connect_to_read
 from search.catalog.editing import put_caption
-from search.catalog.status import failures
 from search.engine import Engine
 from search.errors import CatalogError, ModelError, SightlineError, UnknownPhotoError
 from search.home import Home
@@ -290,7 +290,7 @@ def test_photo_whose_text_cannot_be_read_is_named_and_the_others_are_read(
     report, _ = index(home, photos, captions="off", ocr=True)
     assert report.texts_read == PHOTOS and report.not_described == 1
     with closing(connect_to_read(home)) as connection:
-        (failure,) = failures(connection)
+        (failure,) = failures.page(connection)
     assert failure["stage"] == "text" and failure["reason"] == "its text cannot be read (bad box)"
 
 
@@ -323,9 +323,9 @@ def test_photo_that_cannot_be_described_is_named_with_the_reason(
     report, _ = index(home, photos)
     assert report.captioned == PHOTOS and report.not_described == 1 and report.failed == 0
     with closing(connect_to_read(home)) as connection:
-        (failure,) = failures(connection)
+        (failure,) = failures.page(connection)
     assert failure["path"].endswith("odd.jpg") and failure["stage"] == "captions" and "odd stride" in failure["reason"]
     assert index(home)[0].not_described == 0
     index(home, captions="off")
     with closing(connect_to_read(home)) as connection:
-        assert failures(connection) == []  # of a stage that nobody wants
+        assert failures.page(connection) == []  # of a stage that nobody wants

@@ -17,9 +17,9 @@ from support import picture
 from indexer.read import read_photo
 from indexer.report import IndexOptions, IndexReport
 from indexer.run import run_index
-from search.catalog import changes
+from search.catalog import changes, failures
 from search.catalog.connection import connect_to_read
-from search.catalog.status import failures, status
+from search.catalog.status import status
 from search.engine import Engine, Request
 from search.errors import ModelError, SightlineError
 from search.home import Home
@@ -139,7 +139,7 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_found(home: Home, photos: P
     report = run_index(home, [photos], STARTER)
     assert counts(report) == {"added": 11, "failed": 3, "embedded": 11}
     with closing(connect_to_read(home)) as connection:
-        reasons = {Path(failure["path"]).name: failure["reason"] for failure in failures(connection)}
+        reasons = {Path(failure["path"]).name: failure["reason"] for failure in failures.page(connection)}
     assert set(reasons) == {"empty.jpg", "text.png", "cut.jpg"} and reasons["empty.jpg"] == "it is empty"
     assert counts(run_index(home)) == {"unchanged": 11, "failed": 3}
     assert any("line.jpg" in path for path in found(home))

@@ -22,8 +22,8 @@ serve(Home(Path(sys.argv[1])), ServerSettings(port=int(sys.argv[2])), lambda add
 
 
 @contextlib.contextmanager
-def running_server(home: Home, port: int = 0) -> Iterator[str]:
-    """Serves `home` meanwhile; gives the address. Ends with an assertion that Ctrl-C stops it cleanly."""
+def server_process(home: Home, port: int = 0) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Serves `home` meanwhile; gives the process and the address, and kills it in the end."""
     root = Path(__file__).parents[2]
     process = subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, str(home.path), str(port)], stdout=subprocess.PIPE, text=True, cwd=root
@@ -32,11 +32,18 @@ def running_server(home: Home, port: int = 0) -> Iterator[str]:
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         assert address.startswith("http://"), "the server did not start"
-        yield address
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        yield process, address
     finally:
         process.kill()
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+@contextlib.contextmanager
+def running_server(home: Home, port: int = 0) -> Iterator[str]:
+    """Serves `home` meanwhile; gives the address. Ends with an assertion that Ctrl-C stops it cleanly."""
+    with server_process(home, port) as (process, address):
+        yield address
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0

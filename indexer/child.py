@@ -1,0 +1,71 @@
+"""`sightline index` as the child of a server: `python -m indexer.child HOME` brings all known libraries up to date.
+
+On stdout it writes one line of JSON: the id of its job, or why there is none. What is for the log goes to stderr. It
+stops, as on Ctrl+C, when its stdin ends: the server closes it to stop a run, and the operating system does so when the
+server is gone, however it went. That works on every platform, and no signal can reach another process by mistake.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from indexer.run import run_index
+from indexer.terminal import TerminalProgress, printable
+from search.errors import LockedError, SightlineError
+from search.home import Home
+
+
+def main() -> int:
+    """Run, and return the exit status."""
+    answers = os.dup(1)
+    os.dup2(2, 1)  # what a library may print is for the log
+    sys.stderr.reconfigure(errors="replace")  # type: ignore[union-attr]
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, _interrupt)
+    threading.Thread(target=_stop_with_stdin, name="stdin", daemon=True).start()
+    try:
+        with TerminalProgress(live=False) as progress:
+            home = Home(Path(sys.argv[1]))
+            run_index(home, progress=progress, started=lambda job: _answer(answers, {"job": job}))
+    except SightlineError as error:
+        print(f"sightline index: {printable(str(error))}", file=sys.stderr)
+        _answer(answers, {"error": str(error), "locked": isinstance(error, LockedError)})
+        return 1
+    except KeyboardInterrupt:
+        print("sightline index: stopped; what was done so far is kept.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _answer(stream: int, document: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # the server is gone; stdin's end says so too
+        os.write(stream, json.dumps(document).encode() + b"\n")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # Once: a second one would break off the writing of how the job ended.
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _stop_with_stdin() -> None:
+    while os.read(0, 1024):
+        pass
+    if hasattr(signal, "pthread_kill"):
+        # Wakes the main thread even where it waits for another one.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        signal.raise_signal(signal.SIGINT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""What the listeners of events are told of: the index and the newest job, looked at cheaply and often."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from search.catalog import descriptions, failures, model_records, settings
+from search.catalog.connection import Reader, connect_to_read, one_state
+from search.catalog.descriptions import CAPTIONS, TAGS, TEXT
+from search.errors import CatalogError
+from search.home import Home
+from web.jobs import Jobs
+
+_SHARE = 20
+"""Counting a large library takes a while: the next count waits so many times as long, and so never takes much from the
+indexer beside it."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What is to be told: a status, and the newest job where there is one."""
+
+    status: dict[str, Any]
+    job: dict[str, Any] | None
+
+
+class Watch:
+    """Looks at one home. Thread-safe, by one look at a time."""
+
+    def __init__(self, home: Home, jobs: Jobs) -> None:
+        self._home = home
+        self._jobs = jobs
+        self._lock = threading.Lock()
+        self._connection: Reader | None = None
+        self._seen: int | None = None
+        self._counts: dict[str, Any] = {}
+        self._counted_until = 0.0
+
+    def look(self) -> State:
+        """The state at this moment; counted anew only where something was committed since. Call it in a worker
+        thread."""
+        with self._lock:
+            return self._look()
+
+    def close(self) -> None:
+        """Let go of the catalog; the next look opens it again."""
+        with self._lock:
+            self._let_go()
+
+    def _look(self) -> State:
+        try:
+            connection = self._current()
+            with one_state(connection):
+                self._count(connection)
+                job = self._jobs.newest(connection)
+        except (CatalogError, sqlite3.Error) as error:
+            self._let_go()
+            nothing = {"photos": 0, "failures": 0, "waiting": {}, "model": None, "generation": None, "revision": 0}
+            return State({**nothing, "job": None, "detail": str(error)}, None)
+        running = job["id"] if job is not None and job["state"] == "running" else None
+        return State({**self._counts, "job": running, "detail": None}, job)
+
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def _current(self) -> Reader:
+        if self._connection is not None and not self._connection.is_current(self._home):
+            self._let_go()  # another file has taken its place
+        if self._connection is None:
+            self._connection = connect_to_read(self._home)
+            self._seen, self._counted_until = None, 0.0
+        return self._connection
+
+    def _count(self, connection: Reader) -> None:
+        """Count, if another connection has committed (https://sqlite.org/pragma.html#pragma_data_version)."""
+        began = time.monotonic()
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        if version == self._seen or began < self._counted_until:
+            return
+        model = model_records.active(connection)
+        (generation,) = connection.execute(
+            "SELECT max(key) FROM generations WHERE model_key = ?", (model.key if model else -1,)
+        ).fetchone()
+        stages = {stage: descriptions.progress(connection, stage) for stage in (CAPTIONS, TAGS, TEXT)}
+        self._counts = {
+            "photos": connection.execute("SELECT count(*) FROM photos WHERE orphaned_at IS NULL").fetchone()[0],
+            "failures": failures.count(connection),
+            "waiting": {stage: counts["waiting"] for stage, counts in stages.items()},
+            "model": model.name if model else None,
+            "generation": generation,
+            "revision": settings.revision(connection),
+        }
+        self._seen = version
+        self._counted_until = time.monotonic() + _SHARE * (time.monotonic() - began)
