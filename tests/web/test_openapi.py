@@ -18,6 +18,10 @@ from web.problems import MEDIA_TYPE
 from web.settings import ServerSettings
 
 ROOT = Path(__file__).parents[2]
+NOT_FUZZED = {
+    "POST /api/jobs": "each one that is taken starts a run of the indexer",
+    "GET /api/events": "the stream has no end",
+}
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +36,8 @@ def test_no_request_is_answered_with_a_5xx(sample_home: Home) -> None:
     api = schemathesis.openapi.from_asgi("/openapi.json", app)
     tried = 0
     for operation in api.get_all_operations():
+        if operation.ok().label in NOT_FUZZED:  # type: ignore[union-attr]
+            continue
         strategy = operation.ok().as_strategy()  # type: ignore[union-attr]
 
         @given(case=strategy)

@@ -31,7 +31,7 @@ class Progress(Document):
     at: str = Field(description="When this was so.")
 
 
-class Job(Document):
+class Run(Document):
     """One run of the indexer."""
 
     id: int
@@ -44,6 +44,11 @@ class Job(Document):
     counts: dict[str, Any] = Field(description="What it has done, as `sightline index --json` counts it.")
     message: str | None = Field(description="Why it failed, or what waits for a later run.")
     progress: Progress | None = Field(description="While it runs.")
+
+
+class Job(Run):
+    """One run of the indexer, as this server can deal with it."""
+
     stoppable: bool = Field(description="Whether it runs and this server started it, so that DELETE stops it.")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from web.documents.document import Document
+from web.documents.jobs import Run
 
 
 class Library(Document):
@@ -17,18 +18,6 @@ class Library(Document):
     files: int
     failures: int
     indexed_at: str | None
-
-
-class Job(BaseModel):
-    """One run of the indexer."""
-
-    id: int | str
-    kind: str
-    state: str = Field(description="`running`, `done`, `failed`, `stopped` or `died`.")
-    started_at: str | None
-    ended_at: str | None
-    counts: dict[str, Any]
-    message: str | None
 
 
 class Described(Document):
@@ -46,7 +35,7 @@ class Status(BaseModel):
     version: str
     photos: int
     files: int
-    failures: int = Field(description="Unreadable files; `sightline status --failures` names them.")
+    failures: int = Field(description="Unreadable files; `GET /api/failures` names them.")
     libraries: list[Library]
     model: str | None
     fingerprint: str | None
@@ -56,7 +45,7 @@ class Status(BaseModel):
     captions: str = Field(description="The captioner, or `off`.")
     ocr: bool = Field(description="Whether text in pictures is read.")
     described: dict[str, Described] = Field(description="How far the stages `captions`, `tags` and `text` are.")
-    jobs: list[Job]
+    jobs: list[Run] = Field(description="The last five.")
 
 
 class Health(Document):
