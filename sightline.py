@@ -218,7 +218,7 @@ def serve(
     with _failing_kindly(as_json):
         if host not in ("127.0.0.1", "localhost", "::1") and not token:
             print(
-                f"sightline: anyone who can reach {host} can see the photos and change their captions; "
+                f"sightline: anyone who can reach {host} can see the photos, change their captions and start indexing; "
                 "--token keeps others out.",
                 file=sys.stderr,
             )
@@ -276,31 +276,16 @@ def models(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """List the presets, which of them are on this machine, and which one the index uses."""
     from contextlib import closing
 
-    from search.catalog import model_records
     from search.catalog.connection import connect_to_read
     from search.errors import CatalogError
-    from search.models.hub import is_cached
-    from search.models.names import PRESETS, resolve
+    from search.model_choices import model_choices
 
     with _failing_kindly(as_json):
         try:
             with closing(connect_to_read(_home(home))) as connection:
-                active = model_records.active(connection)
+                document = model_choices(connection)
         except CatalogError:
-            active = None
-        document: dict[str, Any] = {
-            "index": {"model": active.name, "fingerprint": active.fingerprint} if active else None,
-            "presets": [
-                {
-                    "name": preset.name,
-                    "open_clip_name": model.open_clip_name if model.folder else preset.open_clip_name,
-                    "purpose": preset.purpose,
-                    "installed": is_cached(model),
-                    "used": active is not None and active.name == preset.name,
-                }
-                for preset, model in ((preset, resolve(preset.name)) for preset in PRESETS.values())
-            ],
-        }
+            document = model_choices(None)
         _print(document, as_json, lambda: printing.print_models(document))
 
 

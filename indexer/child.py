@@ -1,4 +1,4 @@
-"""`sightline index` as the child of a server: `python -m indexer.child HOME` brings all known libraries up to date.
+"""`sightline index` as the child of a server: brings all known libraries of the home in `sys.argv[1]` up to date.
 
 On stdout it writes one line of JSON: the id of its job, or why there is none. What is for the log goes to stderr. It
 stops, as on Ctrl+C, when its stdin ends: the server closes it to stop a run, and the operating system does so when the
@@ -65,7 +65,3 @@ def _stop_with_stdin() -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
     else:
         signal.raise_signal(signal.SIGINT)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

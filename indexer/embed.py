@@ -7,6 +7,7 @@ through, while the last is recorded.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,9 +29,14 @@ _STREAMING = 64
 
 
 def embed(
-    encoder: Encoder, files: Iterable[ReadFile], total: int, batch_size: int | None = None
+    encoder: Encoder,
+    files: Iterable[ReadFile],
+    total: int,
+    batch_size: int | None = None,
+    model_seconds: list[float] | None = None,
 ) -> Generator[tuple[list[ReadFile], Floats]]:
     """Send `files` (about `total`) through the model, `batch_size` photos at a time, by default as many as suit it.
+    On a CPU, `model_seconds` gets the processor time of each batch in the model.
 
     Yields:
         groups of files in their order, each with the embeddings, float32[m, d], of those that have pixels.
@@ -44,11 +50,21 @@ def embed(
         if streams > 1:  # small enough that a short run has work for every core
             batch_size = max(1, min(batch_size, _STREAMING // streams, -(-total // streams)))
     # torch keeps this number for each thread, and what was set last for threads to come.
-    pool = ThreadPoolExecutor(streams, "embed", torch.set_num_threads, (-(-threads // streams),))
+    each = -(-threads // streams)
+    pool = ThreadPoolExecutor(streams, "embed", torch.set_num_threads, (each,))
+
+    def vectors_of(group: list[ReadFile]) -> Floats:
+        began = time.thread_time()
+        vectors = _vectors(encoder, group)
+        if model_seconds is not None:
+            # A batch's other threads work as long as the one that waits for them.
+            model_seconds.append((time.thread_time() - began) * each)
+        return vectors
+
     waiting: deque[tuple[list[ReadFile], Future[Floats]]] = deque()
     try:
         for group in _groups(files, batch_size):
-            waiting.append((group, pool.submit(_vectors, encoder, group)))
+            waiting.append((group, pool.submit(vectors_of, group)))
             if len(waiting) > streams:
                 done, vectors = waiting.popleft()
                 yield done, vectors.result()

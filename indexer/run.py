@@ -195,6 +195,7 @@ class _Run:
             self._activate(model)
             return
         from indexer.embed import BATCH_SIZE, embed
+        from indexer.measure import EmbeddingMeter
         from indexer.pipeline import read_ahead
         from indexer.record import Recorder
 
@@ -212,7 +213,8 @@ class _Run:
             workers=self.options.threads,
             look_ahead=3 * (self.options.batch_size or BATCH_SIZE[encoder.device]),
         )
-        embedded = embed(encoder, files, len(to_read), self.options.batch_size)
+        meter = EmbeddingMeter(len(to_read))
+        embedded = embed(encoder, files, len(to_read), self.options.batch_size, meter.model_seconds)
         with self._stage("embed", len(to_read)), closing(files), closing(embedded):  # however it ends, threads end too
             for batch, vectors in embedded:
                 recorder.add(batch, vectors)
@@ -222,6 +224,7 @@ class _Run:
                     publish(self.home, self.connection, model)
                     published = self.report.embedded
             recorder.commit()
+        meter.keep(self.database, encoder, model, self.report.embedded)
         self._activate(model)
 
     def _load(self, name: str) -> tuple[Encoder, ModelRecord]:

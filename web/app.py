@@ -20,6 +20,7 @@ from web import problems
 from web.access import EngineAccess
 from web.endpoints.events import event_router
 from web.endpoints.jobs import job_router
+from web.endpoints.models import model_router
 from web.endpoints.photos import photo_router
 from web.endpoints.searching import search_router
 from web.endpoints.service import service_router
@@ -100,6 +101,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     app.include_router(service_router(access, metrics))
     app.include_router(job_router(access, jobs))
     app.include_router(event_router(events))
+    app.include_router(model_router(access))
     _add_pages(app)
     _describe_problems(app)
     # The last one added is the outermost.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import subprocess
 import sys
 import threading
@@ -17,7 +16,11 @@ from web.access import EngineAccess
 from web.problems import ProblemError
 
 logger = logging.getLogger("sightline.web")
-_ROOT = Path(__file__).parents[1]
+# The modules beside this one, wherever the server was started.
+_PROGRAM = (
+    f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+    "from indexer.child import main; sys.exit(main())"
+)
 _STOPPING_SECONDS = 10.0
 """A request to stop waits so long for the batch in flight."""
 _CLOSING_SECONDS = 5.0
@@ -145,10 +148,9 @@ class _Child:
     def __init__(self, home: Path) -> None:
         """Start it, and wait until it has a job or has failed."""
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "indexer.child", str(home.absolute())],
+            [sys.executable, "-P", "-c", _PROGRAM, str(home.absolute())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))},
             # Ctrl+C in the server's terminal is the server's alone.
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),

@@ -25,31 +25,54 @@ class Preset:
 
     `hub_repo` repeats what open_clip knows of the weights' place, so that asking whether a preset is on this
     machine does not cost the seconds that importing open_clip takes (a test compares the two).
+
+    Attributes:
+        cpu_cost: processor time for a photo on a CPU in fp32 and in bf16, beside that of `starter` in the same
+            (benchmarks/RESULTS.md).
+        download_bytes: of its weights and its tokenizer, to three digits (benchmarks/RESULTS.md).
     """
 
     name: str
     open_clip_name: str
     purpose: str
+    cpu_cost: tuple[float, float]
+    download_bytes: int = 0
     hub_repo: str | None = None
 
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
-        Preset(STARTER, f"{FOLDER_PREFIX}data/models/starter", "built in: works at once, downloads nothing"),
+        Preset(
+            STARTER,
+            f"{FOLDER_PREFIX}data/models/starter",
+            "built in: works at once, downloads nothing",
+            cpu_cost=(1, 1),
+        ),
         Preset(
             "fast",
             "ViT-B-32-256/datacomp_s34b_b86k",
             "CPUs and large libraries",
-            "laion/CLIP-ViT-B-32-256x256-DataComp-s34B-b86K",
+            cpu_cost=(41, 22),
+            download_bytes=605_000_000,
+            hub_repo="laion/CLIP-ViT-B-32-256x256-DataComp-s34B-b86K",
         ),
         Preset(
             "balanced",
             "ViT-B-16-SigLIP2-256/webli",
             "the default where models can be downloaded; many languages",
-            "timm/ViT-B-16-SigLIP2-256",
+            cpu_cost=(190, 93),
+            download_bytes=1_540_000_000,
+            hub_repo="timm/ViT-B-16-SigLIP2-256",
         ),
-        Preset("best", "PE-Core-L-14-336/meta", "a GPU", "timm/PE-Core-L-14-336"),
+        Preset(
+            "best",
+            "PE-Core-L-14-336/meta",
+            "a GPU",
+            cpu_cost=(1500, 950),
+            download_bytes=2_680_000_000,
+            hub_repo="timm/PE-Core-L-14-336",
+        ),
     )
 }
 

@@ -1,0 +1,89 @@
+"""What the presets cost beside each other: bytes to download, multiply-adds, and processor time for a photo on a CPU.
+
+    python benchmarks/model_costs.py [--rounds 3]
+
+The weights are random: neither size nor speed depends on what they say. Times are those of one thread's processor, as
+indexing gives each core batches of its own, and of rounds in which all presets take turns, so that whatever else runs
+disturbs them alike. `search/models/names.py` keeps the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from search.models.encoder import Encoder
+from search.models.names import PRESETS, STARTER, resolve
+
+_BATCH = {"best": 4}  # photos; of all others 32, as indexing takes them on a CPU
+
+
+def network_of(preset: str) -> Any:
+    """The preset's network, with random weights."""
+    return open_clip.create_model(resolve(preset).open_clip_name, load_weights=False, pretrained_hf=False)
+
+
+def encoder_of(preset: str, precision: str) -> Encoder:
+    """The preset as indexing runs it, but for the tokenizer, which may not be on this machine."""
+    network = network_of(preset)
+    tokenizer = open_clip.SimpleTokenizer(context_length=network.context_length)
+    return Encoder(resolve(preset), network, tokenizer, "cpu", precision)
+
+
+def weights(preset: str) -> tuple[int, float]:
+    """Bytes of the weights in single precision, and the image tower's multiply-adds for a photo, in millions."""
+    network = network_of(preset)
+    tensors = network.state_dict().values()
+    network.eval().requires_grad_(False).to("meta")
+    size = network.visual.image_size
+    height, width = size if isinstance(size, tuple) else (size, size)
+    with FlopCounterMode(display=False) as counter:
+        network.encode_image(torch.empty(1, 3, height, width, device="meta"))
+    count = sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())
+    return 4 * count, counter.get_total_flops() / 2e6
+
+
+def processor_ms(encoder: Encoder, count: int) -> float:
+    """Milliseconds of one thread's processor for a photo."""
+    batch = np.random.default_rng(0).integers(0, 256, (count, *encoder.image_size, 3), dtype=np.uint8)
+    began = time.thread_time()
+    encoder.embed_images(batch)
+    return (time.thread_time() - began) * 1000 / count
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(1)
+    times: dict[tuple[str, str], list[float]] = {}
+    for precision in ("fp32", "bf16"):
+        encoders = {preset: encoder_of(preset, precision) for preset in PRESETS}
+        for number in range(rounds + 1):
+            for preset, encoder in encoders.items():
+                taken = processor_ms(encoder, _BATCH.get(preset, 32))
+                if number:  # the first warms up
+                    times.setdefault((preset, precision), []).append(taken)
+    document: dict[str, Any] = {"machine": platform.processor() or platform.machine()}
+    for preset in PRESETS:
+        size, additions = weights(preset)
+        document[preset] = {"bytes": size, "million_multiply_adds": round(additions, 1)}
+        for precision in ("fp32", "bf16"):
+            of_starter = statistics.median(times[STARTER, precision])
+            median = statistics.median(times[preset, precision])
+            document[preset][precision] = {"ms": round(median, 2), "times_starter": round(median / of_starter, 2)}
+    print(json.dumps(document, indent=2))
+
+
+if __name__ == "__main__":
+    main()
