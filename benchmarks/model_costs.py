@@ -1,4 +1,4 @@
-"""What the presets cost beside each other: bytes to download, multiply-adds, and processor time for a photo on a CPU.
+"""What the presets cost beside each other: bytes to download, multiply-adds, and processor time on a CPU.
 
     python benchmarks/model_costs.py [--rounds 3]
 
@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from search.models.encoder import Encoder
 from search.models.names import PRESETS, STARTER, resolve
 
-_BATCH = {"best": 4}  # photos; of all others 32, as indexing takes them on a CPU
+_BATCH = {"best": 4}  # photos, or texts; of all others 32, as indexing takes photos on a CPU
 
 
 def network_of(preset: str) -> Any:
@@ -52,12 +52,14 @@ def weights(preset: str) -> tuple[int, float]:
     return 4 * count, counter.get_total_flops() / 2e6
 
 
-def processor_ms(encoder: Encoder, count: int) -> float:
-    """Milliseconds of one thread's processor for a photo."""
+def processor_ms(encoder: Encoder, count: int) -> tuple[float, float]:
+    """Milliseconds of one thread's processor for a photo, and for a text."""
     batch = np.random.default_rng(0).integers(0, 256, (count, *encoder.image_size, 3), dtype=np.uint8)
     began = time.thread_time()
     encoder.embed_images(batch)
-    return (time.thread_time() - began) * 1000 / count
+    between = time.thread_time()
+    encoder.embed_texts(["a photo of a dog that runs along a beach"] * count)
+    return (between - began) * 1000 / count, (time.thread_time() - between) * 1000 / count
 
 
 def main() -> None:
@@ -66,7 +68,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
-    times: dict[tuple[str, str], list[float]] = {}
+    times: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for precision in ("fp32", "bf16"):
         encoders = {preset: encoder_of(preset, precision) for preset in PRESETS}
         for number in range(rounds + 1):
@@ -79,9 +81,12 @@ def main() -> None:
         size, additions = weights(preset)
         document[preset] = {"bytes": size, "million_multiply_adds": round(additions, 1)}
         for precision in ("fp32", "bf16"):
-            of_starter = statistics.median(times[STARTER, precision])
-            median = statistics.median(times[preset, precision])
-            document[preset][precision] = {"ms": round(median, 2), "times_starter": round(median / of_starter, 2)}
+            of_starter = statistics.median(photo for photo, _ in times[STARTER, precision])
+            medians = [statistics.median(each) for each in zip(*times[preset, precision], strict=True)]
+            document[preset][precision] = {
+                what: {"ms": round(median, 2), "photos_of_starter": round(median / of_starter, 2)}
+                for what, median in zip(("photo", "text"), medians, strict=True)
+            }
     print(json.dumps(document, indent=2))
 
 

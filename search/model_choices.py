@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import cache
 from typing import Any
 
+from search import vocabulary
 from search.catalog import model_records, pace
 from search.catalog.model_records import ModelRecord
 from search.models.hub import is_cached
@@ -15,7 +17,8 @@ def model_choices(connection: sqlite3.Connection | None) -> dict[str, Any]:
     """The contract of `sightline models --json`; `connection` is None where there is no catalog. Uses no network.
 
     Of each preset: `photos_to_embed`, the photos of this library that it has not embedded; `download_bytes`, about,
-    in weights and tokenizer; and `seconds`, about, to embed those photos here. Null is what cannot be told.
+    in weights and tokenizer; and `seconds`, about, to embed those photos here, and the texts that tags and ranking need
+    of a model that is new to this library. Null is what cannot be told.
     """
     active = model_records.active(connection) if connection is not None else None
     presets = []
@@ -62,4 +65,14 @@ def _seconds(
     if measured is None:
         return None
     column = ("fp32", "bf16").index(measured.precision)
-    return round(photos * measured.with_model(preset.cpu_cost[column] / PRESETS[active.name].cpu_cost[column]), 1)
+    photo = PRESETS[active.name].photo_cost[column]
+    seconds = photos * measured.with_model(preset.photo_cost[column] / photo)
+    if connection.execute("SELECT 1 FROM models WHERE name = ?", (preset.name,)).fetchone() is None:
+        seconds += _texts() * measured.in_model(preset.text_cost[column] / photo)
+    return round(seconds, 1)
+
+
+@cache
+def _texts() -> int:
+    """How many texts a model embeds once: the sentences and the wordings of concepts that photos are held against."""
+    return len(vocabulary.sentences()) + sum(len(concept.wordings) for concept in vocabulary.concepts())

@@ -34,6 +34,10 @@ class Pace:
         """Seconds for each photo with a model that takes so many times as much of a processor's time."""
         return self.seconds * (1 + self.share * (times - 1))
 
+    def in_model(self, times: float) -> float:
+        """Seconds for what needs nothing but the model, so many times as long as a photo did."""
+        return self.seconds * self.share * times
+
 
 def put(connection: sqlite3.Connection, model_key: int, precision: str, seconds: float, share: float) -> None:
     """Keep what a photo has cost on this machine, in the caller's transaction."""

@@ -27,15 +27,16 @@ class Preset:
     machine does not cost the seconds that importing open_clip takes (a test compares the two).
 
     Attributes:
-        cpu_cost: processor time for a photo on a CPU in fp32 and in bf16, beside that of `starter` in the same
-            (benchmarks/RESULTS.md).
+        photo_cost, text_cost: processor time for one on a CPU in fp32 and in bf16, beside that of a photo with
+            `starter` in the same (benchmarks/RESULTS.md).
         download_bytes: of its weights and its tokenizer, to three digits (benchmarks/RESULTS.md).
     """
 
     name: str
     open_clip_name: str
     purpose: str
-    cpu_cost: tuple[float, float]
+    photo_cost: tuple[float, float]
+    text_cost: tuple[float, float]
     download_bytes: int = 0
     hub_repo: str | None = None
 
@@ -47,13 +48,15 @@ PRESETS: dict[str, Preset] = {
             STARTER,
             f"{FOLDER_PREFIX}data/models/starter",
             "built in: works at once, downloads nothing",
-            cpu_cost=(1, 1),
+            photo_cost=(1, 1),
+            text_cost=(0.55, 0.35),
         ),
         Preset(
             "fast",
             "ViT-B-32-256/datacomp_s34b_b86k",
             "CPUs and large libraries",
-            cpu_cost=(41, 22),
+            photo_cost=(43, 20),
+            text_cost=(24, 11),
             download_bytes=605_000_000,
             hub_repo="laion/CLIP-ViT-B-32-256x256-DataComp-s34B-b86K",
         ),
@@ -61,7 +64,8 @@ PRESETS: dict[str, Preset] = {
             "balanced",
             "ViT-B-16-SigLIP2-256/webli",
             "the default where models can be downloaded; many languages",
-            cpu_cost=(190, 93),
+            photo_cost=(190, 89),
+            text_cost=(45, 18),
             download_bytes=1_540_000_000,
             hub_repo="timm/ViT-B-16-SigLIP2-256",
         ),
@@ -69,7 +73,8 @@ PRESETS: dict[str, Preset] = {
             "best",
             "PE-Core-L-14-336/meta",
             "a GPU",
-            cpu_cost=(1500, 950),
+            photo_cost=(1500, 900),
+            text_cost=(100, 34),
             download_bytes=2_680_000_000,
             hub_repo="timm/PE-Core-L-14-336",
         ),
