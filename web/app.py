@@ -20,6 +20,7 @@ from web.access import EngineAccess
 from web.endpoints.photos import photo_router
 from web.endpoints.searching import search_router
 from web.endpoints.service import service_router
+from web.endpoints.suggesting import suggest_router
 from web.endpoints.why import why_router
 from web.guards import Guard
 from web.outermost import Metrics, Outermost
@@ -74,6 +75,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     )
     problems.install(app)
     app.include_router(search_router(access, decoder))
+    app.include_router(suggest_router(access))
     thumbnails = Thumbnails(home)
     app.include_router(photo_router(access, thumbnails, decoder))
     app.include_router(why_router(access, thumbnails, decoder))
