@@ -14,6 +14,7 @@ from search.answer import MODES, SORTS, Answer, Request
 from search.catalog.connection import Reader, connect_to_read, one_state
 from search.catalog.descriptions import TextLine, text_lines
 from search.catalog.photo import Photo, photo_by_id
+from search.catalog.saved_searches import SavedSearch, saved_searches
 from search.catalog.status import status
 from search.catalog.tags import tags_of
 from search.catalog.words import DEPTH
@@ -100,6 +101,10 @@ class Engine:
     def tags(self, photo: Photo) -> list[tuple[str, float]]:
         """The tags of a photo with their scores, 0 to 1, best first."""
         return tags_of(self._current_connection(), photo.key)
+
+    def saved_searches(self) -> list[SavedSearch]:
+        """The searches that somebody keeps, the newest first."""
+        return saved_searches(self._current_connection())
 
     def status(self) -> dict[str, Any]:
         """What the index holds and what was done to it: the contract of `sightline status --json`."""

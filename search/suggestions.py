@@ -127,8 +127,8 @@ def _folders(overview: Overview, value: str) -> Iterator[Suggestion]:
             own[above] += own[number]
     for folder, photos in zip(folders.all, own.tolist(), strict=True):
         if _begins(folder.name, value) or ("/" in value and value in folder.path.casefold()):
-            above = folder.path.rstrip("/\\")[: -len(folder.name)]
-            yield _suggestion("folder", folder.path, photos, above, label=folder.name)
+            parent = folder.path.rstrip("/\\")[: -len(folder.name)]
+            yield _suggestion("folder", folder.path, photos, parent, label=folder.name)
 
 
 def _dates(overview: Overview, key: str, value: str) -> Iterator[Suggestion]:

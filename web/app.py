@@ -18,6 +18,7 @@ from search.ranking_settings import RankingSettings
 from web import problems
 from web.access import EngineAccess
 from web.endpoints.photos import photo_router
+from web.endpoints.saved import saved_router
 from web.endpoints.searching import search_router
 from web.endpoints.service import service_router
 from web.endpoints.suggesting import suggest_router
@@ -76,6 +77,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     problems.install(app)
     app.include_router(search_router(access, decoder))
     app.include_router(suggest_router(access))
+    app.include_router(saved_router(access))
     thumbnails = Thumbnails(home)
     app.include_router(photo_router(access, thumbnails, decoder))
     app.include_router(why_router(access, thumbnails, decoder))

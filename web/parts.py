@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from fastapi.concurrency import run_in_threadpool
 
-from indexer.read import decode
+from indexer.read import decode, whole_file
 from search.errors import PhotoError
 from web.access import EngineAccess
 from web.photo_files import checked_id, find_file, known_photo
@@ -76,7 +76,7 @@ async def cut(access: EngineAccess, decoder: Decoder, photo_id: str, box: Box) -
         path, _ = find_file(photo)
         # So large that the part alone has what a whole picture to search by has.
         draft = (round(QUERY_DRAFT[0] / (right - left)), round(QUERY_DRAFT[1] / (bottom - top)))
-        whole = decode(path.read_bytes(), draft=draft).image
+        whole = decode(whole_file(str(path))[0], draft=draft).image
         return whole.crop(_square(box, whole.width, whole.height))
 
     try:

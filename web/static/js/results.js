@@ -1,5 +1,6 @@
 // Asking and showing: one search at a time, page after page; a newer search silences an older one.
 
+import { answered } from "./answered.js";
 import * as api from "./api.js";
 import { byId, icon, ICONS, make } from "./dom.js";
 import * as grid from "./grid.js";
@@ -12,7 +13,7 @@ const count = byId("count");
 const notice = byId("notice");
 const empty = byId("empty");
 const end = byId("end");
-const suggestions = byId("suggestions");
+const ideas = byId("ideas");
 
 let hits = [];
 let total = 0;
@@ -30,16 +31,16 @@ export const placeOf = (id) => hits.findIndex((hit) => hit.id === id || hit.othe
 
 function asked(offset, listing) {
   const now = state.get();
-  return { ...now, picture: state.pictureFile(), limit: PAGE, offset, listing };
+  return { ...now, examples: state.examples(), limit: PAGE, offset, listing };
 }
 
 export function isBlank(now = state.get()) {
-  return !now.q.trim() && !now.like && now.picture === null;
+  return !now.q.trim() && !state.examples(now).length;
 }
 
 export async function run() {
   running?.abort();
-  if (state.pictureIsLost()) {
+  if (state.examples().some(({ key, file }) => key && !file)) {
     showNothing();
     count.textContent = "";
     say(S.pictureLost);
@@ -50,7 +51,8 @@ export async function run() {
   // Said only when it takes long enough to wonder.
   const patience = setTimeout(() => { count.textContent = S.searching; }, 400);
   try {
-    const answer = await api.search(asked(0, null), controller.signal);
+    const what = { ...asked(0, null), facets: !byId("filters").hidden };
+    const answer = await api.search(what, controller.signal);
     hits = answer.hits;
     total = answer.total;
     leftOut = answer.left_out;
@@ -59,13 +61,15 @@ export async function run() {
     failed = stopped = false;
     clearNotice();
     draw(answer);
+    answered(answer, what);
   } catch (error) {
     if (error.name === "AbortError") return;
     failed = true;
     grid.unmarkStale();
     if (error.noIndex) showNoIndex();
     else {
-      if (!error.offline) showNothing();
+      // While a filter is being typed its value cannot be right yet: the last answer stays until it is.
+      if (!error.offline && error.status !== 400) showNothing();
       count.textContent = "";
       // Asking the same again helps only where the fault was not in the question.
       say(error.message, error.offline || error.status >= 500 ? run : null);
@@ -73,6 +77,17 @@ export async function run() {
   } finally {
     clearTimeout(patience);
     if (running === controller) running = null;
+  }
+}
+
+// What the present hits have in common, where that was not asked for with them.
+export async function facetsAgain() {
+  if (running || failed) return;
+  const what = { ...asked(0, listing), limit: 1, facets: true };
+  try {
+    answered(await api.search(what), what);
+  } catch (error) {
+    say(error.message);
   }
 }
 
@@ -114,7 +129,7 @@ function draw(answer) {
   const blank = isBlank();
   empty.hidden = hits.length > 0;
   bar.hidden = total === 0 && blank;
-  suggestions.hidden = !(blank && total > 0);
+  ideas.hidden = !(blank && total > 0);
   byId("mode").parentElement.hidden = blank || !state.get().q.trim();
   byId("sort").parentElement.hidden = blank;
   byId("collapse").parentElement.hidden = blank;
@@ -151,7 +166,7 @@ function showNothing() {
   grid.show([]);
   end.replaceChildren();
   empty.hidden = true;
-  suggestions.hidden = true;
+  ideas.hidden = true;
 }
 
 function showNoIndex() {

@@ -4,6 +4,8 @@ import * as api from "./api.js";
 import { heading } from "./caption.js";
 import { byId, fileName, icon, ICONS, make } from "./dom.js";
 import { focusTile, retitle } from "./grid.js";
+import * as part from "./part.js";
+import { filter } from "./query.js";
 import { hitOf, placeOf, shownHits } from "./results.js";
 import * as state from "./state.js";
 import { formatDate, formatMoment, S } from "./strings.js";
@@ -95,8 +97,8 @@ function facts(photo) {
 
 // Each tag is a search for the photos that have it; so is a kind, where it is not just a photo.
 function tags(photo) {
-  const found = photo.tags.map(({ tag }) => [tag, `tag:${/\s/.test(tag) ? `"${tag}"` : tag}`]);
-  if (photo.kind in S.kinds) found.unshift([S.kinds[photo.kind], `is:${photo.kind}`]);
+  const found = photo.tags.map(({ tag }) => [tag, filter("tag", tag)]);
+  if (photo.kind && photo.kind !== "photo") found.unshift([S.kindOf(photo.kind), `is:${photo.kind}`]);
   if (!found.length) return null;
   const items = found.map(([name, query]) => {
     const follow = (event) => {
@@ -109,7 +111,7 @@ function tags(photo) {
   return make("section", {}, make("h3", {}, S.tags), make("ul", { class: "tags" }, ...items));
 }
 
-const search = (asked) => ({ photo: "", like: "", picture: null, q: "", sort: "", mode: "", all: "", ...asked });
+const search = (asked) => ({ ...state.NOTHING, apart: state.get().apart, ...asked });
 
 function leaveFor(asked) {
   state.set(search(asked));
@@ -167,6 +169,7 @@ async function open(id) {
   const frame = make("div", { class: "photo" }, image);
   // Asked for in words, be it beside a picture: there is something to look for.
   const inWords = hit?.why.some((reason) => reason.signal !== "image");
+  const cut = part.button(frame, (box) => likeThis(`${id}@${box.join(",")}`));
   const map = inWords ? where.button(id, state.get().q, frame) : [];
   const previous = button("prev", S.previous, ICONS.previous, () => step(-1));
   const next = button("next", S.next, ICONS.next, () => step(1));
@@ -175,7 +178,7 @@ async function open(id) {
   const aside = make("div", { class: "about" }, ...about(id, null, hit));
   dialog.setAttribute("aria-labelledby", "viewer-title");
   const close = button("close", S.close, ICONS.close, () => state.closePhoto());
-  const stepping = keepingPlace(() => dialog.replaceChildren(make("div", { class: "stage" }, frame, close, previous, next, ...map), aside));
+  const stepping = keepingPlace(() => dialog.replaceChildren(make("div", { class: "stage" }, frame, close, previous, next, make("div", { class: "tools" }, cut, ...map.slice(0, 1)), ...map.slice(1)), aside));
   if (!dialog.open) dialog.showModal();
   if (!stepping) close.focus({ focusVisible: false });
   dialog.scrollTop = 0;
@@ -216,5 +219,6 @@ export function start() {
     if (event.key === "ArrowLeft") step(-1);
     else if (event.key === "ArrowRight") step(1);
     else if (event.key.toLowerCase() === "w") dialog.querySelector(".where")?.click();
+    else if (event.key.toLowerCase() === "b") dialog.querySelector(".part")?.click();
   });
 }
