@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,8 @@ from search.query import FILTERS, Filter, cleaned
 _TYPED = re.compile(r"""(?:^|(?<=\s))-?(?:(?P<key>[A-Za-z]+):)?(?:"(?P<quoted>[^"]*)|(?P<plain>[^\s"-][^\s"]*)?)$""")
 _SHORTEST_WORD = 2
 """Letters of a free word before anything is suggested for it."""
+_OF_A_KIND = 3
+"""Suggestions of one kind for a free word, which may become a filter of any."""
 _DATE_KEYS = ("after", "before", "on")
 _MONTHS = {name.casefold(): number for number, name in enumerate(calendar.month_name) if name}
 _WORDS = re.compile(r"\w+")
@@ -81,6 +84,8 @@ def suggestions(overview: Overview, text: str, limit: int) -> Suggestions:
     # A value with a quote in it cannot be written in a query.
     sayable = [replace(one, text=minus + one.text) for one in found if one.text.count('"') in (0, 2)]
     sayable.sort(key=lambda one: _rank(one, value.casefold()))
+    if not key:
+        sayable = _mixed(sayable)
     return Suggestions(typed.start(), len(text), tuple(sayable[:limit]))
 
 
@@ -153,6 +158,17 @@ def _begins(name: str, value: str) -> bool:
     """Whether the name, or a word in it, begins with `value`, which is folded."""
     name = name.casefold()
     return name.startswith(value) or any(name.startswith(value, word.start()) for word in _WORDS.finditer(name))
+
+
+def _mixed(ranked: list[Suggestion]) -> list[Suggestion]:
+    """At most `_OF_A_KIND` of each kind: a hundred folders of the same name must not hide a tag."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for one in ranked:
+        seen[one.kind] += 1
+        if seen[one.kind] <= _OF_A_KIND:
+            kept.append(one)
+    return kept
 
 
 def _rank(one: Suggestion, value: str) -> tuple[int, int]:

@@ -55,7 +55,7 @@ export function search(asked, signal) {
   return ask("/api/search", { method: "POST", body: form, signal });
 }
 
-export const suggest = (q, signal) => ask(`/api/suggest?${new URLSearchParams({ q })}`, { signal });
+export const suggest = (q, limit, signal) => ask(`/api/suggest?${new URLSearchParams({ q, limit })}`, { signal });
 const write = (method, body) => ({ method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
 export const savedSearches = () => ask("/api/searches");

@@ -50,7 +50,7 @@ function chip(example, text, onRemove) {
   return make("span", { class: "chip" }, face, make("span", { class: "name" }, text), remove);
 }
 
-let drawn = ""; // what the chips stand for at present
+let drawn = null; // what the chips stand for at present
 
 export function draw() {
   const examples = state.examples();

@@ -68,6 +68,7 @@ function draw(now) {
 
 async function search() {
   await results.run();
+  byId("main").classList.remove("waiting");
   viewer.refresh();
 }
 
@@ -85,6 +86,8 @@ listen();
 for (const part of [box, suggest, conditions, examples, filters, saved, viewer]) part.start();
 draw(state.get());
 viewer.sync();
+// What stands above the grid comes first, so that it moves nothing; but no search waits long for it.
+await Promise.race([saved.refresh(), new Promise((resolve) => setTimeout(resolve, 300))]);
 search();
 status.start(() => {
   saved.refresh();

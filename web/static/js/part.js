@@ -10,6 +10,7 @@ const clamp = (value, least, most) => Math.min(most, Math.max(least, value));
 // A button that lets one draw on `frame`, the element around the photo; `search` gets [left, top, right, bottom], 0 to 1.
 export function button(frame, search) {
   let layer = null;
+  let go = null;
   const toggle = make(
     "button",
     { class: "part", type: "button", title: S.partHint, "aria-keyshortcuts": "b", "aria-pressed": "false", onclick: () => (layer ? stop() : draw()) },
@@ -19,6 +20,7 @@ export function button(frame, search) {
 
   function stop() {
     layer?.remove();
+    go?.remove();
     layer = null;
     toggle.setAttribute("aria-pressed", "false");
     toggle.focus({ focusVisible: false });
@@ -28,8 +30,8 @@ export function button(frame, search) {
     let box = [0.25, 0.25, 0.75, 0.75];
     let from = null;
     const rect = make("div", { class: "rect" });
-    const go = make("button", { class: "button main", type: "button", onclick: () => finish() }, S.searchPart);
-    layer = make("div", { class: "drawing", tabindex: "0", role: "application", "aria-label": S.partKeys }, rect, go);
+    go = make("button", { class: "button main go", type: "button", onclick: () => finish() }, S.searchPart);
+    layer = make("div", { class: "drawing", tabindex: "0", role: "application", "aria-label": S.partKeys }, rect);
     const show = () => {
       const [left, top, right, bottom] = box;
       Object.assign(rect.style, { left: `${100 * left}%`, top: `${100 * top}%`, width: `${100 * (right - left)}%`, height: `${100 * (bottom - top)}%` });
@@ -44,11 +46,10 @@ export function button(frame, search) {
       return [clamp((event.clientX - left) / width, 0, 1), clamp((event.clientY - top) / height, 0, 1)];
     };
     layer.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0 || event.target === go) return;
+      if (event.button !== 0) return;
       event.preventDefault();
       layer.setPointerCapture(event.pointerId);
       from = at(event);
-      layer.classList.add("drawn");
       box = [...from, ...from];
       show();
     });
@@ -64,12 +65,10 @@ export function button(frame, search) {
       // A click is no box: whoever meant it draws.
       if (box[2] - box[0] < LEAST || box[3] - box[1] < LEAST) {
         box = [0.25, 0.25, 0.75, 0.75];
-        layer.classList.remove("drawn");
         show();
       } else finish();
     });
     layer.addEventListener("keydown", (event) => {
-      if (event.target !== layer) return;
       const along = { ArrowLeft: [0, -STEP], ArrowRight: [0, STEP], ArrowUp: [1, -STEP], ArrowDown: [1, STEP] }[event.key];
       if (along) {
         const [axis, step] = along;
@@ -88,6 +87,7 @@ export function button(frame, search) {
     });
     show();
     frame.append(layer);
+    frame.parentElement.append(go);
     toggle.setAttribute("aria-pressed", "true");
     layer.focus({ focusVisible: false });
   }

@@ -12,6 +12,7 @@ const list = byId("saved");
 const button = byId("save");
 
 let searches = [];
+let started = false; // there was an answer: what is shown before it would be moved by it
 let found = new Map(); // by search: its last answer, so that cards do not flicker
 
 const asState = (search) => ({
@@ -69,7 +70,7 @@ async function ask(search) {
 function draw() {
   const blank = isBlank();
   list.hidden = !blank || searches.length === 0;
-  if (!list.hidden) list.replaceChildren(...searches.map(card));
+  list.replaceChildren(...(blank ? searches.map(card) : []));
   const kept = present();
   button.hidden = blank || state.examples().some((each) => each.key);
   button.setAttribute("aria-pressed", String(Boolean(kept)));
@@ -80,7 +81,7 @@ function draw() {
 export async function refresh() {
   try {
     searches = (await api.savedSearches()).searches;
-    draw();
+    if (started) draw();
   } catch {
     // The search itself says what is wrong; they are asked for again when the index changes.
   }
@@ -100,14 +101,14 @@ function name(proposed, keep) {
   const field = make("input", { type: "text", maxlength: "200", required: true, value: proposed, "aria-label": S.nameOfSearch });
   const dialog = make(
     "dialog",
-    { class: "naming", "aria-label": S.nameOfSearch, onclose: () => dialog.remove() },
+    { class: "naming", "aria-labelledby": "naming", onclose: () => dialog.remove() },
     make(
       "form",
       {
         method: "dialog",
         onsubmit: () => { if (field.value.trim()) change(keep(field.value)); },
       },
-      make("h2", {}, S.nameOfSearch),
+      make("h2", { id: "naming" }, S.nameOfSearch),
       field,
       make("div", { class: "actions" }, make("button", { class: "button main", type: "submit" }, S.save), make("button", { class: "button", type: "button", onclick: () => dialog.close() }, S.cancel)),
     ),
@@ -127,6 +128,5 @@ export function start() {
     const liked = now.like.length ? (box(now.like[0]) ? S.partOfPhoto : S.likeThis) : "";
     name(now.q.trim() || liked, (text) => api.saveSearch({ name: text, ...now }));
   });
-  onAnswer(draw);
-  refresh();
+  onAnswer(() => { started = true; draw(); });
 }

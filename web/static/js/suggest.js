@@ -7,6 +7,7 @@ import * as recent from "./recent.js";
 import { S } from "./strings.js";
 
 const PAUSE = 90; // ms
+const MOST = 6; // what is found shows below
 const field = byId("q");
 const list = byId("suggest");
 
@@ -69,7 +70,7 @@ async function offer() {
   if (!field.value) return close();
   const controller = (running = new AbortController());
   try {
-    const { start, suggestions } = await api.suggest(typed, controller.signal);
+    const { start, suggestions } = await api.suggest(typed, MOST, controller.signal);
     if (controller.signal.aborted) return;
     show(suggestions.map((each) => ({
       kind: S.kinds[each.kind] ?? each.kind,
