@@ -17,7 +17,7 @@ def test_a_photo_or_a_part_of_it_is_named() -> None:
 @pytest.mark.parametrize(
     ("box", "expected"),
     [
-        ((0.4, 0.4, 0.6, 0.6), (400, 200, 600, 400)),  # 200 by 100 pixels, widened downwards and upwards alike
+        ((0.4, 0.4, 0.6, 0.6), (400, 150, 600, 350)),  # 200 by 100 pixels, widened downwards and upwards alike
         ((0.4, 0.0, 0.6, 0.2), (400, 0, 600, 200)),  # at the upper edge: moved into the photo
         ((0.9, 0.2, 1.0, 0.8), (700, 100, 1000, 400)),  # at the right edge
         ((0.0, 0.4, 1.0, 0.5), (0, 0, 1000, 500)),  # wider than the photo is high: as far as it goes
