@@ -17,6 +17,7 @@ from search.home import Home
 from search.ranking_settings import RankingSettings
 from web import problems
 from web.access import EngineAccess
+from web.compression import Compression
 from web.endpoints.photos import photo_router
 from web.endpoints.saved import saved_router
 from web.endpoints.searching import search_router
@@ -85,6 +86,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     _add_pages(app)
     _describe_problems(app)
     # The last one added is the outermost.
+    app.add_middleware(Compression)
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Outermost, metrics=metrics)
     return app
