@@ -24,7 +24,7 @@ export const S = {
   found: (total) => plural(total, "photo", "photos"),
   library: (total) => `${plural(total, "photo", "photos")}, newest first`,
   took: (ms) => (ms < 1 ? "under 1 ms" : `${number.format(Math.round(ms))} ms`),
-  loadMore: "Show more",
+  gridEnds: (shown) => `The first ${number.format(shown)} photos are here. Narrow them down, by a date for example, to come to the others.`,
   showLess: "Show photos that fit less",
   showFitting: "Only photos that fit",
 
@@ -125,6 +125,14 @@ export function formatDate(iso) {
   const options = { dateStyle: "long", timeZone: "UTC" };
   if (hour) options.timeStyle = "short";
   return new Intl.DateTimeFormat("en", options).format(date);
+}
+
+const day = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeZone: "UTC" });
+
+// The day alone, short; nothing where that cannot be told.
+export function formatDay(iso) {
+  const time = Date.parse(`${iso.slice(0, 10)}T00:00:00Z`);
+  return Number.isNaN(time) ? "" : day.format(time);
 }
 
 // What the server's own clock wrote is UTC, and is shown in the time of the person who looks.
