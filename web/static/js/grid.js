@@ -1,23 +1,20 @@
 // The grid of hits, as a window on all of them: only the tiles near what is looked at are in the page.
 
 import { SIZE } from "./blocks.js";
-import { byId, make } from "./dom.js";
+import { byId } from "./dom.js";
 import { Stack } from "./stack.js";
 import * as state from "./state.js";
-import { Tile } from "./tile.js";
+import * as drawn from "./window.js";
 
-const DRAWN = 1; // windows of tiles above and below what is seen
 const ASKED = 3200; // pixels above and below for which hits are asked
 const REST = 120; // ms without scrolling
+const KEEP = 400; // ms without scrolling before the place is kept: browsers refuse to write the history all the time
 const TOO_FAST_TO_SEE = 5; // pixels a millisecond; thumbnails are asked for once it is slower
 const TOO_FAST_TO_ASK = 30; // the same for hits: someone drags the scroll bar
 const MARGIN = 14; // pixels between a tile that is scrolled to and the window's edge
 
 const grid = byId("grid");
 const header = document.querySelector(".top");
-const tiles = new Map(); // by place
-const tileOf = new WeakMap(); // by list item
-const blanks = new Map(); // by number of block: what stands where its hits are not there yet
 
 export let blocks = null;
 export let stack = null;
@@ -28,6 +25,7 @@ let covered = 0; // pixels at the window's top that lie below the box
 // moves, that is made up for here, by moving all blocks, and not by scrolling, which would stop a finger's throw.
 let drift = 0;
 let resting = null; // the timer that runs while the page moves
+let keeping = null;
 let trail = []; // [time, scrollY] of the last 150 ms
 
 const windowTop = () => scrollY - origin - drift; // in the stack's pixels
@@ -40,36 +38,25 @@ function shape() {
 
 // at: { place, offset } as where() gave it, or null for the top.
 export function show(next, at) {
-  const focused = focusedTile()?.hit.id;
-  const spare = new Map([...tiles.values()].map((tile) => [tile.hit.id, tile]));
-  const before = [...grid.children];
-  tiles.clear();
-  blanks.clear();
-  grid.classList.remove("stale");
-  blocks = next;
-  current = 0;
-  drift = 0;
-  origin = grid.offsetTop;
-  covered = header.offsetHeight;
-  stack = new Stack(blocks, shape());
-  for (const number of [...blocks.kept.keys()]) stack.learn(number);
-  grid.style.height = `${stack.height}px`;
-  if (at) current = Math.min(at.place, Math.max(0, blocks.total - 1));
-  goTo(at ? origin + stack.spot(current).top - at.offset : Math.min(scrollY, origin / 2));
-  draw(spare);
-  for (const element of before) element.remove();
-  for (const tile of spare.values()) tile.remove();
-  const again = focused && tiles.get(blocks.placeOf(focused));
-  if (again) again.link.focus({ preventScroll: true });
+  const focused = drawn.replace(() => {
+    unmarkStale();
+    blocks = next;
+    drift = 0;
+    origin = grid.offsetTop;
+    covered = header.offsetHeight;
+    stack = new Stack(blocks, shape());
+    for (const number of [...blocks.kept.keys()]) stack.learn(number);
+    current = at ? Math.min(at.place, Math.max(0, blocks.total - 1)) : 0;
+    grid.style.height = `${stack.height}px`;
+    goTo(at ? origin + stack.spot(current).top - at.offset : Math.min(scrollY, origin / 2));
+    draw();
+  });
+  if (focused) drawn.tileAt(blocks.placeOf(focused))?.link.focus({ preventScroll: true });
 }
 
 export function clear() {
-  for (const tile of tiles.values()) tile.remove();
-  tiles.clear();
-  blanks.clear();
-  grid.replaceChildren();
+  drawn.replace(unmarkStale);
   grid.style.height = "0";
-  grid.classList.remove("stale");
   blocks = stack = null;
 }
 
@@ -135,6 +122,8 @@ function scrolled() {
   if (!stack) return;
   clearTimeout(resting);
   resting = setTimeout(rest, REST);
+  clearTimeout(keeping);
+  keeping = setTimeout(state.keepPlace, KEEP);
   trail.push([performance.now(), scrollY]);
   settle();
   draw();
@@ -146,77 +135,16 @@ function rest() {
   trail = [];
   settle();
   draw();
-  state.keepPlace();
 }
 
-// All that is to be in the page, and nothing else. spare: tiles of the answer before, by photo.
-function draw(spare = null) {
+function draw() {
   const top = windowTop();
   const bottom = top + innerHeight;
-  const from = top - DRAWN * innerHeight;
-  const to = bottom + DRAWN * innerHeight;
   const fast = speed();
-  const focused = focusedTile();
-  const places = [];
-  const empty = new Set();
-  for (let number = stack.at(from); number <= stack.at(to) && number < stack.count; number++) {
-    if (!blocks.hits(number)) empty.add(number);
-    if (!stack.exact(number)) continue;
-    for (const row of stack.layout(number).rows) {
-      const y = stack.tops[number] + row.top;
-      if (y > to || y + row.height < from) continue;
-      for (let i = row.from; i < row.to; i++) places.push(number * SIZE + i);
-    }
-  }
-  // Whoever goes on by the keyboard after scrolling goes on from there.
-  if (focused && !places.includes(focused.place)) places.push(focused.place);
-  places.sort((one, other) => one - other);
-  const near = new Set(places);
-  for (const [place, tile] of tiles) {
-    if (near.has(place) && (blocks.hit(place) ?? tile.hit).id === tile.hit.id) continue;
-    tiles.delete(place);
-    tile.remove();
-  }
-  for (const [number, blank] of blanks) {
-    if (empty.has(number)) continue;
-    blanks.delete(number);
-    blank.remove();
-  }
-  for (const number of empty) blanks.has(number) || blanks.set(number, grid.insertBefore(make("li", { class: "blank", "aria-hidden": "true" }), grid.firstChild));
-  for (const [number, blank] of blanks) {
-    blank.style.top = `${stack.tops[number] + drift}px`;
-    blank.style.height = `${Math.max(0, stack.heights[number] - stack.shape.gap)}px`;
-  }
-  let next = tiles.size ? tiles.get(Math.min(...tiles.keys())).element : null;
-  for (const place of places) {
-    let tile = tiles.get(place);
-    if (tile) next = tile.element.nextSibling;
-    else {
-      const hit = blocks.hit(place);
-      if (!hit) continue;
-      tile = new Tile(hit, place, spare?.get(hit.id));
-      spare?.delete(hit.id);
-      tile.number(blocks.total);
-      tiles.set(place, tile);
-      tileOf.set(tile.element, tile);
-      grid.insertBefore(tile.element, next);
-    }
-    const number = Math.floor(place / SIZE);
-    const { boxes, rows } = stack.layout(number);
-    const box = boxes[place - number * SIZE];
-    if (box) tile.arrange(box, stack.tops[number] + drift + rows[box.row].top, rows[box.row].height);
-  }
-  grid.style.height = `${Math.max(0, stack.height + drift)}px`;
-  leadTab(focused, top);
-  if (fast < TOO_FAST_TO_SEE) startThumbnails(top + drift, bottom + drift);
+  const seen = top + drift;
+  drawn.draw({ blocks, stack, drift, top, bottom, covered });
+  if (fast < TOO_FAST_TO_SEE) drawn.startThumbnails(seen, seen + bottom - top);
   ask(top, bottom, fast);
-}
-
-function startThumbnails(top, bottom) {
-  const waiting = [...tiles.values()].filter((tile) => !tile.started);
-  const seen = (tile) => tile.top + tile.height > top && tile.top < bottom;
-  for (const tile of waiting) if (seen(tile)) tile.start(true);
-  for (const tile of waiting) if (!seen(tile)) tile.start(false);
 }
 
 function ask(top, bottom, fast) {
@@ -231,20 +159,6 @@ function ask(top, bottom, fast) {
     if (first - by >= lowest) numbers.push(first - by);
   }
   blocks.want(numbers.filter((number) => number < stack.count));
-}
-
-// The Tab key enters the grid at one tile: where the focus is, else at the first that is wholly seen.
-function leadTab(focused, top) {
-  const line = top + drift + covered;
-  const seen = focused ?? [...tiles.values()].sort((one, other) => one.place - other.place).find((tile) => tile.top >= line - 1);
-  const leader = seen ?? tiles.values().next().value;
-  for (const link of grid.querySelectorAll('.tile[tabindex="0"]')) if (link !== leader?.link) link.tabIndex = -1;
-  if (leader && leader.link.tabIndex !== 0) leader.link.tabIndex = 0;
-}
-
-export function focusedTile() {
-  const tile = tileOf.get(document.activeElement?.closest("li"));
-  return tile && tiles.get(tile.place) === tile ? tile : undefined;
 }
 
 // Scrolls so far that the photo is seen, if it is not.
@@ -264,7 +178,7 @@ export function reveal(place) {
 
 export function focusPlace(place) {
   reveal(place);
-  tiles.get(place)?.link.focus({ preventScroll: true });
+  drawn.tileAt(place)?.link.focus({ preventScroll: true });
 }
 
 // The photo that the viewer shows, or has shown.
@@ -283,7 +197,7 @@ export const reach = () => Math.min(blocks?.total ?? 0, (stack?.count ?? 0) * SI
 
 // After its caption was edited.
 export function retitle(hit) {
-  tiles.get(blocks?.placeOf(hit.id))?.retitle(hit);
+  drawn.tileAt(blocks?.placeOf(hit.id))?.retitle(hit);
 }
 
 // Another width, or another number of hits: all is laid out anew, and what is at the top stays there.
@@ -299,7 +213,7 @@ export function relayout() {
   stack.reshape(shape());
   grid.style.height = `${stack.height}px`;
   if (!atStart) goTo(origin + stack.spot(place).top - offset);
-  for (const tile of tiles.values()) tile.number(blocks.total);
+  for (const tile of drawn.all()) tile.number(blocks.total);
   draw();
 }
 
@@ -320,16 +234,16 @@ export function start() {
     if (moved && windowTop() + moved > 0) goTo(scrollY + moved);
   });
   for (const element of [header, ...grid.parentElement.children]) if (element !== grid) around.observe(element);
-  grid.addEventListener("load", (event) => tileOf.get(event.target.closest("li"))?.came(), true);
-  grid.addEventListener("error", (event) => tileOf.get(event.target.closest("li"))?.failed(), true);
+  grid.addEventListener("load", (event) => drawn.tileAround(event.target)?.came(), true);
+  grid.addEventListener("error", (event) => drawn.tileAround(event.target)?.failed(), true);
   grid.addEventListener("focusin", (event) => {
-    const tile = tileOf.get(event.target.closest("li"));
+    const tile = drawn.tileAround(event.target);
     if (!tile) return;
     current = tile.place;
-    leadTab(tile, windowTop());
+    drawn.leadTab(tile, 0);
   });
   grid.addEventListener("click", (event) => {
-    const tile = tileOf.get(event.target.closest("li"));
+    const tile = drawn.tileAround(event.target);
     if (!tile || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
     event.preventDefault();
     current = tile.place;

@@ -128,11 +128,12 @@ export function formatDate(iso) {
 }
 
 const day = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeZone: "UTC" });
+const month = new Intl.DateTimeFormat("en", { month: "short", year: "numeric", timeZone: "UTC" });
 
-// The day alone, short; nothing where that cannot be told.
-export function formatDay(iso) {
+// The day, or the month alone, as short as can be; nothing where that cannot be told.
+export function formatDay(iso, { monthAlone = false } = {}) {
   const time = Date.parse(`${iso.slice(0, 10)}T00:00:00Z`);
-  return Number.isNaN(time) ? "" : day.format(time);
+  return Number.isNaN(time) ? "" : (monthAlone ? month : day).format(time);
 }
 
 // What the server's own clock wrote is UTC, and is shown in the time of the person who looks.

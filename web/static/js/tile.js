@@ -7,6 +7,8 @@ import * as state from "./state.js";
 import { formatDay, S } from "./strings.js";
 
 const SIDES = { small: 320, medium: 640 }; // the longer side of the thumbnails, in pixels
+const LARGER = 1.15; // a thumbnail that is drawn so much larger than it is still looks sharp
+const NARROW = 96; // pixels: too few for a day
 const AT_ONCE = 80; // ms; a thumbnail that is there so soon was kept by the browser: fading it in would be flicker
 
 export const titleOf = (hit) => hit.caption || fileName(hit.path);
@@ -21,6 +23,7 @@ export class Tile {
     this.image.alt = titleOf(hit);
     this.blur = hit.preview ? preview.draw(hit.preview) : null;
     const day = hit.taken_at ? formatDay(hit.taken_at) : "";
+    this.date = day ? make("time", { datetime: hit.taken_at }, day) : null;
     this.words = make("span", { class: "words", "aria-hidden": "true" }, titleOf(hit));
     this.link = make(
       "a",
@@ -28,7 +31,7 @@ export class Tile {
       this.blur?.canvas,
       this.image,
       this.words,
-      day ? make("time", { datetime: hit.taken_at }, day) : null,
+      this.date,
       hit.others.length ? make("span", { class: "more", title: S.moreOfMoment(hit.others.length) }, `+${hit.others.length}`) : null,
     );
     this.link.classList.toggle("less", !hit.relevant);
@@ -39,6 +42,8 @@ export class Tile {
   // In pixels of the grid.
   arrange({ left, width }, top, height) {
     if (this.left === left && this.top === top && this.width === width && this.height === height) return;
+    const monthAlone = width < NARROW;
+    if (this.date && monthAlone !== this.width < NARROW) this.date.textContent = formatDay(this.hit.taken_at, { monthAlone });
     Object.assign(this, { left, top, width, height });
     const { style } = this.element;
     style.left = `${left}px`;
@@ -53,10 +58,10 @@ export class Tile {
     this.element.setAttribute("aria-setsize", total);
   }
 
-  // How wide the whole picture is drawn: a panorama is wider than its tile, which crops it.
+  // How wide a thumbnail is needed: a panorama's is wider than its tile, which crops it.
   sizes() {
     const ratio = (this.hit.width || 4) / (this.hit.height || 3);
-    return `${Math.ceil(Math.max(this.width, this.height * ratio))}px`;
+    return `${Math.ceil(Math.max(this.width, this.height * ratio) / LARGER)}px`;
   }
 
   // Ask for the thumbnail. near: it is to be seen right away.

@@ -2,6 +2,7 @@
 
 import { SIZE } from "./blocks.js";
 import * as grid from "./grid.js";
+import { focusedTile } from "./window.js";
 
 const KEYS = {
   ArrowLeft: (place) => grid.blocks.beside(place, -1),
@@ -52,7 +53,7 @@ async function edge(place, by) {
 
 export function start(element) {
   element.addEventListener("keydown", async (event) => {
-    const tile = grid.focusedTile();
+    const tile = focusedTile();
     const way = KEYS[event.key];
     if (!tile || !way || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
     event.preventDefault(); // the page scrolls with the focus
@@ -63,7 +64,7 @@ export function start(element) {
     try {
       const { blocks } = grid;
       const place = await way(tile.place);
-      if (place >= 0 && grid.blocks === blocks && grid.focusedTile() === tile) grid.focusPlace(place);
+      if (place >= 0 && grid.blocks === blocks && focusedTile() === tile) grid.focusPlace(place);
     } catch {
       // The page has said that the server does not answer, and goes on by itself.
     } finally {
