@@ -1,13 +1,14 @@
-// Asking and showing: one search at a time, page after page; a newer search silences an older one.
+// Asking and showing: one search at a time; a newer search silences an older one.
 
 import { answered } from "./answered.js";
 import * as api from "./api.js";
+import { Blocks, SIZE } from "./blocks.js";
 import { byId, icon, ICONS, make } from "./dom.js";
 import * as grid from "./grid.js";
 import * as state from "./state.js";
 import { S } from "./strings.js";
+import * as walk from "./walk.js";
 
-const PAGE = 60;
 const bar = byId("bar");
 const count = byId("count");
 const notice = byId("notice");
@@ -15,24 +16,34 @@ const empty = byId("empty");
 const end = byId("end");
 const ideas = byId("ideas");
 
-let hits = [];
-let total = 0;
-let leftOut = 0; // how many more were found that fit less
-let passed = 0; // how many places of the ranking were asked for: a hit may leave the index between two pages
-let listing = null; // of which answer further pages are asked, so that they fit to the first
-let running = null; // the AbortController of the request under way
-let failed = false; // the last request got no answer: worth asking again once the server is back
-let stopped = false; // the last page failed: do not ask again by scrolling
+grid.start();
+walk.start(byId("grid"));
 
-export const shownHits = () => hits;
-export const hitOf = (id) => hits.find((hit) => hit.id === id) ?? null;
-// Where among the hits the photo is, itself or behind another of its moment; -1: nowhere.
-export const placeOf = (id) => hits.findIndex((hit) => hit.id === id || hit.others.includes(id));
+let blocks = null; // the hits of the present answer
+let running = null; // the AbortController of the search under way
+let failed = false; // the last search got no answer: worth asking again once the server is back
+let offered = ""; // what stands at the end
 
-function asked(offset, listing) {
-  const now = state.get();
-  return { ...now, examples: state.examples(), limit: PAGE, offset, listing };
+export const total = () => blocks?.total ?? 0;
+// Where among the hits the photo is, itself or behind another of its moment; -1: nowhere, as far as is known.
+export const placeOf = (id) => blocks?.placeOf(id) ?? -1;
+// The hit that the photo is, or stands behind.
+export const leaderOf = (id) => blocks?.hit(placeOf(id)) ?? null;
+
+export function hitOf(id) {
+  const leader = leaderOf(id);
+  return leader?.id === id ? leader : null;
 }
+
+// The hit before (-1) or after (1) the photo, asked for if need be; null at the ends. Fails as a search does.
+export async function neighbour(id, by) {
+  const of = blocks;
+  const place = placeOf(id);
+  const next = place < 0 ? -1 : await of.beside(place, by);
+  return next < 0 ? null : of.hit(next);
+}
+
+const asked = (offset, listing) => ({ ...state.get(), examples: state.examples(), limit: SIZE, offset, listing });
 
 export function isBlank(now = state.get()) {
   return !now.q.trim() && !state.examples(now).length;
@@ -40,6 +51,7 @@ export function isBlank(now = state.get()) {
 
 export async function run() {
   running?.abort();
+  blocks?.want([]);
   if (state.examples().some(({ key, file }) => key && !file)) {
     showNothing();
     count.textContent = "";
@@ -51,16 +63,20 @@ export async function run() {
   // Said only when it takes long enough to wonder.
   const patience = setTimeout(() => { count.textContent = S.searching; }, 400);
   try {
-    const what = { ...asked(0, null), facets: !byId("filters").hidden };
-    const answer = await api.search(what, controller.signal);
-    hits = answer.hits;
-    total = answer.total;
-    leftOut = answer.left_out;
-    passed = PAGE;
-    listing = answer.listing;
-    failed = stopped = false;
+    const at = state.place();
+    let block = Math.floor((at?.place ?? 0) / SIZE);
+    const what = { ...asked(block * SIZE, null), facets: !byId("filters").hidden };
+    let answer = await api.search(what, controller.signal);
+    const last = Math.max(0, Math.ceil(answer.total / SIZE) - 1);
+    if (block > last) { // fewer hits than when one was there
+      block = last;
+      answer = await api.search({ ...what, offset: block * SIZE, listing: answer.listing }, controller.signal);
+    }
+    blocks?.stop();
+    blocks = hitsOf(block, answer);
+    failed = false;
     clearNotice();
-    draw(answer);
+    draw(answer, at);
     answered(answer, what);
   } catch (error) {
     if (error.name === "AbortError") return;
@@ -82,52 +98,46 @@ export async function run() {
 
 // What the present hits have in common, where that was not asked for with them.
 export async function facetsAgain() {
-  if (running || failed) return;
-  const what = { ...asked(0, listing), limit: 1, facets: true };
+  if (running || !blocks) return;
+  const what = { ...asked(0, blocks.listing), limit: 1, facets: true };
+  const of = blocks;
   try {
-    answered(await api.search(what), what);
+    const answer = await api.search(what);
+    if (of === blocks) answered(answer, what);
   } catch (error) {
     say(error.message);
   }
 }
 
-// Ask once more if the last answer was an error, or if there was nothing yet to show.
+// Further blocks are of the search that this answer is of, whatever is asked for meanwhile.
+function hitsOf(number, first) {
+  const fixed = asked(0, null);
+  return new Blocks({
+    ask: (offset, listing, signal) => api.search({ ...fixed, offset, listing }, signal),
+    first,
+    number,
+    came: (each) => { grid.came(each); drawEnd(); },
+    resized: grid.relayout,
+    failed: (error) => say(error.message, goOn),
+  });
+}
+
+function goOn() {
+  clearNotice();
+  blocks?.resume();
+}
+
+// Ask once more if the last answer was an error.
 export function recover() {
-  if (!running && (failed || stopped)) {
-    if (failed) run();
-    else { stopped = false; clearNotice(); more(); }
-  }
+  if (running) return;
+  if (failed) run();
+  else if (blocks?.halted) goOn();
 }
 
-async function more() {
-  if (running || stopped || passed >= total || hits.length === 0) return;
-  const controller = (running = new AbortController());
-  try {
-    const answer = await api.search(asked(passed, listing), controller.signal);
-    const known = new Set(hits.map((hit) => hit.id));
-    const fresh = answer.hits.filter((hit) => !known.has(hit.id));
-    total = answer.total;
-    passed += PAGE;
-    listing = answer.listing;
-    hits = [...hits, ...fresh];
-    grid.add(fresh);
-    drawEnd();
-  } catch (error) {
-    if (error.name === "AbortError") return;
-    stopped = true;
-    say(error.message, () => { stopped = false; clearNotice(); more(); });
-  } finally {
-    if (running === controller) running = null;
-  }
-  if (!stopped && nearEnd()) more();
-}
-
-const nearEnd = () => end.getBoundingClientRect().top < innerHeight + 900;
-new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) more(); }, { rootMargin: "900px" }).observe(end);
-
-function draw(answer) {
+function draw(answer, at) {
   const blank = isBlank();
-  empty.hidden = hits.length > 0;
+  const { total } = answer;
+  empty.hidden = total > 0;
   bar.hidden = total === 0 && blank;
   ideas.hidden = !(blank && total > 0);
   byId("mode").parentElement.hidden = blank || !state.get().q.trim();
@@ -136,9 +146,7 @@ function draw(answer) {
   count.replaceChildren(
     ...(blank ? [S.library(total)] : [make("strong", {}, S.found(total)), `${S.behind(answer.collapsed)} · ${S.took(answer.took_ms)}`]),
   );
-  grid.show(hits);
-  drawEnd();
-  if (hits.length === 0) {
+  if (total === 0) {
     empty.replaceChildren(
       icon(blank ? ICONS.photos : ICONS.search),
       make("h2", {}, blank ? S.noPhotos : S.noHits),
@@ -146,24 +154,31 @@ function draw(answer) {
       ...(blank ? [make("code", {}, S.noIndexCommand)] : offerLess()),
     );
   }
+  offered = "";
+  end.replaceChildren();
+  grid.show(blocks, at);
+  drawEnd();
 }
 
 function drawEnd() {
-  // Scrolling loads what follows; the button is for those who do not scroll.
-  const offer = make("button", { class: "button", type: "button", onclick: more }, S.loadMore);
-  end.replaceChildren(...(passed < total ? [offer] : hits.length > 0 ? offerLess() : []));
+  const shown = grid.reach();
+  const now = total() === 0 ? "" : `${state.get().all} ${blocks.anyLess} ${blocks.leftOut > 0} ${shown}`;
+  if (now === offered) return;
+  offered = now;
+  end.replaceChildren(...(now === "" ? [] : shown < total() ? [S.gridEnds(shown)] : offerLess()));
 }
 
 function offerLess() {
   const button = (text, all) => [make("button", { class: "button", type: "button", onclick: () => state.set({ all }) }, text)];
-  if (state.get().all) return hits.some((hit) => !hit.relevant) ? button(S.showFitting, "") : [];
-  return leftOut > 0 ? button(S.showLess, "1") : [];
+  if (state.get().all) return blocks.anyLess ? button(S.showFitting, "") : [];
+  return blocks.leftOut > 0 ? button(S.showLess, "1") : [];
 }
 
 function showNothing() {
-  hits = [];
-  total = leftOut = 0;
-  grid.show([]);
+  blocks?.stop();
+  blocks = null;
+  grid.clear();
+  offered = "";
   end.replaceChildren();
   empty.hidden = true;
   ideas.hidden = true;

@@ -5,12 +5,14 @@
 // with blanks between; after a reload they are gone, and the page says so.
 
 const KEYS = ["q", "mode", "sort", "all", "apart", "like", "photo"];
+const SEARCH = ["q", "mode", "sort", "all", "apart", "like", "pictures"];
 export const NOTHING = { q: "", mode: "", sort: "", all: "", apart: "", like: "", photo: "", pictures: "" };
 
 const pictures = new Map();
 const listeners = [];
 
 let current = fromAddress();
+let whereabouts = () => undefined;
 
 function fromAddress() {
   const parameters = new URLSearchParams(location.search);
@@ -52,12 +54,25 @@ export function keepPicture(file) {
   return { key, file };
 }
 
+// Where in the grid one is stands in the history entry too: the browser itself could only tell by pixels, of a page that is not
+// there yet after a reload. whereIs() gives what to keep, or undefined.
+export const placeBy = (whereIs) => { whereabouts = whereIs; };
+export const place = () => history.state?.place ?? null;
+
+export function keepPlace() {
+  const place = whereabouts();
+  if (place !== undefined) history.replaceState({ ...history.state, place }, "");
+}
+
 // replace: the change refines the present entry (typing on, walking from photo to photo) and is no step of its own.
 export function set(changes, { replace = false } = {}) {
   const before = current;
+  if (!replace) keepPlace();
   current = { ...current, ...changes };
   if (Object.keys(NOTHING).every((key) => before[key] === current[key])) return;
   const entry = { pictures: current.pictures, opened: Boolean(current.photo) && (replace ? history.state?.opened : true) };
+  // Those that fit less come behind the others, which keep their places.
+  if (SEARCH.every((key) => key === "all" || before[key] === current[key])) entry.place = place();
   history[replace ? "replaceState" : "pushState"](entry, "", address());
   for (const listener of listeners) listener(current, before);
 }
@@ -70,8 +85,7 @@ export function closePhoto() {
 
 export const onChange = (listener) => listeners.push(listener);
 
-export const sameSearch = (one, other) =>
-  ["q", "mode", "sort", "all", "apart", "like", "pictures"].every((key) => one[key] === other[key]);
+export const sameSearch = (one, other) => SEARCH.every((key) => one[key] === other[key]);
 
 addEventListener("popstate", () => {
   const before = current;

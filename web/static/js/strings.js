@@ -64,7 +64,7 @@ export const S = {
   found: (total) => plural(total, "photo", "photos"),
   library: (total) => `${plural(total, "photo", "photos")}, newest first`,
   took: (ms) => (ms < 1 ? "under 1 ms" : `${number.format(Math.round(ms))} ms`),
-  loadMore: "Show more",
+  gridEnds: (shown) => `The first ${number.format(shown)} photos are here. Narrow them down, by a date for example, to come to the others.`,
   showLess: "Show photos that fit less",
   showFitting: "Only photos that fit",
 
@@ -184,6 +184,15 @@ export function formatPeriod(period) {
   const date = new Date(Date.UTC(2000, (month ?? 1) - 1, day ?? 1));
   date.setUTCFullYear(year); // Date.UTC takes the year 21 for 1921
   return Number.isNaN(date.getTime()) ? period : new Intl.DateTimeFormat("en", options).format(date);
+}
+
+const day = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeZone: "UTC" });
+const month = new Intl.DateTimeFormat("en", { month: "short", year: "numeric", timeZone: "UTC" });
+
+// The day, or the month alone, as short as can be; nothing where that cannot be told.
+export function formatDay(iso, { monthAlone = false } = {}) {
+  const time = Date.parse(`${iso.slice(0, 10)}T00:00:00Z`);
+  return Number.isNaN(time) ? "" : (monthAlone ? month : day).format(time);
 }
 
 // What the server's own clock wrote is UTC, and is shown in the time of the person who looks.
