@@ -15,8 +15,7 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
-from pictures import make
-
+from benchmarks.pictures import make
 from indexer.demo import gather_samples
 from indexer.report import IndexOptions
 from indexer.run import run_index

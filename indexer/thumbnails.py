@@ -21,7 +21,7 @@ from indexer import read
 from search.errors import PhotoError
 from search.home import Home
 
-SIZES: Final = {"small": 320, "large": 1600}
+SIZES: Final = {"small": 320, "medium": 640, "large": 1600}
 """Names of the sizes, and the longest side in pixels. A photo that is smaller keeps its size."""
 
 _QUALITY = 80

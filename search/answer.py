@@ -10,6 +10,9 @@ from search.catalog.words import CLOSE, OPEN
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from search.facets import Facets
+    from search.query import Term
+
 MODES = ("auto", "meaning", "words")
 SORTS = ("relevance", "date")
 
@@ -26,6 +29,8 @@ class Request:
         include_all: also the hits judged not relevant.
         collapse: photos of one moment as one hit, where hits are ranked (see `search.moments`).
         listing: of which answer this is a further page, by that answer's own `listing`.
+        facets: whether the answer tells what its hits have in common.
+        apart_from: ids of photos that do not answer: those that `images` were cut from.
     """
 
     text: str = ""
@@ -39,6 +44,8 @@ class Request:
     include_all: bool = False
     collapse: bool = False
     listing: str | None = None
+    facets: bool = False
+    apart_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,8 @@ class Answer:
         collapsed: how many further photos stand behind those hits, as `others`.
         left_out: how many more were found and judged not relevant.
         listing: what a request for another page names, so that it is of the same hits; None where pages lie too deep.
+        conditions: what was understood as more than free words, in the order of the request's text.
+        facets: what the hits of all pages have in common, if that was asked for.
     """
 
     query: str
@@ -139,17 +148,21 @@ class Answer:
     took_ms: float
     listing: str | None
     hits: tuple[Hit, ...] = field(default=())
+    conditions: tuple[Term, ...] = ()
+    facets: Facets | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The contract's fields."""
         return {
             "query": self.query,
+            "conditions": [condition.to_json() for condition in self.conditions],
             "model": self.model,
             "total": self.total,
             "collapsed": self.collapsed,
             "left_out": self.left_out,
             "took_ms": round(self.took_ms, 1),
             "hits": [hit.to_json() for hit in self.hits],
+            **({} if self.facets is None else {"facets": self.facets.to_json()}),
         }
 
 

@@ -8,22 +8,29 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from search.answer import MODES, SORTS, Answer, Request
 from search.catalog.connection import Reader, connect_to_read, one_state
 from search.catalog.descriptions import TextLine, text_lines
 from search.catalog.photo import Photo, photo_by_id
+from search.catalog.saved_searches import SavedSearch, saved_searches
 from search.catalog.status import status
 from search.catalog.tags import tags_of
 from search.catalog.words import DEPTH
 from search.errors import QueryError, SightlineError, UnknownPhotoError
 from search.explanation import explained
+from search.facets import Facets, facets
+from search.filters import allowed_keys
 from search.home import Home
 from search.listings import Listing, Listings
-from search.query import Query, cleaned, parse
+from search.overview import Overviews
+from search.query import Query, cleaned, conditions, parse
 from search.questions import Questions
 from search.ranking_settings import RankingSettings
-from search.retrieval import Retrieval
+from search.retrieval import Found, Retrieval
 from search.similarity_map import SimilarityMap, deviations, shown
+from search.suggestions import Suggestions, suggestions
 from search.vectors import stored
 from search.vectors.snapshot import Snapshot, take
 
@@ -50,6 +57,7 @@ class Engine:
         self._shown: tuple[int, ...] = ()  # the file of the catalog that it shows
         self._questions: Questions | None = None
         self._listings = Listings()
+        self._overviews = Overviews(home)
 
     @classmethod
     def open(cls, home: Home, *, device: str = "auto", ranking: RankingSettings | None = None) -> Engine:
@@ -94,6 +102,10 @@ class Engine:
         """The tags of a photo with their scores, 0 to 1, best first."""
         return tags_of(self._current_connection(), photo.key)
 
+    def saved_searches(self) -> list[SavedSearch]:
+        """The searches that somebody keeps, the newest first."""
+        return saved_searches(self._current_connection())
+
     def status(self) -> dict[str, Any]:
         """What the index holds and what was done to it: the contract of `sightline status --json`."""
         return status(self.home, self._current_connection())
@@ -121,9 +133,27 @@ class Engine:
             found, model = listing.found, listing.model
             page = slice(request.offset, request.offset + request.limit)
             hits = explained(connection, found, page, query, model, self._ranking)
-        collapsed = sum(map(len, found.others.values()))
-        took_ms = (time.perf_counter() - began) * 1000
-        return Answer(str(query), model.name, found.total, collapsed, found.left_out, took_ms, token, hits)
+            counted = self._facets(connection, found, query) if request.facets else None
+        return Answer(
+            query=str(query),
+            model=model.name,
+            total=found.total,
+            collapsed=sum(map(len, found.others.values())),
+            left_out=found.left_out,
+            took_ms=(time.perf_counter() - began) * 1000,
+            listing=token,
+            hits=hits,
+            conditions=conditions(request.text),
+            facets=counted,
+        )
+
+    def suggest(self, text: str, limit: int) -> Suggestions:
+        """What the last word of a query's text, which ends where the caret stands, could become.
+
+        Raises:
+            QueryError: the text is too long for a query.
+        """
+        return suggestions(self._overviews.now(self._current_connection()), text, limit)
 
     def where(self, photo_id: str, image: Image, text: str) -> SimilarityMap:
         """Where in a photo the words of a query are.
@@ -160,6 +190,12 @@ class Engine:
         questions = self._questioner(snapshot)
         found = Retrieval(request, query, snapshot, connection, questions, self._ranking).find()
         return Listing(connection.file, snapshot.model, found)
+
+    def _facets(self, connection: Reader, found: Found, query: Query) -> Facets:
+        # Of a list that goes on below what is kept of it, every photo that passes the filters is a hit.
+        others = [np.asarray(moment, np.int64) for moment in found.others.values()]
+        keys = np.concatenate([found.keys, *others]) if found.holds(found.total) else allowed_keys(connection, query)
+        return facets(connection, self._overviews.now(connection), keys)
 
     def _now(self, connection: Reader) -> Snapshot:
         with self._lock:

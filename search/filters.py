@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 
 import numpy as np
@@ -58,8 +59,9 @@ def _one(one: Filter) -> tuple[str, list[object]]:
         return "camera LIKE ? ESCAPE '\\'", [_containing(value)]
     if one.key == "folder":
         return (
-            "photos.key IN (SELECT photo_key FROM files WHERE CAST(folder AS TEXT) LIKE ? ESCAPE '\\')",
-            [_containing(value)],
+            # With the separator behind it, so that a value that ends with one means this folder, not what begins so.
+            "photos.key IN (SELECT photo_key FROM files WHERE CAST(folder AS TEXT) || ? LIKE ? ESCAPE '\\')",
+            [os.sep, _containing(value)],
         )
     if one.key == "type":
         return "format = ? COLLATE NOCASE", [_FORMATS.get(value.lower(), value)]

@@ -67,4 +67,4 @@ def _name(token: str, request: Request) -> tuple[str, Request, bytes]:
     pictures = hashlib.blake2b(digest_size=16)
     for image in request.images:
         pictures.update(f"{image.mode} {image.size} ".encode() + image.tobytes())
-    return token, replace(request, images=(), limit=1, offset=0, listing=None), pictures.digest()
+    return token, replace(request, images=(), limit=1, offset=0, listing=None, facets=False), pictures.digest()

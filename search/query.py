@@ -10,6 +10,7 @@ import calendar
 import re
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from search.errors import QueryError
 
@@ -74,44 +75,92 @@ class Query:
         return " ".join([*self.words, *exact, *excluded, *map(str, self.filters)])
 
 
+@dataclass(frozen=True)
+class Term:
+    """What a stretch of a query's text was understood as.
+
+    Attributes:
+        kind: `word`, `exact`, `excluded` or `filter`.
+        value: the word or phrase; of a filter all of it, as in a query.
+        start, end: where it stands, in characters of the text.
+        filter: the condition, if it is one.
+    """
+
+    kind: str
+    value: str
+    start: int
+    end: int
+    filter: Filter | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in an answer."""
+        return {
+            "kind": self.kind,
+            "value": self.value if self.filter is None else self.filter.value,
+            "key": self.filter.key if self.filter else None,
+            "negative": self.filter.negative if self.filter else self.kind == "excluded",
+            "start": self.start,
+            "end": self.end,
+        }
+
+
 def parse(text: str) -> Query:
     """Read a query. Unknown keys are words.
+
+    Raises:
+        QueryError: as `terms` does.
+    """
+    found: dict[str, list[str]] = {"word": [], "exact": [], "excluded": []}
+    filters = []
+    for term in terms(text):
+        if term.filter is None:
+            found[term.kind].append(term.value)
+        else:
+            filters.append(term.filter)
+    return Query(tuple(found["word"]), tuple(found["exact"]), tuple(found["excluded"]), tuple(filters))
+
+
+def conditions(text: str) -> tuple[Term, ...]:
+    """The terms of a query that are more than free words, in their order. Raises as `terms` does."""
+    return tuple(term for term in terms(text) if term.kind != "word")
+
+
+def terms(text: str) -> list[Term]:
+    """What a query is made of, in the order of its text.
 
     Raises:
         QueryError: a filter that is known has a value that cannot be, such as `after:2021-13`; or the text is longer
             than `MAX_LENGTH` characters, or has more than `MAX_CONDITIONS` conditions.
     """
     text = cleaned(text)
-    words: list[str] = []
-    exact: list[str] = []
-    excluded: list[str] = []
-    filters: list[Filter] = []
-    for match in _TOKEN.finditer(text):
-        key = (match["key"] or "").lower()
-        if match["key"] is not None:
-            value = match["quoted"] if match["quoted"] is not None else match["value"]
-            if key in FILTERS and value.strip():
-                filters.append(_checked(Filter(key, " ".join(value.split()), bool(match["negative"]))))
-            elif match["negative"]:
-                excluded += filter(None, [" ".join(match[0][1:].replace('"', " ").split())])
-            elif match["quoted"] is None:
-                words.append(match[0])
-            else:
-                words.append(f"{match['key']}:")
-                exact += filter(None, [" ".join(value.split())])
-        elif match["phrase"] is not None:
-            phrase = " ".join(match["phrase"].split())
-            if phrase:
-                (excluded if match["minus"] else exact).append(phrase)
-        elif match["minus_word"] is not None:
-            excluded.append(match["minus_word"])
-        elif match["word"].strip('"-'):
-            words.append(match["word"])
-    if (conditions := len(exact) + len(excluded) + len(filters)) > MAX_CONDITIONS:
+    found = [term for match in _TOKEN.finditer(text) for term in _terms(match) if term.value]
+    if (count := sum(term.kind != "word" for term in found)) > MAX_CONDITIONS:
         raise QueryError(
-            f"The query has {conditions} filters, exact and unwanted words; at most {MAX_CONDITIONS} are allowed."
+            f"The query has {count} filters, exact and unwanted words; at most {MAX_CONDITIONS} are allowed."
         )
-    return Query(tuple(words), tuple(exact), tuple(excluded), tuple(filters))
+    return found
+
+
+def _terms(match: re.Match[str]) -> list[Term]:
+    start, end = match.span()
+    if match["key"] is not None:
+        key = match["key"].lower()
+        value = match["quoted"] if match["quoted"] is not None else match["value"]
+        if key in FILTERS and value.strip():
+            condition = _checked(Filter(key, " ".join(value.split()), bool(match["negative"])))
+            return [Term("filter", str(condition), start, end, condition)]
+        if match["negative"]:
+            return [Term("excluded", " ".join(match[0][1:].replace('"', " ").split()), start, end)]
+        if match["quoted"] is None:
+            return [Term("word", match[0], start, end)]
+        quote = match.start("quoted") - 1
+        exact = " ".join(value.split())
+        return [Term("word", f"{match['key']}:", start, quote), Term("exact", exact, quote, end)]
+    if match["phrase"] is not None:
+        return [Term("excluded" if match["minus"] else "exact", " ".join(match["phrase"].split()), start, end)]
+    if match["minus_word"] is not None:
+        return [Term("excluded", match["minus_word"], start, end)]
+    return [Term("word", match["word"] if match["word"].strip('"-') else "", start, end)]
 
 
 def cleaned(text: str) -> str:

@@ -195,9 +195,11 @@ class Retrieval:
             vector = stored.of_photo(self._connection, model.key, photo.key, model.dimensions) if photo else None
             if photo is None or vector is None:
                 raise UnknownPhotoError(f"There is no photo {photo_id} in this index.")
-            self._among = self._among[self._among != photo.key]
-            self._liked.append(photo.key)
+            self._leave_out(photo.key)
             vectors.append(vector)
+        for photo_id in self._request.apart_from:
+            if photo := photo_by_id(self._connection, photo_id):
+                self._leave_out(photo.key)
         if not vectors:
             return None
         mean = np.mean(vectors, axis=0)
@@ -205,6 +207,10 @@ class Retrieval:
         if self._query.text:
             return mean
         return self._questions.without(mean, list(self._query.excluded), self._ranking.negative_weight)
+
+    def _leave_out(self, key: int) -> None:
+        self._among = self._among[self._among != key]
+        self._liked.append(key)
 
     def _newest(self) -> Found:
         """Nothing to rank by: the photos that pass the filters, newest first."""

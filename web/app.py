@@ -18,12 +18,15 @@ from search.home import Home
 from search.ranking_settings import RankingSettings
 from web import problems
 from web.access import EngineAccess
+from web.compression import Compression
 from web.endpoints.events import event_router
 from web.endpoints.jobs import job_router
 from web.endpoints.models import model_router
 from web.endpoints.photos import photo_router
+from web.endpoints.saved import saved_router
 from web.endpoints.searching import search_router
 from web.endpoints.service import service_router
+from web.endpoints.suggesting import suggest_router
 from web.endpoints.why import why_router
 from web.events import Events
 from web.guards import Guard
@@ -95,6 +98,8 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     app.state.stop_soon = stop_soon
     problems.install(app)
     app.include_router(search_router(access, decoder))
+    app.include_router(suggest_router(access))
+    app.include_router(saved_router(access))
     thumbnails = Thumbnails(home)
     app.include_router(photo_router(access, thumbnails, decoder))
     app.include_router(why_router(access, thumbnails, decoder))
@@ -105,6 +110,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     _add_pages(app)
     _describe_problems(app)
     # The last one added is the outermost.
+    app.add_middleware(Compression)
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Outermost, metrics=metrics)
     return app

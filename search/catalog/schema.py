@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
 
-VERSION = 3
+VERSION = 4
 """What `PRAGMA user_version` says in a catalog that has had every migration below."""
 
 _TABLES = """
@@ -160,6 +160,20 @@ CREATE TABLE tag_names (
 ALTER TABLE photos ADD COLUMN flatness REAL
 """
 
+_SEARCHES = """
+CREATE TABLE searches (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    q TEXT NOT NULL,
+    mode TEXT NOT NULL,
+    sort TEXT NOT NULL,
+    include_all INTEGER NOT NULL,
+    collapse INTEGER NOT NULL,
+    liked TEXT NOT NULL,
+    saved_at TEXT NOT NULL
+)
+"""
+
 
 def migrations() -> Migrations:
     """Every migration, in order. A transaction wraps each, its number in `PRAGMA user_version` included."""
@@ -181,6 +195,11 @@ def migrations() -> Migrations:
     def calibrations_of_tags(db: Database) -> None:
         _run(db, _TAGGING)
         db.execute("PRAGMA user_version = 3")
+
+    @steps(name="0004")
+    def saved_searches(db: Database) -> None:
+        _run(db, _SEARCHES)
+        db.execute("PRAGMA user_version = 4")
 
     return steps
 

@@ -24,7 +24,7 @@ def test_a_tag_leads_to_the_photos_that_have_it(page: Page, address: str) -> Non
     tag.click()
     expect(viewer).to_be_hidden()
     expect(page).to_have_url(re.compile(r"\?q=tag%3Afood$"))
-    expect(page.get_by_role("textbox")).to_have_value("tag:food")
+    expect(page.locator("#q")).to_have_value("tag:food")
     expect(page.locator('.tile img[alt="coffee.png"]')).to_be_visible()
     assert "rocket.jpg" not in tiles(page)
     page.go_back()

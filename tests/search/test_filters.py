@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 
 import pytest
+from catalogs import put
 
 from search.catalog import changes
 from search.catalog.connection import connect_to_write
@@ -66,3 +67,14 @@ def test_a_filter_finds_what_it_says_and_its_opposite_all_else(
 ) -> None:
     sql, values = condition(parse(text))
     assert [row[0] for row in catalog.execute(f"SELECT key FROM photos WHERE {sql} ORDER BY key", values)] == expected
+
+
+def test_a_folder_that_ends_with_the_separator_is_that_folder_and_what_is_below(catalog: sqlite3.Connection) -> None:
+    near, below, beside = (put(catalog, path) for path in ("beach/a.jpg", "beach/day/b.jpg", "beach2/c.jpg"))
+
+    def found(query: str) -> list[int]:
+        sql, values = condition(parse(query))
+        return [row[0] for row in catalog.execute(f"SELECT key FROM photos WHERE {sql} ORDER BY key", values)]
+
+    assert found("folder:/photos/beach") == [near, below, beside]
+    assert found("folder:/photos/beach/") == [near, below]

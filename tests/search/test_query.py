@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.errors import QueryError
-from search.query import FILTERS, Filter, Query, date_range, parse
+from search.query import FILTERS, Filter, Query, conditions, date_range, parse
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,27 @@ def test_dates_are_whole_years_months_and_days() -> None:
 
 def test_every_documented_filter_is_known() -> None:
     assert set(FILTERS) == {"after", "before", "on", "camera", "folder", "type", "orientation", "is", "tag"}
+
+
+def test_conditions_say_what_each_stretch_of_the_text_means() -> None:
+    text = 'a 🐕 “red car” -cat -tag:dog x:"y" after:2021'
+    found = [(one.kind, one.value, text[one.start : one.end]) for one in conditions(text)]
+    assert found == [
+        ("exact", "red car", "“red car”"),
+        ("excluded", "cat", "-cat"),
+        ("filter", "-tag:dog", "-tag:dog"),
+        ("exact", "y", '"y"'),
+        ("filter", "after:2021", "after:2021"),
+    ]
+
+
+@given(st.lists(PIECES, max_size=8).map("".join))
+def test_without_its_conditions_a_query_is_its_free_words(text: str) -> None:
+    try:
+        query, found = parse(text), conditions(text)
+    except QueryError:
+        return
+    assert len(found) == len(query.exact) + len(query.excluded) + len(query.filters)
+    for one in reversed(found):
+        text = text[: one.start] + " " + text[one.end :]
+    assert parse(text).words == query.words

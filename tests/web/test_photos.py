@@ -34,7 +34,7 @@ def test_a_photo_tells_what_is_known(client: TestClient, hits: Hits, sample_phot
     assert "building" in {tag.tag for tag in photo.tags}
     assert [tag.score for tag in photo.tags] == sorted((tag.score for tag in photo.tags), reverse=True)
     assert all(0 < tag.score <= 1 for tag in photo.tags)
-    for url in (photo.urls.thumb, photo.urls.large, photo.urls.file, photo.urls.similar):
+    for url in (photo.urls.thumb, photo.urls.medium, photo.urls.large, photo.urls.file, photo.urls.similar):
         assert client.get(url).status_code == 200
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 from problem_checks import assert_problem
 
 from search.home import Home
 from web.app import create_app
-from web.documents.searching import SearchAnswer
+from web.documents.searching import SUGGESTIONS_EXAMPLE, SearchAnswer, SuggestionsAnswer
 
 Hits = dict[str, dict[str, Any]]
 
@@ -152,3 +154,77 @@ def test_an_impossible_query_is_a_400_with_a_sentence(client: TestClient) -> Non
 @pytest.mark.parametrize("like", ["0" * 32, "x", "../../etc/passwd", "0" * 32 + "\n"])
 def test_like_of_an_unknown_photo_is_a_404(client: TestClient, like: str) -> None:
     assert_problem(client.post("/api/search", data={"like": like}), 404)
+
+
+def test_conditions_say_what_was_understood_and_where_it_stands(client: TestClient) -> None:
+    answer = client.get("/api/search", params={"q": 'a 🏍 type:png -"a dog"'}).json()
+    assert answer["conditions"] == [
+        {"kind": "filter", "value": "png", "key": "type", "negative": False, "start": 4, "end": 12},
+        {"kind": "excluded", "value": "a dog", "key": None, "negative": True, "start": 13, "end": 21},
+    ]
+
+
+def test_facets_count_all_hits_whatever_the_page(client: TestClient) -> None:
+    everything = client.get("/api/search", params={"limit": 1, "facets": True}).json()
+    assert SearchAnswer.model_validate(everything).facets is not None
+    facets = everything["facets"]
+    assert facets["photos"] == everything["total"] == 11
+    assert sum(value["photos"] for value in facets["type"]) == 11
+    for value in facets["type"] + facets["orientation"]:
+        found = client.get("/api/search", params={"q": value["filter"], "facets": True}).json()
+        assert found["total"] == found["facets"]["photos"] == value["photos"]
+    asked = {"q": "a motorcycle", "mode": "meaning", "limit": 1, "facets": True}
+    found = client.get("/api/search", params=asked).json()
+    assert found["facets"]["photos"] == found["total"] < 11
+    assert client.get("/api/search", params={**asked, "listing": found["listing"]}).json()["facets"] == found["facets"]
+    assert "facets" not in client.get("/api/search").json()
+
+
+def test_the_last_word_of_a_query_is_completed(client: TestClient) -> None:
+    answer = client.get("/api/suggest", params={"q": "a dog type:p"}).json()
+    assert SuggestionsAnswer.model_validate(answer).suggestions[0].text == "type:png"
+    assert (answer["start"], answer["end"]) == (6, 12)
+    assert SuggestionsAnswer.model_validate(SUGGESTIONS_EXAMPLE)
+    assert_problem(client.get("/api/suggest", params={"q": "x" * 2001}), 422)
+
+
+def test_a_part_of_a_photo_is_searched_by_without_that_photo(client: TestClient, hits: Hits) -> None:
+    cat = hits["chelsea.png"]["id"]
+    found = names(client.post("/api/search", data={"like": f"{cat}@0.1,0,0.6,0.7"}).json())
+    assert len(found) == 10 and "chelsea.png" not in found
+    whole = client.post("/api/search", data={"like": cat}).json()["hits"]
+    part = client.post("/api/search", data={"like": f"{cat}@0.1,0,0.6,0.7"}).json()["hits"]
+    assert {hit["id"]: hit["score"] for hit in part} != {hit["id"]: hit["score"] for hit in whole}
+    # All of it is the whole photo, embedded anew.
+    all_of_it = client.post("/api/search", data={"like": f"{cat}@0,0,1,1"}).json()["hits"]
+    assert [hit["id"] for hit in all_of_it][:3] == [hit["id"] for hit in whole][:3]
+
+
+def test_a_part_is_cut_from_the_original(client: TestClient, hits: Hits, sample_photos: Path) -> None:
+    """The same pixels, uploaded, give the same answer; from a thumbnail they could not."""
+    hit = hits["hubble_deep_field.jpg"]
+    with Image.open(sample_photos / "hubble_deep_field.jpg") as image:
+        assert min(image.size) > 800  # larger than any thumbnail's part of it would be
+        left, top, side = 0.25, 0.25, round(0.3 * image.height)
+        box = (round(left * image.width), round(top * image.height))
+        upload = io.BytesIO()
+        image.crop((*box, box[0] + side, box[1] + side)).save(upload, "PNG")
+        right, bottom = left + side / image.width, top + side / image.height
+    fields = {"like": f"{hit['id']}@{left},{top},{right:.6f},{bottom:.6f}", "q": "-nothing"}
+    by_part = client.post("/api/search", data=fields).json()["hits"]
+    uploaded = client.post("/api/search", data={"q": "-nothing"}, files={"image": upload.getvalue()}).json()["hits"]
+    others = {one["id"]: one["score"] for one in uploaded}
+    assert [one["score"] for one in by_part] == pytest.approx([others[one["id"]] for one in by_part], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("box", "status"),
+    [("0.5,0,0.4,1", 422), ("0,0,1", 422), ("a,b,c,d", 422), ("0,0,2,1", 422), ("0.1,0.1,0.11,0.11", 422), ("", 422)],
+)
+def test_a_part_that_is_none_is_refused_with_a_sentence(client: TestClient, hits: Hits, box: str, status: int) -> None:
+    assert_problem(client.post("/api/search", data={"like": f"{hits['chelsea.png']['id']}@{box}"}), status)
+
+
+def test_a_part_of_an_unknown_photo_is_a_404(client: TestClient) -> None:
+    assert_problem(client.post("/api/search", data={"like": f"{'0' * 32}@0,0,1,1"}), 404)
+    assert_problem(client.post("/api/search", data={"like": "../../etc/passwd@0,0,1,1"}), 404)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -100,3 +101,12 @@ def test_a_fault_of_ours_is_a_problem_document_too(
     assert "secret" not in assert_problem(response, 500)["detail"]
     assert response.headers["x-content-type-options"] == "nosniff"
     assert "a secret path" in caplog.text  # told to the log alone
+
+
+def test_texts_travel_compressed_and_pictures_as_they_are(client: TestClient, hits: dict[str, dict[str, Any]]) -> None:
+    photo = f"/api/photos/{hits['ihc.png']['id']}"
+    for path in ("/", "/static/js/main.js", "/api/search", "/openapi.json"):
+        assert client.get(path).headers.get("content-encoding") == "gzip", path
+        assert "content-encoding" not in client.get(path, headers={"Accept-Encoding": "identity"}).headers
+    for path in (f"{photo}/thumb", f"{photo}/file"):
+        assert "content-encoding" not in client.get(path).headers, path

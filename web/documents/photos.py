@@ -9,13 +9,14 @@ from pydantic import Field
 from search.catalog.editing import LONGEST_CAPTION
 from web.documents.document import Document
 
-Size = Literal["small", "large"]
+Size = Literal["small", "medium", "large"]
 
 
 class Urls(Document):
     """Where the pictures of a photo are to be had."""
 
     thumb: str
+    medium: str
     large: str
     file: str
     similar: str

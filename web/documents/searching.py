@@ -55,10 +55,58 @@ class Hit(Document):
     others: list[str] = Field(description="Ids of further photos of the same moment, best first, if they collapse.")
 
 
+class Condition(Document):
+    """What was understood as more than free words."""
+
+    kind: Literal["exact", "excluded", "filter"]
+    value: str
+    key: str | None = Field(description="Of a filter: `after`, `camera`, …")
+    negative: bool
+    start: int = Field(description="Where it begins in `q`, in characters (code points) from 0.")
+    end: int
+
+
+class FacetValue(Document):
+    """What some of the hits have in common."""
+
+    name: str
+    filter: str = Field(description="Added to the query, it leaves those hits.")
+    photos: int
+
+
+class Period(Document):
+    """Photos of one day, month or year."""
+
+    on: str = Field(description="As the filter `on:` takes it: `2021-06-30`, `2021-06` or `2021`.")
+    photos: int
+
+
+class Dates(Document):
+    """When the hits were taken."""
+
+    unit: Literal["day", "month", "year"]
+    counts: list[Period] = Field(description="In their order; those without a photo are left out.")
+    undated: int
+
+
+class Facets(Document):
+    """What the hits of all pages have in common, the most frequent first."""
+
+    photos: int = Field(description="How many were counted: all hits, and what collapsed behind them.")
+    dates: Dates
+    camera: list[FacetValue]
+    folder: list[FacetValue] = Field(description="The first level of folders at which the hits part.")
+    tag: list[FacetValue]
+    kind: list[FacetValue] = Field(alias="is")
+    orientation: list[FacetValue]
+    type: list[FacetValue]
+
+
 class SearchAnswer(Document):
     """The answer to a search."""
 
     query: str
+    conditions: list[Condition] = Field(description="What of `q` was understood as more than free words.")
     model: str | None
     total: int = Field(description="All hits, of which `limit` from `offset` on are given.")
     collapsed: int = Field(description="How many further photos stand behind those hits, as their `others`.")
@@ -66,10 +114,36 @@ class SearchAnswer(Document):
     took_ms: float
     hits: list[Hit]
     listing: str | None = Field(description="Named by requests for further pages, so that they are of the same hits.")
+    facets: Facets | None = Field(default=None, description="Only with `facets=true`.")
 
+
+class Suggestion(Document):
+    """What could stand in place of the word that is being typed."""
+
+    kind: Literal["after", "before", "on", "camera", "folder", "type", "orientation", "is", "tag", "key"]
+    text: str = Field(description="For the query.")
+    label: str = Field(description="For people, without the key.")
+    detail: str = Field(description="What tells it from others of the same label.")
+    photos: int | None
+
+
+class SuggestionsAnswer(Document):
+    """Suggestions for the last word of a text."""
+
+    start: int = Field(description="They replace the characters (code points) from here on …")
+    end: int = Field(description="… to here, the end of the text.")
+    suggestions: list[Suggestion]
+
+
+SUGGESTIONS_EXAMPLE: dict[str, Any] = {
+    "start": 6,
+    "end": 9,
+    "suggestions": [{"kind": "tag", "text": "tag:beach", "label": "beach", "detail": "", "photos": 25}],
+}
 
 SEARCH_EXAMPLE: dict[str, Any] = {
     "query": "a red motorcycle",
+    "conditions": [],
     "model": "starter",
     "total": 1,
     "collapsed": 0,

@@ -63,6 +63,7 @@ def photo_json(photo: Photo, tags: Sequence[tuple[str, float]], text: Sequence[T
         "added_at": photo.added_at,
         "urls": {
             "thumb": f"{base}/thumb?size=small",
+            "medium": f"{base}/thumb?size=medium",
             "large": f"{base}/thumb?size=large",
             "file": f"{base}/file",
             "similar": f"{base}/similar",
@@ -119,7 +120,9 @@ def photo_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder)
     async def thumb(
         request: Request,
         photo_id: PhotoId,
-        size: Annotated[Size, Query(description="`small` for grids, `large` for a screen.")] = "small",
+        size: Annotated[
+            Size, Query(description="`small` for grids, `medium` for grids on dense screens, `large` for a screen.")
+        ] = "small",
     ) -> Response:
         """Upright, in the photo's own proportions. Made when it is first asked for, then kept."""
         etag = f'"{checked_id(photo_id)}-{size}"'

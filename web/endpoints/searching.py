@@ -15,6 +15,7 @@ from web.access import EngineAccess
 from web.answers import json_answer
 from web.documents.document import PHOTO_ID
 from web.documents.searching import SEARCH_EXAMPLE, Mode, SearchAnswer, Sort
+from web.parts import cut, liked
 from web.photo_files import PhotoId, checked_id
 from web.problems import responses
 from web.uploads import Decoder
@@ -27,6 +28,7 @@ MAX_OFFSET = 10_000_000
 MAX_PICTURES = 8
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many hits to give.", examples=[50])]
+WithFacets = Annotated[bool, Query(description="Also tell what all hits have in common.")]
 Collapse = Annotated[bool, Query(description="Photos of one moment as one hit.")]
 ListingName = Annotated[
     str | None,
@@ -71,6 +73,7 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
         offset: Offset = 0,
         include_all: Annotated[bool, Query(alias="all", description=_ALL)] = False,
         collapse: Collapse = False,
+        facets: WithFacets = False,
         listing: ListingName = None,
     ) -> Response:
         """Photos that answer a query, best first, with an honest total for paging."""
@@ -84,6 +87,7 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
                 offset=offset,
                 include_all=include_all,
                 collapse=collapse,
+                facets=facets,
                 listing=listing,
             )
         )
@@ -104,7 +108,8 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
             list[str] | None,
             Form(
                 max_length=MAX_PICTURES,
-                description="Ids of photos of the index to find the like of.",
+                description="Photos of the index to find the like of, by id; or parts of them, by "
+                "`ID@left,top,right,bottom`, fractions of the upright photo.",
                 examples=[[PHOTO_ID]],
             ),
         ] = None,
@@ -116,18 +121,23 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
         offset: Annotated[int, Form(ge=0, le=MAX_OFFSET)] = 0,
         include_all: Annotated[bool, Form(alias="all", description=_ALL)] = False,
         collapse: Annotated[bool, Form()] = False,
+        facets: Annotated[bool, Form()] = False,
         listing: Annotated[str | None, Form(max_length=64)] = None,
     ) -> Response:
         """As `GET`, with pictures: `image` is uploaded, `like` names a photo. Text refines what is like all of them."""
-        liked = tuple(checked_id(one) for one in like or () if one)
+        named = [liked(one) for one in like or () if one]
         pictures: list[Image] = []
         for upload in image or ():
             await run_in_threadpool(access.engine)  # no index: say so before the picture is decoded
             pictures.append(await decoder.query_image(upload))
+        for one in named:
+            if one.box:
+                pictures.append(await cut(access, decoder, one.photo_id, one.box))
         request = SearchRequest(
             text=q,
             images=tuple(pictures),
-            like=liked,
+            like=tuple(one.photo_id for one in named if not one.box),
+            apart_from=tuple(one.photo_id for one in named if one.box),
             negative=negative,
             mode=mode,
             sort=sort,
@@ -135,6 +145,7 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
             offset=offset,
             include_all=include_all,
             collapse=collapse,
+            facets=facets,
             listing=listing,
         )
         return await run_in_threadpool(answer, request)

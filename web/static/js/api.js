@@ -22,6 +22,7 @@ async function ask(path, options) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(S.offline);
   }
+  if (response.status === 204) return null;
   let body = null;
   try {
     body = await response.json();
@@ -34,7 +35,7 @@ async function ask(path, options) {
   return body;
 }
 
-// asked: { q, mode, sort, all, apart, like, picture: File | null, limit, offset, listing }
+// asked: { q, mode, sort, all, apart, examples, limit, offset, listing, facets }
 export function search(asked, signal) {
   const fields = { limit: asked.limit, offset: asked.offset };
   if (asked.q) fields.q = asked.q;
@@ -43,20 +44,26 @@ export function search(asked, signal) {
   if (asked.all) fields.all = "true";
   if (!asked.apart) fields.collapse = "true";
   if (asked.listing) fields.listing = asked.listing;
-  if (!asked.like && !asked.picture) return ask(`/api/search?${new URLSearchParams(fields)}`, { signal });
+  if (asked.facets) fields.facets = "true";
+  if (!asked.examples?.length) return ask(`/api/search?${new URLSearchParams(fields)}`, { signal });
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) form.set(name, value);
-  if (asked.picture) form.set("image", asked.picture, "picture");
-  else form.set("like", asked.like);
+  for (const { file, like } of asked.examples) {
+    if (file) form.append("image", file, "picture");
+    else form.append("like", like);
+  }
   return ask("/api/search", { method: "POST", body: form, signal });
 }
 
+export const suggest = (q, limit, signal) => ask(`/api/suggest?${new URLSearchParams({ q, limit })}`, { signal });
+const write = (method, body) => ({ method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+export const savedSearches = () => ask("/api/searches");
+export const saveSearch = (search) => ask("/api/searches", write("POST", search));
+export const renameSearch = (id, name) => ask(`/api/searches/${id}`, write("PUT", { name }));
+export const forgetSearch = (id) => ask(`/api/searches/${id}`, { method: "DELETE" });
 export const photo = (id, signal) => ask(`/api/photos/${encodeURIComponent(id)}`, { signal });
-export const setCaption = (id, caption) => ask(`/api/photos/${encodeURIComponent(id)}/caption`, {
-  method: "PUT",
-  headers: { "Content-Type": "application/json" },
-  body: JSON.stringify({ caption }),
-});
+export const setCaption = (id, caption) => ask(`/api/photos/${encodeURIComponent(id)}/caption`, write("PUT", { caption }));
 export const why = (id, q, signal) => ask(`/api/photos/${encodeURIComponent(id)}/why?${new URLSearchParams({ q })}`, { signal });
 export const status = (signal) => ask("/api/status", { signal });
 export const thumbUrl = (id, size = "small") => `/api/photos/${encodeURIComponent(id)}/thumb?size=${size}`;

@@ -1,45 +1,58 @@
-// Asking and showing: one search at a time, page after page; a newer search silences an older one.
+// Asking and showing: one search at a time; a newer search silences an older one.
 
+import { answered } from "./answered.js";
 import * as api from "./api.js";
+import { Blocks, SIZE } from "./blocks.js";
 import { byId, icon, ICONS, make } from "./dom.js";
 import * as grid from "./grid.js";
 import * as state from "./state.js";
 import { S } from "./strings.js";
+import * as walk from "./walk.js";
 
-const PAGE = 60;
 const bar = byId("bar");
 const count = byId("count");
 const notice = byId("notice");
 const empty = byId("empty");
 const end = byId("end");
-const suggestions = byId("suggestions");
+const ideas = byId("ideas");
 
-let hits = [];
-let total = 0;
-let leftOut = 0; // how many more were found that fit less
-let passed = 0; // how many places of the ranking were asked for: a hit may leave the index between two pages
-let listing = null; // of which answer further pages are asked, so that they fit to the first
-let running = null; // the AbortController of the request under way
-let failed = false; // the last request got no answer: worth asking again once the server is back
-let stopped = false; // the last page failed: do not ask again by scrolling
+grid.start();
+walk.start(byId("grid"));
 
-export const shownHits = () => hits;
-export const hitOf = (id) => hits.find((hit) => hit.id === id) ?? null;
-// Where among the hits the photo is, itself or behind another of its moment; -1: nowhere.
-export const placeOf = (id) => hits.findIndex((hit) => hit.id === id || hit.others.includes(id));
+let blocks = null; // the hits of the present answer
+let running = null; // the AbortController of the search under way
+let failed = false; // the last search got no answer: worth asking again once the server is back
+let offered = ""; // what stands at the end
 
-function asked(offset, listing) {
-  const now = state.get();
-  return { ...now, picture: state.pictureFile(), limit: PAGE, offset, listing };
+export const total = () => blocks?.total ?? 0;
+// Where among the hits the photo is, itself or behind another of its moment; -1: nowhere, as far as is known.
+export const placeOf = (id) => blocks?.placeOf(id) ?? -1;
+// The hit that the photo is, or stands behind.
+export const leaderOf = (id) => blocks?.hit(placeOf(id)) ?? null;
+
+export function hitOf(id) {
+  const leader = leaderOf(id);
+  return leader?.id === id ? leader : null;
 }
 
+// The hit before (-1) or after (1) the photo, asked for if need be; null at the ends. Fails as a search does.
+export async function neighbour(id, by) {
+  const of = blocks;
+  const place = placeOf(id);
+  const next = place < 0 ? -1 : await of.beside(place, by);
+  return next < 0 ? null : of.hit(next);
+}
+
+const asked = (offset, listing) => ({ ...state.get(), examples: state.examples(), limit: SIZE, offset, listing });
+
 export function isBlank(now = state.get()) {
-  return !now.q.trim() && !now.like && now.picture === null;
+  return !now.q.trim() && !state.examples(now).length;
 }
 
 export async function run() {
   running?.abort();
-  if (state.pictureIsLost()) {
+  blocks?.want([]);
+  if (state.examples().some(({ key, file }) => key && !file)) {
     showNothing();
     count.textContent = "";
     say(S.pictureLost);
@@ -50,22 +63,29 @@ export async function run() {
   // Said only when it takes long enough to wonder.
   const patience = setTimeout(() => { count.textContent = S.searching; }, 400);
   try {
-    const answer = await api.search(asked(0, null), controller.signal);
-    hits = answer.hits;
-    total = answer.total;
-    leftOut = answer.left_out;
-    passed = PAGE;
-    listing = answer.listing;
-    failed = stopped = false;
+    const at = state.place();
+    let block = Math.floor((at?.place ?? 0) / SIZE);
+    const what = { ...asked(block * SIZE, null), facets: !byId("filters").hidden };
+    let answer = await api.search(what, controller.signal);
+    const last = Math.max(0, Math.ceil(answer.total / SIZE) - 1);
+    if (block > last) { // fewer hits than when one was there
+      block = last;
+      answer = await api.search({ ...what, offset: block * SIZE, listing: answer.listing }, controller.signal);
+    }
+    blocks?.stop();
+    blocks = hitsOf(block, answer);
+    failed = false;
     clearNotice();
-    draw(answer);
+    draw(answer, at);
+    answered(answer, what);
   } catch (error) {
     if (error.name === "AbortError") return;
     failed = true;
     grid.unmarkStale();
     if (error.noIndex) showNoIndex();
     else {
-      if (!error.offline) showNothing();
+      // While a filter is being typed its value cannot be right yet: the last answer stays until it is.
+      if (!error.offline && error.status !== 400) showNothing();
       count.textContent = "";
       // Asking the same again helps only where the fault was not in the question.
       say(error.message, error.offline || error.status >= 500 ? run : null);
@@ -76,54 +96,57 @@ export async function run() {
   }
 }
 
-// Ask once more if the last answer was an error, or if there was nothing yet to show.
-export function recover() {
-  if (!running && (failed || stopped)) {
-    if (failed) run();
-    else { stopped = false; clearNotice(); more(); }
-  }
-}
-
-async function more() {
-  if (running || stopped || passed >= total || hits.length === 0) return;
-  const controller = (running = new AbortController());
+// What the present hits have in common, where that was not asked for with them.
+export async function facetsAgain() {
+  if (running || !blocks) return;
+  const what = { ...asked(0, blocks.listing), limit: 1, facets: true };
+  const of = blocks;
   try {
-    const answer = await api.search(asked(passed, listing), controller.signal);
-    const known = new Set(hits.map((hit) => hit.id));
-    const fresh = answer.hits.filter((hit) => !known.has(hit.id));
-    total = answer.total;
-    passed += PAGE;
-    listing = answer.listing;
-    hits = [...hits, ...fresh];
-    grid.add(fresh);
-    drawEnd();
+    const answer = await api.search(what);
+    if (of === blocks) answered(answer, what);
   } catch (error) {
-    if (error.name === "AbortError") return;
-    stopped = true;
-    say(error.message, () => { stopped = false; clearNotice(); more(); });
-  } finally {
-    if (running === controller) running = null;
+    say(error.message);
   }
-  if (!stopped && nearEnd()) more();
 }
 
-const nearEnd = () => end.getBoundingClientRect().top < innerHeight + 900;
-new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) more(); }, { rootMargin: "900px" }).observe(end);
+// Further blocks are of the search that this answer is of, whatever is asked for meanwhile.
+function hitsOf(number, first) {
+  const fixed = asked(0, null);
+  return new Blocks({
+    ask: (offset, listing, signal) => api.search({ ...fixed, offset, listing }, signal),
+    first,
+    number,
+    came: (each) => { grid.came(each); drawEnd(); },
+    resized: grid.relayout,
+    failed: (error) => say(error.message, goOn),
+  });
+}
 
-function draw(answer) {
+function goOn() {
+  clearNotice();
+  blocks?.resume();
+}
+
+// Ask once more if the last answer was an error.
+export function recover() {
+  if (running) return;
+  if (failed) run();
+  else if (blocks?.halted) goOn();
+}
+
+function draw(answer, at) {
   const blank = isBlank();
-  empty.hidden = hits.length > 0;
+  const { total } = answer;
+  empty.hidden = total > 0;
   bar.hidden = total === 0 && blank;
-  suggestions.hidden = !(blank && total > 0);
+  ideas.hidden = !(blank && total > 0);
   byId("mode").parentElement.hidden = blank || !state.get().q.trim();
   byId("sort").parentElement.hidden = blank;
   byId("collapse").parentElement.hidden = blank;
   count.replaceChildren(
     ...(blank ? [S.library(total)] : [make("strong", {}, S.found(total)), `${S.behind(answer.collapsed)} · ${S.took(answer.took_ms)}`]),
   );
-  grid.show(hits);
-  drawEnd();
-  if (hits.length === 0) {
+  if (total === 0) {
     empty.replaceChildren(
       icon(blank ? ICONS.photos : ICONS.search),
       make("h2", {}, blank ? S.noPhotos : S.noHits),
@@ -131,27 +154,34 @@ function draw(answer) {
       ...(blank ? [make("code", {}, S.noIndexCommand)] : offerLess()),
     );
   }
+  offered = "";
+  end.replaceChildren();
+  grid.show(blocks, at);
+  drawEnd();
 }
 
 function drawEnd() {
-  // Scrolling loads what follows; the button is for those who do not scroll.
-  const offer = make("button", { class: "button", type: "button", onclick: more }, S.loadMore);
-  end.replaceChildren(...(passed < total ? [offer] : hits.length > 0 ? offerLess() : []));
+  const shown = grid.reach();
+  const now = total() === 0 ? "" : `${state.get().all} ${blocks.anyLess} ${blocks.leftOut > 0} ${shown}`;
+  if (now === offered) return;
+  offered = now;
+  end.replaceChildren(...(now === "" ? [] : shown < total() ? [S.gridEnds(shown)] : offerLess()));
 }
 
 function offerLess() {
   const button = (text, all) => [make("button", { class: "button", type: "button", onclick: () => state.set({ all }) }, text)];
-  if (state.get().all) return hits.some((hit) => !hit.relevant) ? button(S.showFitting, "") : [];
-  return leftOut > 0 ? button(S.showLess, "1") : [];
+  if (state.get().all) return blocks.anyLess ? button(S.showFitting, "") : [];
+  return blocks.leftOut > 0 ? button(S.showLess, "1") : [];
 }
 
 function showNothing() {
-  hits = [];
-  total = leftOut = 0;
-  grid.show([]);
+  blocks?.stop();
+  blocks = null;
+  grid.clear();
+  offered = "";
   end.replaceChildren();
   empty.hidden = true;
-  suggestions.hidden = true;
+  ideas.hidden = true;
 }
 
 function showNoIndex() {

@@ -1,26 +1,42 @@
 // What is being looked at, kept in the address: back, forward, reload and a shared link all lead here.
 //
-// An uploaded picture cannot stand in an address. It is kept in this page's memory, under a number that the history
-// entry carries; after a reload it is gone, and the page says so.
+// `like` names photos of the index, or parts of them (`ID@left,top,right,bottom`), with blanks between. Uploaded pictures
+// cannot stand in an address: they are kept in this page's memory, under numbers that the history entry carries, again
+// with blanks between; after a reload they are gone, and the page says so.
 
 const KEYS = ["q", "mode", "sort", "all", "apart", "like", "photo"];
-const DEFAULTS = { q: "", mode: "", sort: "", all: "", apart: "", like: "", photo: "", picture: null };
+const SEARCH = ["q", "mode", "sort", "all", "apart", "like", "pictures"];
+export const NOTHING = { q: "", mode: "", sort: "", all: "", apart: "", like: "", photo: "", pictures: "" };
 
 const pictures = new Map();
 const listeners = [];
 
 let current = fromAddress();
+let whereabouts = () => undefined;
 
 function fromAddress() {
   const parameters = new URLSearchParams(location.search);
-  const state = { ...DEFAULTS, picture: history.state?.picture ?? null };
+  const state = { ...NOTHING, pictures: history.state?.pictures ?? "" };
   for (const key of KEYS) state[key] = parameters.get(key) ?? "";
   return state;
 }
 
 export const get = () => current;
-export const pictureFile = () => pictures.get(current.picture) ?? null;
-export const pictureIsLost = () => current.picture !== null && !pictures.has(current.picture);
+
+const listed = (text) => text.split(" ").filter(Boolean);
+
+// All pictures and photos that are searched by, in the order in which they are shown: { like } or { key, file }, whose
+// file is undefined once it is lost.
+export const examples = (state = current) => [
+  ...listed(state.pictures).map((key) => ({ key, file: pictures.get(key) })),
+  ...listed(state.like).map((like) => ({ like })),
+];
+
+// The changes that make these the examples.
+export const searchBy = (examples) => ({
+  pictures: examples.filter((each) => each.key).map((each) => each.key).join(" "),
+  like: examples.filter((each) => each.like).map((each) => each.like).join(" "),
+});
 
 export function address(changes = {}) {
   const state = { ...current, ...changes };
@@ -30,18 +46,33 @@ export function address(changes = {}) {
   return text ? `/?${text}` : "/";
 }
 
+let kept = Date.now(); // other than after an earlier reload
+
 export function keepPicture(file) {
-  const key = Date.now();
+  const key = String(kept++);
   pictures.set(key, file);
-  return key;
+  return { key, file };
+}
+
+// Where in the grid one is stands in the history entry too: the browser itself could only tell by pixels, of a page that is not
+// there yet after a reload. whereIs() gives what to keep, or undefined.
+export const placeBy = (whereIs) => { whereabouts = whereIs; };
+export const place = () => history.state?.place ?? null;
+
+export function keepPlace() {
+  const place = whereabouts();
+  if (place !== undefined) history.replaceState({ ...history.state, place }, "");
 }
 
 // replace: the change refines the present entry (typing on, walking from photo to photo) and is no step of its own.
 export function set(changes, { replace = false } = {}) {
   const before = current;
+  if (!replace) keepPlace();
   current = { ...current, ...changes };
-  if (Object.keys(DEFAULTS).every((key) => before[key] === current[key])) return;
-  const entry = { picture: current.picture, opened: Boolean(current.photo) && (replace ? history.state?.opened : true) };
+  if (Object.keys(NOTHING).every((key) => before[key] === current[key])) return;
+  const entry = { pictures: current.pictures, opened: Boolean(current.photo) && (replace ? history.state?.opened : true) };
+  // Those that fit less come behind the others, which keep their places.
+  if (SEARCH.every((key) => key === "all" || before[key] === current[key])) entry.place = place();
   history[replace ? "replaceState" : "pushState"](entry, "", address());
   for (const listener of listeners) listener(current, before);
 }
@@ -54,8 +85,7 @@ export function closePhoto() {
 
 export const onChange = (listener) => listeners.push(listener);
 
-export const sameSearch = (one, other) =>
-  ["q", "mode", "sort", "all", "apart", "like", "picture"].every((key) => one[key] === other[key]);
+export const sameSearch = (one, other) => SEARCH.every((key) => one[key] === other[key]);
 
 addEventListener("popstate", () => {
   const before = current;

@@ -7,10 +7,50 @@ export const S = {
   placeholder: "Describe the photo",
   boxLabel: "Describe the photo you are looking for",
   choosePicture: "Search by a picture",
+  addPicture: "Add a picture to the search",
   clearText: "Clear the text",
   dropHere: "Drop a picture to find photos like it",
+  dropInstead: "Drop here to search by this instead",
+  dropBeside: "Drop here to add it to the search",
   tryThese: "Try",
-  suggestions: ["a red motorcycle", "a cup of coffee", "a cat looking at the camera", "flowers", "stars in the night sky"],
+  ideas: ["a red motorcycle", "a cup of coffee", "a cat looking at the camera", "flowers", "stars in the night sky"],
+
+  suggestionsLabel: "Suggestions",
+  forgetRecent: "Forget these searches",
+  understood: "Understood as",
+  number: (count) => number.format(count),
+  exactly: (text) => `“${text}”`,
+  not: (text) => `not ${text}`,
+  filters: {
+    after: (value) => `from ${formatPeriod(value)}`,
+    before: (value) => `before ${formatPeriod(value)}`,
+    on: (value) => formatPeriod(value),
+    camera: (value) => `camera ${value}`,
+    folder: (value) => `in ${value}`,
+    type: (value) => value.toUpperCase(),
+    orientation: (value) => value,
+    is: (value) => value.toLowerCase(),
+    tag: (value) => `tag ${value}`,
+  },
+  values: {},
+  kindOf: (kind) => ({ photo: "Photo", screenshot: "Screenshot", document: "Document", drawing: "Drawing" })[kind.toLowerCase()] ?? kind,
+  facets: { tag: "Tags", folder: "Folders", camera: "Cameras", is: "Kinds", orientation: "Orientation", type: "Formats" },
+  filter: "Filters",
+  dates: "Dates",
+  from: "From",
+  to: "To",
+  fromTo: (first, last) => `${first} – ${last}`,
+  undated: (count) => `${number.format(count)} without a date`,
+  histogram: (first, last) => `Photos by date, from ${first} to ${last}; the fields below choose a range`,
+  allOf: (count) => `All ${number.format(count)}`,
+  fewer: "Fewer",
+
+  saveSearch: "Save this search",
+  saved: "Saved",
+  savedSearches: "Saved searches",
+  nameOfSearch: "Name of the search",
+  rename: (name) => `Rename “${name}”`,
+  forget: (name) => `Remove the saved search “${name}”`,
 
   mode: "Match",
   modes: { auto: "meaning and words", meaning: "meaning", words: "words" },
@@ -24,16 +64,19 @@ export const S = {
   found: (total) => plural(total, "photo", "photos"),
   library: (total) => `${plural(total, "photo", "photos")}, newest first`,
   took: (ms) => (ms < 1 ? "under 1 ms" : `${number.format(Math.round(ms))} ms`),
-  loadMore: "Show more",
+  gridEnds: (shown) => `The first ${number.format(shown)} photos are here. Narrow them down, by a date for example, to come to the others.`,
   showLess: "Show photos that fit less",
   showFitting: "Only photos that fit",
 
   picture: "Your picture",
   likeThis: "Like this photo",
+  partOfPhoto: "Part of a photo",
+  partOf: (name) => `Part of ${name}`,
+  tooManyPictures: (most) => `A search takes at most ${most} pictures. Remove one first.`,
   remove: (what) => `Remove: ${what}`,
   notAPicture: "That is not a picture. Drop a photo file, such as a JPEG or a PNG.",
   pictureTooLarge: "That picture is larger than 32 MiB. Use a smaller copy of it.",
-  pictureLost: "The picture of this search was not kept. Drop it here again.",
+  pictureLost: "A picture of this search was not kept. Remove it, or drop it here again.",
 
   noHits: "No photo answers this",
   noHitsHint: "Try fewer or other words, or drop a filter.",
@@ -60,6 +103,10 @@ export const S = {
   nearest: "the nearest of all",
   nearer: (percentile) => `nearer than ${new Intl.NumberFormat("en", { maximumFractionDigits: percentile > 99 ? 2 : 0 }).format(percentile)} % of the photos`,
   fields: { caption: "In the caption", text: "In its text", name: "In the file name", tags: "In its tags" },
+  part: "Part",
+  partHint: "Search by a part of the photo (B)",
+  partKeys: "A box on the photo. The arrows move it, with Shift they resize it, Enter searches by what is in it.",
+  searchPart: "Search by this part",
   where: "Where?",
   whereHint: "Show where it matches (W)",
   looking: "Looking…",
@@ -81,7 +128,10 @@ export const S = {
   save: "Save",
   cancel: "Cancel",
   tags: "Tags",
-  kinds: { screenshot: "Screenshot", document: "Document", drawing: "Drawing" },
+  kinds: {
+    key: "filter", tag: "tag", camera: "camera", folder: "folder", type: "format", orientation: "orientation", is: "kind", on: "date",
+    after: "from", before: "before",
+  },
   searchFor: (query) => `Search for ${query}`,
   textInPicture: "Text in the picture",
   details: "Details",
@@ -125,6 +175,24 @@ export function formatDate(iso) {
   const options = { dateStyle: "long", timeZone: "UTC" };
   if (hour) options.timeStyle = "short";
   return new Intl.DateTimeFormat("en", options).format(date);
+}
+
+// A day, a month or a year as the query language writes it.
+export function formatPeriod(period) {
+  const [year, month, day] = period.split("-").map(Number);
+  const options = { timeZone: "UTC", year: "numeric", ...(month && { month: "short" }), ...(day && { day: "numeric" }) };
+  const date = new Date(Date.UTC(2000, (month ?? 1) - 1, day ?? 1));
+  date.setUTCFullYear(year); // Date.UTC takes the year 21 for 1921
+  return Number.isNaN(date.getTime()) ? period : new Intl.DateTimeFormat("en", options).format(date);
+}
+
+const day = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeZone: "UTC" });
+const month = new Intl.DateTimeFormat("en", { month: "short", year: "numeric", timeZone: "UTC" });
+
+// The day, or the month alone, as short as can be; nothing where that cannot be told.
+export function formatDay(iso, { monthAlone = false } = {}) {
+  const time = Date.parse(`${iso.slice(0, 10)}T00:00:00Z`);
+  return Number.isNaN(time) ? "" : (monthAlone ? month : day).format(time);
 }
 
 // What the server's own clock wrote is UTC, and is shown in the time of the person who looks.

@@ -3,8 +3,10 @@
 import * as api from "./api.js";
 import { heading } from "./caption.js";
 import { byId, fileName, icon, ICONS, make } from "./dom.js";
-import { focusTile, retitle } from "./grid.js";
-import { hitOf, placeOf, shownHits } from "./results.js";
+import { focusTile, follow, retitle } from "./grid.js";
+import * as part from "./part.js";
+import { filter } from "./query.js";
+import { hitOf, leaderOf, neighbour, placeOf, total } from "./results.js";
 import * as state from "./state.js";
 import { formatDate, formatMoment, S } from "./strings.js";
 import * as where from "./where.js";
@@ -16,12 +18,17 @@ let shown = "";
 const button = (kind, label, path, onclick) =>
   make("button", { class: `icon ${kind}`, type: "button", "aria-label": label, title: label, onclick }, icon(path));
 
-function step(by) {
-  const hits = shownHits();
-  const place = placeOf(state.get().photo);
-  const next = place < 0 ? null : hits[place + by];
-  if (next) state.set({ photo: next.id }, { replace: true });
+async function step(by) {
+  const from = state.get().photo;
+  try {
+    const next = await neighbour(from, by);
+    if (next && state.get().photo === from) state.set({ photo: next.id }, { replace: true });
+  } catch (error) {
+    if (shown === from) complain(error);
+  }
 }
+
+const complain = (error) => dialog.querySelector(".about")?.prepend(make("p", { class: "notice", role: "alert" }, error.message));
 
 // Whoever goes through a moment by the keyboard stays there when it is drawn anew; false: the focus was elsewhere.
 function keepingPlace(draw) {
@@ -34,7 +41,7 @@ function keepingPlace(draw) {
 
 // The photos that stand behind one hit, that hit first: each a click away.
 function moment(id) {
-  const leader = shownHits()[placeOf(id)];
+  const leader = leaderOf(id);
   if (!leader?.others.length) return null;
   const ids = [leader.id, ...leader.others];
   const photos = ids.map((each, at) => make(
@@ -95,8 +102,8 @@ function facts(photo) {
 
 // Each tag is a search for the photos that have it; so is a kind, where it is not just a photo.
 function tags(photo) {
-  const found = photo.tags.map(({ tag }) => [tag, `tag:${/\s/.test(tag) ? `"${tag}"` : tag}`]);
-  if (photo.kind in S.kinds) found.unshift([S.kinds[photo.kind], `is:${photo.kind}`]);
+  const found = photo.tags.map(({ tag }) => [tag, filter("tag", tag)]);
+  if (photo.kind && photo.kind !== "photo") found.unshift([S.kindOf(photo.kind), `is:${photo.kind}`]);
   if (!found.length) return null;
   const items = found.map(([name, query]) => {
     const follow = (event) => {
@@ -109,7 +116,7 @@ function tags(photo) {
   return make("section", {}, make("h3", {}, S.tags), make("ul", { class: "tags" }, ...items));
 }
 
-const search = (asked) => ({ photo: "", like: "", picture: null, q: "", sort: "", mode: "", all: "", ...asked });
+const search = (asked) => ({ ...state.NOTHING, apart: state.get().apart, ...asked });
 
 function leaveFor(asked) {
   state.set(search(asked));
@@ -153,7 +160,7 @@ async function open(id) {
   running?.abort();
   const controller = (running = new AbortController());
   shown = id;
-  const hits = shownHits();
+  follow(id);
   const place = placeOf(id);
   const hit = hitOf(id);
   const image = make("img", { src: api.thumbUrl(id, "large"), alt: hit?.caption || (hit ? fileName(hit.path) : "") });
@@ -167,15 +174,16 @@ async function open(id) {
   const frame = make("div", { class: "photo" }, image);
   // Asked for in words, be it beside a picture: there is something to look for.
   const inWords = hit?.why.some((reason) => reason.signal !== "image");
+  const cut = part.button(frame, (box) => likeThis(`${id}@${box.join(",")}`));
   const map = inWords ? where.button(id, state.get().q, frame) : [];
   const previous = button("prev", S.previous, ICONS.previous, () => step(-1));
   const next = button("next", S.next, ICONS.next, () => step(1));
   previous.disabled = place <= 0;
-  next.disabled = place < 0 || place >= hits.length - 1;
+  next.disabled = place < 0 || place >= total() - 1;
   const aside = make("div", { class: "about" }, ...about(id, null, hit));
   dialog.setAttribute("aria-labelledby", "viewer-title");
   const close = button("close", S.close, ICONS.close, () => state.closePhoto());
-  const stepping = keepingPlace(() => dialog.replaceChildren(make("div", { class: "stage" }, frame, close, previous, next, ...map), aside));
+  const stepping = keepingPlace(() => dialog.replaceChildren(make("div", { class: "stage" }, frame, close, previous, next, make("div", { class: "tools" }, cut, ...map.slice(0, 1)), ...map.slice(1)), aside));
   if (!dialog.open) dialog.showModal();
   if (!stepping) close.focus({ focusVisible: false });
   dialog.scrollTop = 0;
@@ -185,7 +193,7 @@ async function open(id) {
     keepingPlace(() => aside.replaceChildren(...about(id, photo, hit)));
   } catch (error) {
     if (error.name === "AbortError") return;
-    aside.prepend(make("p", { class: "notice", role: "alert" }, error.message));
+    complain(error);
   }
 }
 
@@ -196,7 +204,7 @@ export function sync() {
     running?.abort();
     where.forget();
     dialog.close();
-    focusTile(shownHits()[placeOf(shown)]?.id ?? shown);
+    focusTile(shown);
   }
 }
 
@@ -216,5 +224,6 @@ export function start() {
     if (event.key === "ArrowLeft") step(-1);
     else if (event.key === "ArrowRight") step(1);
     else if (event.key.toLowerCase() === "w") dialog.querySelector(".where")?.click();
+    else if (event.key.toLowerCase() === "b") dialog.querySelector(".part")?.click();
   });
 }

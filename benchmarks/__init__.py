@@ -1,0 +1,1 @@
+"""Programs that measure; benchmarks/RESULTS.md says what they found."""

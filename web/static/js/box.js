@@ -1,0 +1,70 @@
+// The box: what is typed becomes the query after a moment, without Enter.
+
+import { onAnswer } from "./answered.js";
+import { byId } from "./dom.js";
+import * as recent from "./recent.js";
+import * as state from "./state.js";
+import { S } from "./strings.js";
+
+const TYPING_PAUSE = 160; // ms; below it every key would be a search, above it the page feels late
+const SETTLED = 3000; // ms for which a search stands before it is remembered as one
+const box = byId("q");
+const clear = byId("clear");
+
+let timer = null;
+let settling = null;
+let typing = false; // the present history entry was made by typing, and further typing refines it
+
+export function commit({ done = false } = {}) {
+  clearTimeout(timer);
+  timer = null;
+  if (box.value !== state.get().q) {
+    state.set({ q: box.value, all: "" }, { replace: typing });
+    typing = true;
+  }
+  if (done) typing = false;
+}
+
+// Something else changed what is searched: typing from here on is a step of its own.
+export function leave() {
+  if (document.activeElement !== box) typing = false;
+}
+
+export function put(text, caret = text.length) {
+  box.value = text;
+  box.setSelectionRange(caret, caret);
+  commit();
+}
+
+export function draw(now) {
+  // Never while someone types: the state is then behind the box, not ahead of it.
+  if (timer === null && box.value !== now.q) box.value = now.q;
+  clear.hidden = !box.value;
+}
+
+export function start() {
+  box.placeholder = S.placeholder;
+  box.setAttribute("aria-label", S.boxLabel);
+  clear.title = S.clearText;
+  clear.setAttribute("aria-label", S.clearText);
+  box.addEventListener("input", () => {
+    clear.hidden = !box.value;
+    clearTimeout(timer);
+    timer = setTimeout(commit, TYPING_PAUSE);
+  });
+  box.addEventListener("blur", () => commit({ done: true }));
+  byId("ask").addEventListener("submit", (event) => {
+    event.preventDefault();
+    commit({ done: true });
+    if (box.value) recent.add(box.value);
+  });
+  clear.addEventListener("click", () => {
+    put("");
+    clear.hidden = true;
+    box.focus();
+  });
+  onAnswer(({ total }, { q }) => {
+    clearTimeout(settling);
+    if (total && q.trim()) settling = setTimeout(() => recent.add(q), SETTLED);
+  });
+}

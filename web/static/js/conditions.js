@@ -1,0 +1,39 @@
+// What was understood of the query as more than free words: chips below the box, each a click away from being gone.
+
+import { onAnswer } from "./answered.js";
+import { byId, fileName, icon, ICONS, make } from "./dom.js";
+import { without } from "./query.js";
+import * as state from "./state.js";
+import { S } from "./strings.js";
+
+const list = byId("conditions");
+
+function label({ kind, key, value, negative }) {
+  if (kind === "exact") return S.exactly(value);
+  if (kind === "excluded") return S.not(value);
+  const shown = key === "folder" ? fileName(value.replace(/[\\/]+$/, "")) : key === "is" ? S.kindOf(value) : S.values[value.toLowerCase()] ?? value;
+  const said = S.filters[key](shown);
+  return negative ? S.not(said) : said;
+}
+
+function draw({ conditions }, { q }) {
+  list.hidden = conditions.length === 0;
+  list.replaceChildren(...conditions.map((condition) => {
+    const text = label(condition);
+    const remove = () => {
+      state.set({ q: without(q, conditions, (each) => each === condition), all: "" });
+      byId("q").focus();
+    };
+    return make(
+      "li",
+      { class: condition.negative ? "condition not" : "condition", title: condition.value },
+      make("span", {}, text),
+      make("button", { class: "icon", type: "button", "aria-label": S.remove(text), title: S.remove(text), onclick: remove }, icon(ICONS.close)),
+    );
+  }));
+}
+
+export function start() {
+  list.setAttribute("aria-label", S.understood);
+  onAnswer(draw);
+}
