@@ -15,6 +15,7 @@ from search.catalog.photo import Photo, photo_by_id
 from search.catalog.status import status
 from search.catalog.tags import tags_of
 from search.catalog.words import DEPTH
+from search.duplicates import DuplicateGroups, Duplicates
 from search.errors import QueryError, SightlineError, UnknownPhotoError
 from search.explanation import explained
 from search.home import Home
@@ -50,6 +51,7 @@ class Engine:
         self._shown: tuple[int, ...] = ()  # the file of the catalog that it shows
         self._questions: Questions | None = None
         self._listings = Listings()
+        self._duplicates = DuplicateGroups()
 
     @classmethod
     def open(cls, home: Home, *, device: str = "auto", ranking: RankingSettings | None = None) -> Engine:
@@ -124,6 +126,16 @@ class Engine:
         collapsed = sum(map(len, found.others.values()))
         took_ms = (time.perf_counter() - began) * 1000
         return Answer(str(query), model.name, found.total, collapsed, found.left_out, took_ms, token, hits)
+
+    def duplicates(self, limit: int = 50, offset: int = 0) -> Duplicates:
+        """Photos of which there are several copies, in groups, those with the most to reclaim first.
+
+        Raises:
+            SightlineError: the index holds no photo yet.
+        """
+        connection = self._current_connection()
+        with one_state(connection):
+            return self._duplicates.page(connection, lambda: self._now(connection), limit, offset)
 
     def where(self, photo_id: str, image: Image, text: str) -> SimilarityMap:
         """Where in a photo the words of a query are.

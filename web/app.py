@@ -17,6 +17,7 @@ from search.home import Home
 from search.ranking_settings import RankingSettings
 from web import problems
 from web.access import EngineAccess
+from web.endpoints.duplicates import duplicates_router
 from web.endpoints.photos import photo_router
 from web.endpoints.searching import search_router
 from web.endpoints.service import service_router
@@ -77,6 +78,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     thumbnails = Thumbnails(home)
     app.include_router(photo_router(access, thumbnails, decoder))
     app.include_router(why_router(access, thumbnails, decoder))
+    app.include_router(duplicates_router(access))
     app.include_router(service_router(access, metrics))
     _add_pages(app)
     _describe_problems(app)

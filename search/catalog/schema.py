@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
 
-VERSION = 3
+VERSION = 4
 """What `PRAGMA user_version` says in a catalog that has had every migration below."""
 
 _TABLES = """
@@ -160,6 +160,19 @@ CREATE TABLE tag_names (
 ALTER TABLE photos ADD COLUMN flatness REAL
 """
 
+_DUPLICATES = """
+ALTER TABLE photos ADD COLUMN preview BLOB;
+ALTER TABLE photos ADD COLUMN perceptual_hash INTEGER;
+CREATE TABLE dismissals (
+    photo_key INTEGER NOT NULL REFERENCES photos (key) ON DELETE CASCADE,
+    other_key INTEGER NOT NULL REFERENCES photos (key) ON DELETE CASCADE,
+    PRIMARY KEY (photo_key, other_key),
+    CHECK (photo_key < other_key)
+) WITHOUT ROWID;
+CREATE INDEX dismissals_by_other ON dismissals (other_key);
+INSERT INTO settings (name, value) VALUES ('dismissals', '0')
+"""
+
 
 def migrations() -> Migrations:
     """Every migration, in order. A transaction wraps each, its number in `PRAGMA user_version` included."""
@@ -181,6 +194,11 @@ def migrations() -> Migrations:
     def calibrations_of_tags(db: Database) -> None:
         _run(db, _TAGGING)
         db.execute("PRAGMA user_version = 3")
+
+    @steps(name="0004")
+    def looks_and_dismissals(db: Database) -> None:
+        _run(db, _DUPLICATES)
+        db.execute("PRAGMA user_version = 4")
 
     return steps
 
