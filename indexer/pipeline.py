@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from indexer.look import look
 from indexer.pixels import flatness
 from indexer.read import DecodedPhoto, decode, photo_id, whole_file
 from indexer.scan import FAILED_FOR_NOW, FoundFile, modified_ns
@@ -125,4 +126,5 @@ def _measures(identity: str, size: int, mtime_ns: int, decoded: DecodedPhoto) ->
         latitude=exif.latitude,
         longitude=exif.longitude,
         flatness=round(flatness(decoded.image), 3),
+        look=look(decoded.image),
     )

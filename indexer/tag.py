@@ -157,6 +157,9 @@ class PhotoTagging:
         while True:
             photos, last = tags.next_untagged(self._connection, self._model.key, calibration.author, last, GROUP_PHOTOS)
             if not photos:
+                if done:
+                    with self._database.atomic():
+                        settings.grow_revision(self._connection)  # kinds decide which photos are copies
                 return
             shares = tagger.shares(stored.unpack([photo.vector for photo in photos], self._model.dimensions))
             named = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,7 @@ class Hit:
     Attributes:
         score: what the hits are ordered by; None where nothing was ranked.
         others: ids of further photos of the same moment that answer too, best first; none unless they collapse.
+        preview: RGB of 4 x 3 pixels, rows from the top; None where that is not known.
     """
 
     id: str
@@ -110,6 +112,7 @@ class Hit:
     width: int
     height: int
     others: tuple[str, ...] = ()
+    preview: bytes | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The contract's fields."""
@@ -124,6 +127,7 @@ class Hit:
             "width": self.width,
             "height": self.height,
             "others": list(self.others),
+            "preview": None if self.preview is None else base64.b64encode(self.preview).decode("ascii"),
         }
 
 

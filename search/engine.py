@@ -18,6 +18,7 @@ from search.catalog.saved_searches import SavedSearch, saved_searches
 from search.catalog.status import status
 from search.catalog.tags import tags_of
 from search.catalog.words import DEPTH
+from search.duplicates import DuplicateGroups, Duplicates
 from search.errors import QueryError, SightlineError, UnknownPhotoError
 from search.explanation import explained
 from search.facets import Facets, facets
@@ -58,6 +59,7 @@ class Engine:
         self._questions: Questions | None = None
         self._listings = Listings()
         self._overviews = Overviews(home)
+        self._duplicates = DuplicateGroups()
 
     @classmethod
     def open(cls, home: Home, *, device: str = "auto", ranking: RankingSettings | None = None) -> Engine:
@@ -154,6 +156,16 @@ class Engine:
             QueryError: the text is too long for a query.
         """
         return suggestions(self._overviews.now(self._current_connection()), text, limit)
+
+    def duplicates(self, limit: int = 50, offset: int = 0) -> Duplicates:
+        """Photos of which there are several copies, in groups, those with the most to reclaim first.
+
+        Raises:
+            SightlineError: the index holds no photo yet.
+        """
+        connection = self._current_connection()
+        with one_state(connection):
+            return self._duplicates.page(connection, lambda: self._now(connection), limit, offset)
 
     def where(self, photo_id: str, image: Image, text: str) -> SimilarityMap:
         """Where in a photo the words of a query are.

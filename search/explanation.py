@@ -63,6 +63,7 @@ def explained(
                 photo.width,
                 photo.height,
                 tuple(ids[other] for other in others),
+                photo.preview,
             )
         )
     return tuple(hits)

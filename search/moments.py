@@ -6,7 +6,8 @@ would hang together in one chain.
 
 Two photos are of one moment if they were taken within minutes of each other and look alike; where one has no date, they
 must be nearly the same picture. How near that is to be differs between models and libraries, so distances (1 - cosine)
-are measured in the library's own `Snapshot.pair_distance`.
+are measured in the library's own `Snapshot.pair_distance`. Photos that a person said are no duplicates of each other
+(`search.catalog.dismissals`) are never of one moment.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from search.catalog import dismissals
 from search.vectors.protocol import Doubles, Floats, Keys
 
 if TYPE_CHECKING:
@@ -42,11 +44,16 @@ def moments(
     keys = keys[:COLLAPSED]
     if len(keys) < 2:
         return {}
-    led = _led(snapshot.vectors(keys), _minutes(connection, keys), snapshot.pair_distance, ranking)
+    said = dismissals.apart(connection, keys.tolist())
+    places = {key: place for place, key in enumerate(keys.tolist())}
+    dismissed = {places[key]: {places[other] for other in others} for key, others in said.items()}
+    led = _led(snapshot.vectors(keys), _minutes(connection, keys), snapshot.pair_distance, ranking, dismissed)
     return {int(keys[leader]): keys[others].tolist() for leader, others in led.items()}
 
 
-def _led(vectors: Floats, minutes: Doubles, unit: float, ranking: RankingSettings) -> dict[int, Keys]:
+def _led(
+    vectors: Floats, minutes: Doubles, unit: float, ranking: RankingSettings, dismissed: dismissals.Apart
+) -> dict[int, Keys]:
     """For each leader (a row of `vectors`, float32[n, d]) the rows of the others of its moment."""
     copy, moment = ranking.copy_distance * unit, ranking.moment_distance * unit
     free = np.ones(len(vectors), np.bool_)
@@ -66,6 +73,8 @@ def _led(vectors: Floats, minutes: Doubles, unit: float, ranking: RankingSetting
             free[row] = False
             others = other[ends[i] : ends[i + 1]]
             others = others[free[others]]
+            if dismissed:
+                others = np.asarray(dismissals.together(row, others.tolist(), dismissed), np.int64)
             if len(others):
                 free[others] = False
                 led[row] = others

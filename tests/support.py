@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +84,25 @@ def save_checkpoint(
     weights = {key: value.contiguous() for key, value in network.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors")
     return f"local-dir:{folder}"
+
+
+_UNDONE = {
+    4: (
+        "DROP TABLE dismissals",
+        "DELETE FROM settings WHERE name = 'dismissals'",
+        "ALTER TABLE photos DROP COLUMN preview",
+        "ALTER TABLE photos DROP COLUMN perceptual_hash",
+    ),
+    3: ("DROP TABLE calibrations", "DROP TABLE tag_names", "ALTER TABLE photos DROP COLUMN flatness"),
+}
+
+
+def as_version(catalog: Path, version: int, *further: str) -> None:
+    """Make a catalog what a Sightline of an earlier schema would have left; `further` statements besides."""
+    undone = [step for step in _UNDONE if step > version]
+    statements = [statement for step in undone for statement in _UNDONE[step]]
+    statements += [f"DELETE FROM _sqlite_migrations WHERE name = '{step:04}'" for step in undone]
+    with closing(sqlite3.connect(catalog)) as connection:
+        for statement in (*statements, *further, f"PRAGMA user_version = {version}"):
+            connection.execute(statement)
+        connection.commit()

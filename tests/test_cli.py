@@ -21,7 +21,7 @@ from indexer.terminal import printable
 
 pytestmark = pytest.mark.usefixtures("away_from_home")
 STAGES = {"scan", "load", "embed", "publish", "balance", "vocabulary", "tags", "captions"}
-HIT = {"id", "path", "score", "relevant", "why", "caption", "taken_at", "width", "height", "others"}
+HIT = {"id", "path", "score", "relevant", "why", "caption", "taken_at", "width", "height", "others", "preview"}
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 
 from search.answer import Answer, Request
 from search.catalog.connection import Reader, connect_to_read, one_state
+from search.duplicates import Duplicates
 from search.engine import Engine
 from search.errors import CatalogError, QueryError, SightlineError
 from search.home import Home
@@ -57,6 +58,17 @@ class EngineAccess:
                 raise self._problem(error) from error
             self._failure = None
             return self._engine
+
+    def duplicates(self, limit: int, offset: int) -> Duplicates:
+        """The engine's groups of duplicates; call it in a worker thread.
+
+        Raises:
+            ProblemError: 503, while there is no index, or none with a photo in it.
+        """
+        try:
+            return self.engine().duplicates(limit, offset)
+        except SightlineError as error:
+            raise self._problem(error) from error
 
     def search(self, request: Request) -> Answer:
         """The engine's answer to `request`; call it in a worker thread.

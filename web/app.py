@@ -19,6 +19,7 @@ from search.ranking_settings import RankingSettings
 from web import problems
 from web.access import EngineAccess
 from web.compression import Compression
+from web.endpoints.duplicates import duplicates_router
 from web.endpoints.events import event_router
 from web.endpoints.jobs import job_router
 from web.endpoints.models import model_router
@@ -103,6 +104,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     thumbnails = Thumbnails(home)
     app.include_router(photo_router(access, thumbnails, decoder))
     app.include_router(why_router(access, thumbnails, decoder))
+    app.include_router(duplicates_router(access))
     app.include_router(service_router(access, metrics))
     app.include_router(job_router(access, jobs))
     app.include_router(event_router(events))

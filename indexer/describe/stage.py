@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from indexer.describe.captioner import ended, first_line
+from indexer.look import look
 from indexer.read import decode, whole_file
 from indexer.scan import modified_ns
-from search.catalog import descriptions, words
+from search.catalog import changes, descriptions, settings, words
+from search.catalog.changes import Look
 from search.catalog.descriptions import PendingPhoto
 from search.errors import PhotoError, PhotoMemoryError, SightlineError
 
@@ -83,6 +85,8 @@ def run_stage(
         SightlineError: nothing more can be described now; what was done is kept.
     """
     group: list[tuple[int, Any]] = []
+    looks: dict[int, Look] = {}
+    blank = changes.without_look(database.conn)
     doubtful: list[tuple[int, Any]] = []  # failures from before anything was described: whose fault are they?
     proven = False
     seen = wrong = 0
@@ -94,6 +98,7 @@ def run_stage(
                 ready = [(key, picture) for key, picture in batch if isinstance(picture, Image.Image)]
                 unread = [(key, error) for key, error in batch if isinstance(error, Exception)]
                 outcome.waiting += len(batch) - len(ready) - len(unread)
+                looks |= {key: look(picture) for key, picture in ready if key in blank}
                 found = work.describe([picture for _, picture in ready])
                 end = ended(found)
                 done = [(key, one) for (key, _), one in zip(ready, found, strict=True) if ended([one]) is None]
@@ -110,7 +115,7 @@ def run_stage(
                         "`sightline index`."
                     )
                 if time.monotonic() - committed >= _GROUP_SECONDS:
-                    _keep(database, work, group, outcome)
+                    _keep(database, work, group, looks, outcome)
                     committed = time.monotonic()
                 seen += len(batch)
                 wrong += sum(isinstance(one, Exception) for _, one in (*unread, *done))
@@ -119,7 +124,7 @@ def run_stage(
                     raise end
             group += doubtful
     finally:
-        _keep(database, work, group, outcome)
+        _keep(database, work, group, looks, outcome)
 
 
 def read_pictures(
@@ -144,13 +149,19 @@ def read_pictures(
         pool.shutdown(cancel_futures=True)
 
 
-def _keep(database: Database, work: Work, group: list[tuple[int, Any]], outcome: Outcome) -> None:
+def _keep(
+    database: Database, work: Work, group: list[tuple[int, Any]], looks: dict[int, Look], outcome: Outcome
+) -> None:
     """Commit what was found, count it, and forget the group."""
-    if not group:
+    if not group and not looks:
         return
     connection: sqlite3.Connection = database.conn
     kept = Outcome()
     with database.atomic():
+        for key, one in looks.items():
+            changes.put_look(connection, key, one)
+        if looks:
+            settings.grow_revision(connection)
         for key, found in group:
             if isinstance(found, MemoryError | PhotoMemoryError):
                 kept.waiting += 1  # another run may have more of it
@@ -166,6 +177,7 @@ def _keep(database: Database, work: Work, group: list[tuple[int, Any]], outcome:
     outcome.failed += kept.failed
     outcome.waiting += kept.waiting
     group.clear()
+    looks.clear()
 
 
 def _picture(photo: PendingPhoto, side: int, pixels: int) -> Image.Image | Exception | None:

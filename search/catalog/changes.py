@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from search.catalog import words
 from search.catalog.clock import now
@@ -15,6 +16,18 @@ ORPHANS_KEPT = timedelta(days=30)
 """How long a photo without a file keeps its embedding and captions, so that one that comes back costs nothing."""
 
 
+class Look(NamedTuple):
+    """What is kept of how a photo looks.
+
+    Attributes:
+        preview: RGB of 4 x 3 pixels, rows from the top, 36 bytes.
+        perceptual_hash: 64 bits that hardly differ where pictures look the same; 0 where it is too even to tell.
+    """
+
+    preview: bytes
+    perceptual_hash: int
+
+
 @dataclass(frozen=True)
 class NewPhoto:
     """What indexing learned of a photo's content; see `Photo` for the fields.
@@ -22,6 +35,7 @@ class NewPhoto:
     Attributes:
         sort_at: what photos are ordered by date by.
         flatness: the share of it, 0 to 1, that is of one colour with what lies beside it.
+        look: what is kept of its look.
     """
 
     id: str
@@ -36,6 +50,7 @@ class NewPhoto:
     latitude: float | None
     longitude: float | None
     flatness: float | None = None
+    look: Look | None = None
 
 
 def add_library(connection: sqlite3.Connection, root: bytes) -> int:
@@ -64,15 +79,28 @@ def put_photo(connection: sqlite3.Connection, photo: NewPhoto) -> int:
     return int(
         connection.execute(
             "INSERT INTO photos (id, width, height, format, bytes, taken_at, sort_at, camera, lens, latitude,"
-            " longitude, flatness, added_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
-            " ON CONFLICT (id) DO UPDATE SET orphaned_at = NULL, flatness = coalesce(flatness, excluded.flatness)"
+            " longitude, flatness, preview, perceptual_hash, added_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+            " ON CONFLICT (id) DO UPDATE SET orphaned_at = NULL, flatness = coalesce(flatness, excluded.flatness),"
+            " preview = coalesce(preview, excluded.preview),"
+            " perceptual_hash = coalesce(perceptual_hash, excluded.perceptual_hash)"
             " RETURNING key",
             (
                 photo.id, photo.width, photo.height, photo.format, photo.bytes, photo.taken_at, photo.sort_at,
-                photo.camera, photo.lens, photo.latitude, photo.longitude, photo.flatness, now(),
+                photo.camera, photo.lens, photo.latitude, photo.longitude, photo.flatness,
+                *(photo.look or (None, None)), now(),
             ),
         ).fetchone()[0]
     )  # fmt: skip
+
+
+def without_look(connection: sqlite3.Connection) -> set[int]:
+    """The photos of which no look is kept: an earlier version indexed them."""
+    return {row[0] for row in connection.execute("SELECT key FROM photos WHERE perceptual_hash IS NULL")}
+
+
+def put_look(connection: sqlite3.Connection, photo_key: int, look: Look) -> None:
+    """Keep how a photo looks."""
+    connection.execute("UPDATE photos SET preview = ?, perceptual_hash = ? WHERE key = ?", (*look, photo_key))
 
 
 def bring_back(connection: sqlite3.Connection, photo_key: int) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 
-from search.catalog import descriptions, paths
+from search.catalog import descriptions, dismissals, paths
 from search.catalog.connection import connect_to_edit
-from search.catalog.photo import Photo, photo_by_id, photos_by_key
+from search.catalog.photo import Photo, keys_of, photo_by_id, photos_by_key
 from search.errors import CatalogError, SightlineError, UnknownPhotoError
 from search.home import Home
 
@@ -41,6 +42,37 @@ def put_caption(home: Home, photo: str, text: str) -> Photo:
                 return photos_by_key(connection, [known.key])[known.key]
         except sqlite3.Error as error:
             raise CatalogError(f"The caption could not be kept: {error}.") from error
+
+
+def dismiss(home: Home, photos: Sequence[str]) -> int:
+    """Keep that these photos, by their ids, are not duplicates of each other; returns how many pairs that is.
+
+    Raises:
+        UnknownPhotoError: no file of this index holds one of them; nothing is kept then.
+        CatalogError: there is no index, or it cannot be written.
+    """
+    return _edit_dismissals(home, photos, dismissals.put)
+
+
+def take_dismissal_back(home: Home, photos: Sequence[str]) -> int:
+    """Undo `dismiss` for every pair of these photos; returns for how many it had been said. Raises what that raises."""
+    return _edit_dismissals(home, photos, dismissals.take_back)
+
+
+def _edit_dismissals(
+    home: Home, photos: Sequence[str], edit: Callable[[sqlite3.Connection, Iterable[int]], int]
+) -> int:
+    with closing(connect_to_edit(home)) as connection:
+        try:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                keys = keys_of(connection, photos)
+                for photo in photos:
+                    if photo not in keys:
+                        raise UnknownPhotoError(f"There is no photo {photo} in this index.")
+                return edit(connection, keys.values())
+        except sqlite3.Error as error:
+            raise CatalogError(f"What you said of these photos could not be kept: {error}.") from error
 
 
 def _visible(text: str) -> str:

@@ -10,6 +10,9 @@ from typing import Any
 
 from search.catalog import paths
 
+Preview = bytes
+"""A photo as RGB of 4 x 3 pixels, rows from the top."""
+
 
 @dataclass(frozen=True)
 class Photo:
@@ -24,6 +27,7 @@ class Photo:
         taken_at: ISO 8601, with the offset where the camera wrote one.
         kind: `photo`, `screenshot`, `document` or `drawing`; None before it was tagged.
         caption, caption_by: what is said of it, and who says it: `you`, or a captioner's name.
+        preview: None where an earlier version indexed it.
     """
 
     id: str
@@ -43,6 +47,7 @@ class Photo:
     caption: str | None
     caption_by: str | None
     added_at: str
+    preview: Preview | None
 
     @property
     def path(self) -> str:
@@ -51,7 +56,8 @@ class Photo:
 
 
 _PHOTOS = """
-SELECT id, key, width, height, format, bytes, taken_at, camera, lens, latitude, longitude, kind, added_at, text, author
+SELECT id, key, width, height, format, bytes, taken_at, camera, lens, latitude, longitude, kind, added_at,
+    preview, text, author
 FROM photos LEFT JOIN captions ON photo_key = key AND author =
     (SELECT author FROM captions WHERE photo_key = photos.key ORDER BY author = 'you' DESC, written_at DESC LIMIT 1)
 WHERE orphaned_at IS NULL AND key IN (SELECT value FROM json_each(?))
@@ -82,6 +88,17 @@ def live_ids(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, s
     )
 
 
+def keys_of(connection: sqlite3.Connection, photo_ids: Sequence[str]) -> dict[str, int]:
+    """The keys of the live photos among those with these ids."""
+    return dict(
+        connection.execute(
+            "SELECT id, key FROM photos WHERE orphaned_at IS NULL AND id IN (SELECT value FROM json_each(?))"
+            " AND EXISTS (SELECT 1 FROM files WHERE photo_key = photos.key)",
+            (json.dumps(list(photo_ids)),),
+        )
+    )
+
+
 def photo_by_id(connection: sqlite3.Connection, photo_id: str) -> Photo | None:
     """The live photo with this id, or None."""
     row = connection.execute("SELECT key FROM photos WHERE id = ?", (photo_id,)).fetchone()
@@ -89,7 +106,8 @@ def photo_by_id(connection: sqlite3.Connection, photo_id: str) -> Photo | None:
 
 
 def _photo(row: tuple[Any, ...], places: Sequence[tuple[bytes, int]]) -> Photo:
-    identity, key, width, height, form, size, taken_at, camera, lens, latitude, longitude, kind, added_at, *said = row
+    identity, key, width, height, form, size, taken_at, camera, lens, latitude, longitude, kind, *rest = row
+    added_at, preview, caption, author = rest
     return Photo(
         id=identity,
         key=key,
@@ -105,7 +123,8 @@ def _photo(row: tuple[Any, ...], places: Sequence[tuple[bytes, int]]) -> Photo:
         latitude=latitude,
         longitude=longitude,
         kind=kind,
-        caption=said[0],
-        caption_by=said[1],
+        caption=caption,
+        caption_by=author,
         added_at=added_at,
+        preview=preview,
     )

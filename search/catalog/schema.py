@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
 
-VERSION = 4
+VERSION = 5
 """What `PRAGMA user_version` says in a catalog that has had every migration below."""
 
 _TABLES = """
@@ -174,6 +174,19 @@ CREATE TABLE searches (
 )
 """
 
+_DUPLICATES = """
+ALTER TABLE photos ADD COLUMN preview BLOB;
+ALTER TABLE photos ADD COLUMN perceptual_hash INTEGER;
+CREATE TABLE dismissals (
+    photo_key INTEGER NOT NULL REFERENCES photos (key) ON DELETE CASCADE,
+    other_key INTEGER NOT NULL REFERENCES photos (key) ON DELETE CASCADE,
+    PRIMARY KEY (photo_key, other_key),
+    CHECK (photo_key < other_key)
+) WITHOUT ROWID;
+CREATE INDEX dismissals_by_other ON dismissals (other_key);
+INSERT INTO settings (name, value) VALUES ('dismissals', '0')
+"""
+
 
 def migrations() -> Migrations:
     """Every migration, in order. A transaction wraps each, its number in `PRAGMA user_version` included."""
@@ -200,6 +213,11 @@ def migrations() -> Migrations:
     def saved_searches(db: Database) -> None:
         _run(db, _SEARCHES)
         db.execute("PRAGMA user_version = 4")
+
+    @steps(name="0005")
+    def looks_and_dismissals(db: Database) -> None:
+        _run(db, _DUPLICATES)
+        db.execute("PRAGMA user_version = 5")
 
     return steps
 

@@ -94,6 +94,17 @@ def test_photo_that_fails_is_marked_and_stops_no_other_nor_a_later_run(catalog: 
     assert [Path(one["path"]).name for one in failures.page(catalog.conn)] == ["4.jpg"]
 
 
+def test_how_photos_look_is_filled_in_where_an_earlier_version_indexed_them(catalog: Database) -> None:
+    looks = "SELECT key, preview, perceptual_hash FROM photos ORDER BY key"
+    before = catalog.conn.execute(looks).fetchall()
+    catalog.conn.execute("UPDATE photos SET preview = NULL, perceptual_hash = NULL WHERE key <= 5")
+    catalog.conn.commit()
+    revision = settings.revision(catalog.conn)
+    run(catalog, work(widths))
+    assert catalog.conn.execute(looks).fetchall() == before
+    assert settings.revision(catalog.conn) > revision
+
+
 def test_error_that_concerns_all_ends_the_stage_and_keeps_what_was_done(catalog: Database) -> None:
     calls = 0
 

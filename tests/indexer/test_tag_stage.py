@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from support import photo_files, picture
+from support import as_version, photo_files, picture
 
 from indexer.progress import Silent
 from indexer.report import IndexOptions, IndexReport
@@ -228,23 +228,10 @@ def test_status_says_how_far_tagging_is(home: Home, photos: Path) -> None:
 
 def test_photos_of_before_there_were_tags_get_theirs_without_being_opened(home: Home, photos: Path) -> None:
     """As an index of version 2 has them: neither tags nor calibrations, and no flatness."""
-    import sqlite3
-
     index(home, photos)
     before = tags(home)
-    with closing(sqlite3.connect(home.path / "catalog.db")) as connection:
-        for statement in (
-            "DROP TABLE calibrations",
-            "DROP TABLE tag_names",
-            "ALTER TABLE photos DROP COLUMN flatness",
-            "UPDATE photos SET kind = NULL",
-            "DELETE FROM tags",
-            "DELETE FROM descriptions",
-            "DELETE FROM _sqlite_migrations WHERE name = '0003'",
-            "PRAGMA user_version = 2",
-        ):
-            connection.execute(statement)
-        connection.commit()
+    further = ("UPDATE photos SET kind = NULL", "DELETE FROM tags", "DELETE FROM descriptions")
+    as_version(home.catalog_path, 2, *further)
     report = index(home)
     assert (report.tagged, report.embedded) == (len(before), 0)
     assert tags(home) == before

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -93,6 +95,14 @@ def test_a_picture_finds_itself(client: TestClient, sample_photos: Path) -> None
     assert len(answer.hits) == 3
     assert answer.hits[0].why[0].signal == "image"
     assert (answer.hits[0].why[0].similarity or 0) > 0.98
+
+
+def test_hits_have_previews_of_their_photos(client: TestClient, sample_photos: Path) -> None:
+    for hit in client.get("/api/search", params={"limit": 3}).json()["hits"]:
+        preview = np.frombuffer(base64.b64decode(hit["preview"], validate=True), np.uint8)
+        with Image.open(sample_photos / Path(hit["path"]).name) as photo:
+            means = np.asarray(photo.convert("RGB").resize((4, 3), Image.Resampling.BOX), np.int32).ravel()
+        assert np.abs(preview - means).max() < 12
 
 
 def test_a_picture_and_text_combine(client: TestClient, sample_photos: Path) -> None:

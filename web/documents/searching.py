@@ -53,6 +53,10 @@ class Hit(Document):
     width: int | None
     height: int | None
     others: list[str] = Field(description="Ids of further photos of the same moment, best first, if they collapse.")
+    preview: str | None = Field(
+        description="The photo as 4 x 3 pixels, stretched over the whole of it: RGB, rows from the top, as base64. "
+        "`null` where an earlier version indexed it."
+    )
 
 
 class Condition(Document):
@@ -170,6 +174,7 @@ SEARCH_EXAMPLE: dict[str, Any] = {
             "width": 4032,
             "height": 3024,
             "others": [],
+            "preview": "hHhqjIFzmIx9oJSFZFhKblZGeV5Nc2BSMy0mSCwlTS8mPTEp",
         }
     ],
     "listing": "5f2c9a0b7d41e638",

@@ -1,0 +1,99 @@
+"""The endpoints of duplicates: the groups, and a person's word on them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from search.catalog import paths as catalog_paths
+from search.catalog.editing import dismiss, take_dismissal_back
+from search.duplicates import Group
+from web.access import EngineAccess
+from web.answers import json_answer
+from web.documents.duplicates import DUPLICATES_EXAMPLE, Dismissal, DismissalAnswer, DuplicatesAnswer
+from web.photo_files import checked_id
+from web.problems import displayable, responses
+
+MAX_LIMIT = 100
+MAX_OFFSET = 10_000_000
+
+
+def group_json(group: Group) -> dict[str, Any]:
+    """The document of one group (`DuplicateGroup`)."""
+    return {
+        "kind": group.kind,
+        "best": group.members[0].photo.id,
+        "reclaimable": group.reclaimable,
+        "photos": [
+            {
+                "id": member.photo.id,
+                "paths": [displayable(catalog_paths.display(path)) for path in member.photo.paths],
+                "width": member.photo.width,
+                "height": member.photo.height,
+                "format": member.photo.format,
+                "bytes": member.photo.bytes,
+                "taken_at": member.photo.taken_at,
+                "added_at": member.photo.added_at,
+                "caption": member.photo.caption,
+                "bits": member.bits,
+                "distance": round(member.distance, 4),
+            }
+            for member in group.members
+        ],
+    }
+
+
+def duplicates_router(access: EngineAccess) -> APIRouter:
+    """`/api/duplicates` and its `/dismissals`."""
+    router = APIRouter(tags=["duplicates"])
+
+    @router.get(
+        "/api/duplicates",
+        summary="Photos of which there are several copies",
+        response_model=None,
+        responses={
+            200: {"model": DuplicatesAnswer, "content": {"application/json": {"example": DUPLICATES_EXAMPLE}}},
+            **responses(422, 503),
+        },
+    )
+    def duplicates(
+        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many groups to give.")] = 50,
+        offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="How many groups to pass over.")] = 0,
+    ) -> Response:
+        """Exact and near copies in groups, those with the most to reclaim first. Nothing is ever deleted."""
+        found = access.duplicates(limit, offset)
+        return json_answer(
+            {
+                "total": found.total,
+                "reclaimable": found.reclaimable,
+                "unhashed": found.unhashed,
+                "groups": [group_json(group) for group in found.groups],
+            }
+        )
+
+    written: dict[int | str, dict[str, Any]] = {200: {"model": DismissalAnswer}, **responses(403, 404, 422, 503)}
+
+    @router.post(
+        "/api/duplicates/dismissals",
+        summary="Say that photos are not duplicates of each other",
+        response_model=None,
+        responses=written,
+    )
+    def keep_apart(dismissal: Dismissal) -> Response:
+        """Every two of them stay in groups of their own, and in searches with `collapse` hits of their own."""
+        return json_answer({"pairs": dismiss(access.home, [checked_id(photo) for photo in dismissal.photos])})
+
+    @router.delete(
+        "/api/duplicates/dismissals",
+        summary="Take that back",
+        response_model=None,
+        responses=written,
+    )
+    def bring_together(dismissal: Dismissal) -> Response:
+        """What was said of any two of these photos is forgotten."""
+        taken = take_dismissal_back(access.home, [checked_id(photo) for photo in dismissal.photos])
+        return json_answer({"pairs": taken})
+
+    return router
