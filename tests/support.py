@@ -87,12 +87,13 @@ def save_checkpoint(
 
 
 _UNDONE = {
-    4: (
+    5: (
         "DROP TABLE dismissals",
         "DELETE FROM settings WHERE name = 'dismissals'",
         "ALTER TABLE photos DROP COLUMN preview",
         "ALTER TABLE photos DROP COLUMN perceptual_hash",
     ),
+    4: ("DROP TABLE searches",),
     3: ("DROP TABLE calibrations", "DROP TABLE tag_names", "ALTER TABLE photos DROP COLUMN flatness"),
 }
 
