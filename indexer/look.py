@@ -24,9 +24,9 @@ _EVEN = 8.0
 
 def look(image: Image.Image) -> Look:
     """How an RGB picture looks, upright and of any size."""
-    # Whole pixels are averaged before they are filtered, which hardly changes a bit of the hash and is three times as
-    # fast.
-    small = image.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    # Whole pixels are averaged before they are filtered: four times as fast as a plain Lanczos filter, and copies have
+    # the same hash as often.
+    small = image.resize((_SIDE, _SIDE), Image.Resampling.HAMMING, reducing_gap=2.0)
     preview = small.resize(PREVIEW, Image.Resampling.BOX).tobytes()
     return Look(preview, _perceptual_hash(np.asarray(small.convert("L"), np.float64)))
 
@@ -48,8 +48,9 @@ def _perceptual_hash(greys: npt.NDArray[np.float64]) -> int:
     if greys.std() < _EVEN:
         return 0
     waves = _waves()
-    frequencies = (waves @ greys @ waves.T).ravel()[1:]
-    bits = np.concatenate([[False], frequencies > np.median(frequencies)])
+    frequencies = (waves @ greys @ waves.T).ravel()
+    bits = frequencies > np.partition(frequencies[1:], _LOWEST**2 // 2 - 1)[_LOWEST**2 // 2 - 1]
+    bits[0] = False
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 

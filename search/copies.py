@@ -2,26 +2,26 @@
 
 Hardly a bit of their perceptual hashes differs, and their embeddings are near: each of these alone would take many
 different pictures for copies. Two photos that were taken at different seconds by their cameras' clocks are none, so
-that the frames of a burst are not. Distances (1 - cosine) are measured in the library's own `Snapshot.pair_distance`.
+that the frames of a burst are not. Distances (1 - cosine) are measured in the library's pair distance, as that of a
+`Snapshot`, but of pictures whose hashes are far apart: copies must not move the bound by which they are told.
 docs/duplicates.md has the measurements behind the bounds.
 """
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from search.catalog.copies import hashed
-from search.hash_pairs import Pair, Places, hash_pairs
+from search.hash_pairs import BITS, Pair, Places, hash_pairs
 from search.vectors.protocol import Floats, Keys
-
-if TYPE_CHECKING:
-    from search.vectors.snapshot import Snapshot
+from search.vectors.snapshot import Snapshot, pair_distance, sample
 
 SAME_BITS, SAME_DISTANCE = 4, 0.5
 """Photos whose hashes differ in so few bits are copies unless their embeddings say that they are not."""
@@ -60,7 +60,7 @@ def near_copies(connection: sqlite3.Connection, snapshot: Snapshot) -> Copies:
     photos = hashed(connection)
     photos = photos[np.isin(photos["key"], snapshot.live)]
     found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.float32))]
-    unit = max(snapshot.pair_distance, 1e-6)
+    unit = _pair_distance(snapshot, photos)
     for one, other in _alike(photos):
         bits = np.bitwise_count(photos["hash"][one] ^ photos["hash"][other])
         distances = _distances(snapshot, photos["key"][one], photos["key"][other]) / unit
@@ -72,6 +72,14 @@ def near_copies(connection: sqlite3.Connection, snapshot: Snapshot) -> Copies:
     one, other, bits, distances = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.lexsort((other, one))
     return Copies(photos, one[order], other[order], bits[order], distances[order])
+
+
+def _pair_distance(snapshot: Snapshot, photos: npt.NDArray[Any]) -> float:
+    """Infinite where all photos look the same: nothing says then what is far in this library."""
+    some = photos[sample(len(photos))]
+    near = np.bitwise_count(some["hash"][:, None] ^ some["hash"]) <= BITS
+    distinct = some[~np.tril(near, -1).any(axis=1)]
+    return max(pair_distance(snapshot.vectors(distinct["key"])), 1e-6) if len(distinct) > 1 else math.inf
 
 
 def _alike(photos: npt.NDArray[Any]) -> Iterator[Pair]:

@@ -94,12 +94,17 @@ class Snapshot:
     def pair_distance(self) -> float:
         """The distance (1 - cosine) that one in ten pairs of the library's photos does not exceed, by an even sample of
         them: what is near in this library, for this model; 0 where there are fewer than two photos."""
-        if len(self.live) < 2:
-            return 0.0
-        places = np.linspace(0, len(self.live) - 1, min(len(self.live), _SAMPLE)).astype(np.int64)
-        vectors = self.vectors(self.live[places])
-        pairs = (1 - vectors @ vectors.T)[np.triu_indices(len(vectors), 1)]
-        return float(np.quantile(pairs, 0.1))
+        return pair_distance(self.vectors(self.live[sample(len(self.live))])) if len(self.live) > 1 else 0.0
+
+
+def sample(count: int) -> Keys:
+    """The places of an even sample of `count` things, int64[n]."""
+    return np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64)
+
+
+def pair_distance(vectors: Floats) -> float:
+    """The distance (1 - cosine) that one in ten pairs of embeddings, float32[n, d] with n > 1, does not exceed."""
+    return float(np.quantile((1 - vectors @ vectors.T)[np.triu_indices(len(vectors), 1)], 0.1))
 
 
 def take(home: Home, connection: sqlite3.Connection, before: Snapshot | None) -> Snapshot | None:

@@ -162,6 +162,14 @@ def test_the_best_has_most_pixels_then_bytes_then_the_earliest_date(home: Home) 
     assert groups(home, *made) == [[3, 2, 1, 0]]
 
 
+@pytest.mark.parametrize("others", [0, 1, 4])
+def test_a_folder_of_hardly_anything_but_copies_has_them_found(
+    home: Home, others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.REST", REST[:others])
+    assert groups(home, Made(width=101), Made(0, 0.05), Made(2, 0.05), Made(4, 0.07)) == [[0, 1, 2, 3]]
+
+
 def test_a_member_says_how_far_from_the_best_it_is(home: Home) -> None:
     fill(home, [Made(width=101), Made(3, 0.05)])
     with Engine.open(home) as engine:
