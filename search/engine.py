@@ -155,7 +155,7 @@ class Engine:
         Raises:
             QueryError: the text is too long for a query.
         """
-        return suggestions(self._overviews.now(self._current_connection()), text, limit)
+        return suggestions(self._overviews.now(), text, limit)
 
     def duplicates(self, limit: int = 50, offset: int = 0) -> Duplicates:
         """Photos of which there are several copies, in groups, those with the most to reclaim first.
@@ -207,7 +207,7 @@ class Engine:
         # Of a list that goes on below what is kept of it, every photo that passes the filters is a hit.
         others = [np.asarray(moment, np.int64) for moment in found.others.values()]
         keys = np.concatenate([found.keys, *others]) if found.holds(found.total) else allowed_keys(connection, query)
-        return facets(connection, self._overviews.now(connection), keys)
+        return facets(self._overviews.now(), keys)
 
     def _now(self, connection: Reader) -> Snapshot:
         with self._lock:

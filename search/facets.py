@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from search.overview import Days, Folders, Overview
-from search.query import Filter
+from search.query import Filter, is_sayable
 from search.vectors.protocol import Keys
 
 UNITS = {"day": "D", "month": "M", "year": "Y"}
 """Of dates, with numpy's names."""
 MOST_VALUES = 30
 """Of each facet."""
+_MOST_CAMERAS = 300
 _MOST_DAYS, _MOST_MONTHS = 62, 72
 """A histogram of dates that would have more bars than that is drawn in the next larger unit."""
 
@@ -70,38 +71,42 @@ class Facets:
         }
 
 
-def facets(connection: sqlite3.Connection, overview: Overview, keys: Keys | None) -> Facets:
+def facets(overview: Overview, keys: Keys | None) -> Facets:
     """The facets of the photos `keys` (int64[n]), or of all photos if None."""
     places = np.arange(len(overview.keys)) if keys is None else np.unique(overview.places(keys))
     values = {
         "camera": _cameras(overview.columns["camera"].counted(places)),
         "folder": _folders(overview.folders, places),
-        "tag": _values("tag", _tags(connection, overview, keys)),
+        "tag": _tags(overview, places),
         **{key: _values(key, overview.columns[key].counted(places)) for key in ("is", "orientation", "type")},
     }
     return Facets(len(places), _dates(overview.days[places]), values)
 
 
-def _values(key: str, counted: list[tuple[str, int]]) -> list[Value]:
-    # A name with a quote in it cannot be written in a query.
-    return [Value(name, Filter(key, name), photos) for name, photos in counted if '"' not in name][:MOST_VALUES]
+def _values(key: str, counted: Iterable[tuple[str, int]]) -> list[Value]:
+    values = (Value(name, Filter(key, name), photos) for name, photos in counted)
+    return list(itertools.islice((value for value in values if is_sayable(value.filter)), MOST_VALUES))
 
 
 def _cameras(counted: list[tuple[str, int]]) -> list[Value]:
     """`camera:` finds whatever contains its value, so “EOS 5D” counts those of “EOS 5D Mark II” too."""
-    folded = [(name.casefold(), photos) for name, photos in counted]
-    wider = [(name, sum(photos for other, photos in folded if name.casefold() in other)) for name, _ in counted[:300]]
-    return _values("camera", sorted(wider, key=lambda one: (-one[1], one[0])))
+    # Bytes fold as SQLite's LIKE does: ASCII alone.
+    folded = [(name.encode("utf-8", "replace").lower(), photos) for name, photos in counted[:_MOST_CAMERAS]]
+    wider = [sum(photos for other, photos in folded if name in other) for name, _ in folded]
+    names = [name for name, _ in counted]
+    return _values("camera", sorted(zip(names, wider, strict=False), key=lambda one: (-one[1], one[0])))
 
 
-def _tags(connection: sqlite3.Connection, overview: Overview, keys: Keys | None) -> list[tuple[str, int]]:
-    if keys is None:
-        return list(overview.tags.items())
-    return connection.execute(
-        "SELECT tag, count(*) FROM tags WHERE photo_key IN (SELECT value FROM json_each(?)) GROUP BY tag"
-        " ORDER BY count(*) DESC, tag LIMIT ?",
-        (json.dumps(keys.tolist()), MOST_VALUES),
-    ).fetchall()
+def _tags(overview: Overview, places: Keys) -> list[Value]:
+    """`tag:` takes synonyms and what is narrower too, so that is what a tag counts."""
+    tags = overview.tags
+    among = np.zeros(len(overview.keys), np.bool_)
+    among[places] = True
+    summed = np.concatenate([np.zeros(1, np.int64), np.cumsum(among[tags.places])])
+    own = np.diff(summed[np.concatenate([np.zeros(1, np.int64), tags.ends])])
+    frequent = np.argsort(-own, kind="stable")[: 2 * MOST_VALUES]
+    counted = [(tags.names[tag], int(among[tags.having(tags.names[tag])].sum())) for tag in frequent if own[tag]]
+    return _values("tag", sorted(counted, key=lambda one: (-one[1], one[0])))
 
 
 def _folders(folders: Folders, places: Keys) -> list[Value]:
@@ -114,14 +119,17 @@ def _folders(folders: Folders, places: Keys) -> list[Value]:
         depth += 1
         if any(len(line) == depth for line in lines.values()):
             break  # some lie in the folder itself
-    parts: dict[int, list[Keys]] = {}
+    part = np.full(len(folders.all), -1, np.int64)
     for number, line in lines.items():
         if len(line) > depth:
-            parts.setdefault(line[depth], []).append(photos[own == number])
-    counted = [(folders.all[number], len(np.unique(np.concatenate(found)))) for number, found in parts.items()]
+            part[number] = line[depth]
+    parts = part[own]
+    pairs = np.unique(parts[parts >= 0] + len(folders.all) * photos[parts >= 0])
+    counts = np.bincount(pairs % max(1, len(folders.all)), minlength=len(folders.all))
+    counted = [(folders.all[number], int(counts[number])) for number in np.flatnonzero(counts)]
     counted.sort(key=lambda one: (-one[1], one[0].path))
-    values = [Value(folder.name, Filter("folder", folder.path), photos) for folder, photos in counted]
-    return [value for value in values if '"' not in value.filter.value][:MOST_VALUES]
+    values = (Value(folder.name, Filter("folder", folder.path), photos) for folder, photos in counted)
+    return list(itertools.islice((value for value in values if is_sayable(value.filter)), MOST_VALUES))
 
 
 def _line(folders: Folders, number: int | None) -> list[int]:

@@ -58,11 +58,12 @@ def _one(one: Filter) -> tuple[str, list[object]]:
     if one.key == "camera":
         return "camera LIKE ? ESCAPE '\\'", [_containing(value)]
     if one.key == "folder":
-        return (
-            # With the separator behind it, so that a value that ends with one means this folder, not what begins so.
-            "photos.key IN (SELECT photo_key FROM files WHERE CAST(folder AS TEXT) || ? LIKE ? ESCAPE '\\')",
-            [os.sep, _containing(value)],
-        )
+        if os.path.isabs(value) and value.endswith(os.sep):
+            # A whole path: that folder and what lies below it, and not what begins so.
+            lies, needed = "substr(CAST(folder AS TEXT) || ?, 1, length(?)) = ?", [os.sep, value, value]
+        else:
+            lies, needed = "CAST(folder AS TEXT) || ? LIKE ? ESCAPE '\\'", [os.sep, _containing(value)]
+        return f"photos.key IN (SELECT photo_key FROM files WHERE {lies})", [*needed]
     if one.key == "type":
         return "format = ? COLLATE NOCASE", [_FORMATS.get(value.lower(), value)]
     if one.key == "orientation":

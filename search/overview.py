@@ -6,17 +6,21 @@ someone types. So an overview is read once and kept until the catalog changes.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from search.catalog import paths
+from search.catalog import paths, words
+from search.catalog.connection import connect_to_read, one_state
 from search.home import Home
 from search.query import ORIENTATIONS
 from search.vectors.protocol import Keys
@@ -24,9 +28,9 @@ from search.vectors.protocol import Keys
 Codes = npt.NDArray[np.int32]
 Days = npt.NDArray[np.datetime64]
 
-_PATIENCE = 20
-"""While the catalog keeps changing, an overview is used for so many times as long as reading it took: a run of the
-indexer then costs searches little, and counts are a few seconds old at most."""
+_PATIENCE, _MOST_PATIENCE = 20, 60.0
+"""While the catalog keeps changing, an overview is used for so many times as long as reading it took, and for a minute
+at most: a run of the indexer then costs searches little."""
 _PHOTOS = """
 SELECT key, camera, lower(format), kind, (width > height) - (width < height), date(substr(taken_at, 1, 10))
 FROM photos WHERE orphaned_at IS NULL ORDER BY key
@@ -35,10 +39,7 @@ _FILES = """
 SELECT photo_key, library_key, folder FROM files JOIN photos ON photos.key = photo_key
 WHERE orphaned_at IS NULL GROUP BY photo_key, folder
 """
-_TAGS = """
-SELECT tag, count(*) FROM tags JOIN photos ON key = photo_key WHERE orphaned_at IS NULL GROUP BY tag
-ORDER BY count(*) DESC, tag
-"""
+_TAGS = "SELECT tag, photo_key FROM tags ORDER BY tag"
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,44 @@ class Folders:
     places: Keys
     folders: Codes
 
+    @functools.cached_property
+    def photos(self) -> list[int]:
+        """How many photos lie in each folder or below it."""
+        above = np.asarray([-1 if folder.above is None else folder.above for folder in self.all], np.int64)
+        pairs = [np.empty(0, np.int64)]
+        places, folders = self.places, self.folders.astype(np.int64)
+        while len(folders):
+            pairs.append(folders + len(self.all) * places)
+            folders = above[folders]
+            places, folders = places[folders >= 0], folders[folders >= 0]
+        lying = np.unique(np.concatenate(pairs)) % max(1, len(self.all))
+        counts: list[int] = np.bincount(lying, minlength=len(self.all)).tolist()
+        return counts
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Which photos have which tags.
+
+    Attributes:
+        names: every tag, sorted.
+        places: int64[m], the photos that have the first tag, then those that have the second, …
+        ends: int64[c], where in `places` each tag's photos end.
+        meant: by everything that a tag is called, the places in `names` of the tags that it may mean.
+    """
+
+    names: tuple[str, ...]
+    places: Keys
+    ends: Keys
+    meant: dict[str, list[int]]
+
+    def having(self, name: str) -> Keys:
+        """The places of the photos that the filter `tag:name` leaves, sorted, each once."""
+        forms = words.name_forms(name)
+        tags = {tag for form in forms for tag in self.meant.get(form, ())}
+        found = [self.places[self.ends[tag - 1] if tag else 0 : self.ends[tag]] for tag in sorted(tags)]
+        return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
+
 
 @dataclass(frozen=True)
 class Overview:
@@ -100,46 +139,69 @@ class Overview:
         keys: int64[n], sorted.
         columns: by the key of the filter that asks for them: `camera`, `type`, `is`, `orientation`.
         days: datetime64[D][n], when each was taken; NaT where that is not known.
-        tags: how many photos have each tag, the most frequent first.
-        tag_names: by everything that a tag is called, the tags that it may mean.
     """
 
     keys: Keys
     columns: dict[str, Column]
     days: Days
     folders: Folders
-    tags: dict[str, int]
-    tag_names: dict[str, list[str]]
+    tags: Tags
 
     @classmethod
     def read(cls, connection: sqlite3.Connection) -> Overview:
         """The overview of what is committed."""
-        rows = connection.execute(_PHOTOS).fetchall()
-        keys, cameras, formats, kinds, shapes, days = zip(*rows, strict=True) if rows else ([],) * 6
-        landscape, portrait, square = ORIENTATIONS
-        all_keys = np.asarray(keys, np.int64)
-        names: dict[str, list[str]] = {}
-        for name, tag in connection.execute("SELECT name, tag FROM tag_names ORDER BY name, tag"):
-            names.setdefault(name, []).append(tag)
-        return cls(
-            all_keys,
-            {
-                "camera": Column.of(cameras),
-                "type": Column.of(formats),
-                "is": Column.of(kinds),
-                "orientation": Column.of([(square, landscape, portrait)[shape] for shape in shapes]),
-            },
-            np.asarray([day or "NaT" for day in days], "datetime64[D]"),
-            _folders(connection, all_keys),
-            dict(connection.execute(_TAGS)),
-            names,
-        )
+        with one_state(connection):
+            rows = connection.execute(_PHOTOS).fetchall()
+            keys, cameras, formats, kinds, shapes, days = zip(*rows, strict=True) if rows else ([],) * 6
+            landscape, portrait, square = ORIENTATIONS
+            all_keys = np.asarray(keys, np.int64)
+            return cls(
+                all_keys,
+                {
+                    "camera": Column.of(cameras),
+                    "type": Column.of(formats),
+                    "is": Column.of(kinds),
+                    "orientation": Column.of([(square, landscape, portrait)[shape] for shape in shapes]),
+                },
+                np.asarray([day or "NaT" for day in days], "datetime64[D]"),
+                _folders(connection, all_keys),
+                _tags(connection, all_keys),
+            )
 
     def places(self, keys: Keys) -> Keys:
         """Where those of the photos `keys` stand that it has, int64[m], m <= n."""
         found = np.searchsorted(self.keys, keys)
         found = found[found < len(self.keys)]
         return found[np.isin(self.keys[found], keys)]
+
+    @functools.cached_property
+    def dated(self) -> tuple[Days, Keys]:
+        """The days on which photos were taken, and how many on each."""
+        days, counts = np.unique(self.days[~np.isnat(self.days)], return_counts=True)
+        return days, counts
+
+
+def _tags(connection: sqlite3.Connection, keys: Keys) -> Tags:
+    names: list[str] = []
+    ends: list[int] = []
+    parts = [np.empty(0, np.int64)]
+    total = 0
+    for _, rows in itertools.groupby(connection.execute(_TAGS), key=lambda row: str(row[0]).casefold()):
+        found = list(rows)
+        photos = np.asarray([row[1] for row in found], np.int64)
+        photos = photos[np.isin(photos, keys)]
+        if len(photos):
+            total += len(photos)
+            names.append(found[0][0])
+            ends.append(total)
+            parts.append(np.searchsorted(keys, photos))
+    numbers = {name.casefold(): number for number, name in enumerate(names)}
+    meant = {name: [number] for name, number in numbers.items()}
+    for name, tag in connection.execute("SELECT name, tag FROM tag_names"):
+        number = numbers.get(tag.casefold())
+        if number is not None and number not in meant.setdefault(name, []):
+            meant[name].append(number)
+    return Tags(tuple(names), np.concatenate(parts), np.asarray(ends, np.int64), meant)
 
 
 def _folders(connection: sqlite3.Connection, keys: Keys) -> Folders:
@@ -175,17 +237,37 @@ class Overviews:
         self._state: tuple[object, ...] = ()
         self._overview: Overview | None = None
         self._good_until = 0.0
+        self._reading = False
 
-    def now(self, connection: sqlite3.Connection) -> Overview:
-        """What is committed, or was some moments ago if the catalog changes all the time."""
+    def now(self) -> Overview:
+        """What is committed, or was some moments ago if the catalog changes all the time; while a thread reads it anew,
+        the others go on with what was.
+
+        Raises:
+            CatalogError: there is no index any more.
+        """
         with self._lock:
+            # Taken before anything is read: what is committed meanwhile makes it another one.
             state = self._catalog_state()
-            if self._overview is None or (state != self._state and time.monotonic() > self._good_until):
-                began = time.monotonic()
-                self._overview, self._state = Overview.read(connection), state
-                ended = time.monotonic()
-                self._good_until = ended + _PATIENCE * (ended - began)
-            return self._overview
+            known = self._overview
+            if known is not None and (self._reading or state == self._state or time.monotonic() < self._good_until):
+                return known
+            if known is None:
+                return self._read(state)
+            self._reading = True
+        try:
+            return self._read(state)
+        finally:
+            self._reading = False
+
+    def _read(self, state: tuple[object, ...]) -> Overview:
+        began = time.monotonic()
+        # On a connection of its own: the caller's may be in the middle of an earlier state.
+        with closing(connect_to_read(self._home)) as connection:
+            self._overview, self._state = Overview.read(connection), state
+        ended = time.monotonic()
+        self._good_until = ended + min(_MOST_PATIENCE, _PATIENCE * (ended - began))
+        return self._overview
 
     def _catalog_state(self) -> tuple[object, ...]:
         """Other after each commit, whoever made it: not every one that matters here grows the revision."""

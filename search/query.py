@@ -125,6 +125,14 @@ def conditions(text: str) -> tuple[Term, ...]:
     return tuple(term for term in terms(text) if term.kind != "word")
 
 
+def is_sayable(condition: Filter) -> bool:
+    """Whether a query can ask for it: quotes, several blanks and full-width signs in a value are lost on the way."""
+    try:
+        return parse(str(condition)).filters == (condition,)
+    except QueryError:
+        return False
+
+
 def terms(text: str) -> list[Term]:
     """What a query is made of, in the order of its text.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from search.overview import Overview
-from search.query import FILTERS, Filter, cleaned
+from search.query import FILTERS, Filter, cleaned, parse
 
 # What stands before the caret: perhaps a minus, a key, an opening quote, and the beginning of a value.
 _TYPED = re.compile(r"""(?:^|(?<=\s))-?(?:(?P<key>[A-Za-z]+):)?(?:"(?P<quoted>[^"]*)|(?P<plain>[^\s"-][^\s"]*)?)$""")
@@ -81,12 +82,21 @@ def suggestions(overview: Overview, text: str, limit: int) -> Suggestions:
         found = list(_of_key(overview, key, value))
     elif not typed["key"] and typed["quoted"] is None and len(value) >= _SHORTEST_WORD:
         found = list(_of_word(overview, value))
-    # A value with a quote in it cannot be written in a query.
-    sayable = [replace(one, text=minus + one.text) for one in found if one.text.count('"') in (0, 2)]
-    sayable.sort(key=lambda one: _rank(one, value.casefold()))
-    if not key:
-        sayable = _mixed(sayable)
-    return Suggestions(typed.start(), len(text), tuple(sayable[:limit]))
+    found.sort(key=lambda one: _rank(one, value.casefold()))
+    return Suggestions(typed.start(), len(text), _best(found, minus, limit, limit if key else _OF_A_KIND))
+
+
+def _best(ranked: list[Suggestion], minus: str, limit: int, of_a_kind: int) -> tuple[Suggestion, ...]:
+    """The first of them that a query can say; not so many of a kind that a hundred folders of one name hide a tag."""
+    seen: Counter[str] = Counter()
+    kept: list[Suggestion] = []
+    for one in ranked:
+        if len(kept) == limit:
+            break
+        if seen[one.kind] < of_a_kind and (one.kind == "key" or str(parse(one.text)) == one.text):
+            seen[one.kind] += 1
+            kept.append(replace(one, text=minus + one.text))
+    return tuple(kept)
 
 
 def _of_word(overview: Overview, value: str) -> Iterator[Suggestion]:
@@ -112,42 +122,40 @@ def _of_key(overview: Overview, key: str, value: str) -> Iterator[Suggestion]:
 
 def _tags(overview: Overview, value: str) -> Iterator[Suggestion]:
     """Tags by their own names, and by others that they go by."""
-    named = {tag for tag in overview.tags if _begins(tag, value)}
-    for tag in named:
-        yield _suggestion("tag", tag, overview.tags[tag])
-    for name, tags in overview.tag_names.items():
-        if value and name.startswith(value) and name not in overview.tags:
-            for tag in tags:
-                if tag in overview.tags and tag not in named:
-                    named.add(tag)
-                    yield _suggestion("tag", tag, overview.tags[tag], name)
+    tags = overview.tags
+    own = {name.casefold() for name in tags.names}
+    named = [(name, "") for name in tags.names if _begins(name, value)]
+    seen = {name for name, _ in named}
+    for other in tags.meant if value else ():
+        if other.startswith(value) and other not in own:
+            named += [(tags.names[tag], other) for tag in tags.meant[other] if tags.names[tag] not in seen]
+            seen.update(tags.names[tag] for tag in tags.meant[other])
+    for name, other in named:
+        yield _suggestion("tag", name, len(tags.having(name)), other)
 
 
 def _folders(overview: Overview, value: str) -> Iterator[Suggestion]:
-    folders = overview.folders
-    own = np.bincount(folders.folders, minlength=len(folders.all))
-    # A folder stands behind the one above it, so that from the end on each has all of its own when it is added there.
-    for number in range(len(own) - 1, -1, -1):
-        if (above := folders.all[number].above) is not None:
-            own[above] += own[number]
-    for folder, photos in zip(folders.all, own.tolist(), strict=True):
-        if _begins(folder.name, value) or ("/" in value and value in folder.path.casefold()):
-            parent = folder.path.rstrip("/\\")[: -len(folder.name)]
+    for folder, photos in zip(overview.folders.all, overview.folders.photos, strict=True):
+        if _begins(folder.name, value) or (os.sep in value and value in folder.path.casefold()):
+            parent = folder.path.rstrip(os.sep)[: -len(folder.name)]
             yield _suggestion("folder", folder.path, photos, parent, label=folder.name)
 
 
 def _dates(overview: Overview, key: str, value: str) -> Iterator[Suggestion]:
     """Years and months in which photos were taken: by their digits, or by the month's English name."""
     month = next((number for name, number in _MONTHS.items() if len(value) > 2 and name.startswith(value)), None)
+    if not month and value.strip("0123456789-"):
+        return
     units = (
         "M" if month else {4: "YM", 7: "MD"}.get(len(value), "Y" if len(value) < 4 else "M" if len(value) < 7 else "D")
     )
-    days = overview.days[~np.isnat(overview.days)]
+    days, counts = overview.dated
     for unit in units:
-        periods, counts = np.unique(days.astype(f"datetime64[{unit}]"), return_counts=True)
-        for period, photos in zip(periods.astype(str)[::-1].tolist(), counts[::-1].tolist(), strict=True):
+        periods, of_period = np.unique(days.astype(f"datetime64[{unit}]"), return_inverse=True)
+        photos = np.bincount(of_period, counts, len(periods)).astype(int)
+        for period, count in zip(periods.astype(str)[::-1].tolist(), photos[::-1].tolist(), strict=True):
             if int(period[5:]) == month if month else period.startswith(value):
-                yield _suggestion(key, period, photos)
+                yield _suggestion(key, period, count)
 
 
 def _suggestion(key: str, value: str, photos: int, detail: str = "", *, label: str = "") -> Suggestion:
@@ -158,17 +166,6 @@ def _begins(name: str, value: str) -> bool:
     """Whether the name, or a word in it, begins with `value`, which is folded."""
     name = name.casefold()
     return name.startswith(value) or any(name.startswith(value, word.start()) for word in _WORDS.finditer(name))
-
-
-def _mixed(ranked: list[Suggestion]) -> list[Suggestion]:
-    """At most `_OF_A_KIND` of each kind: a hundred folders of the same name must not hide a tag."""
-    seen: Counter[str] = Counter()
-    kept = []
-    for one in ranked:
-        seen[one.kind] += 1
-        if seen[one.kind] <= _OF_A_KIND:
-            kept.append(one)
-    return kept
 
 
 def _rank(one: Suggestion, value: str) -> tuple[int, int]:

@@ -81,7 +81,15 @@ class Library:
 
     def answer(self, offset: int, route: Route) -> None:
         hits = [hit(place) for place in range(offset, min(offset + BLOCK, self.total))]
-        found = {"query": "", "model": "starter", "total": self.total, "collapsed": 0, "left_out": 5, "took_ms": 1.0}
+        found = {
+            "query": "",
+            "conditions": [],
+            "model": "starter",
+            "total": self.total,
+            "collapsed": 0,
+            "left_out": 5,
+            "took_ms": 1.0,
+        }
         route.fulfill(json={**found, "hits": hits, "listing": "7b" * 8 if offset < 10_000 else None})
 
     def release(self) -> None:

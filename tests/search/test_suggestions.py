@@ -21,7 +21,11 @@ def overview(tmp_path_factory: pytest.TempPathFactory) -> Overview:
     put(connection, "2021/beach/a.jpg", taken="2021-06-30", camera="Canon EOS 5D", tags=["beach", "dog"])
     put(connection, "2021/beach/b.jpg", taken="2021-07-02", camera="Canon EOS 5D", tags=["beach chair"])
     put(connection, "2021/best of/c.jpg", taken="2022-06-03", camera="iPhone 12", kind="screenshot")
-    put(connection, "2021/c.jpg", camera='a "quoted" one', tags=["dog"])
+    both = put(connection, "2021/c.jpg", camera='a "quoted" one', tags=["dog"])
+    connection.execute(
+        "INSERT INTO files (folder, name, library_key, photo_key, size, mtime_ns) VALUES (?, 'c', 1, ?, 1, 1)",
+        (b"/photos/2021/twice", both),
+    )
     connection.executemany(
         "INSERT INTO tag_names VALUES (?, ?)", [("hound", "dog"), ("dog", "dog"), ("beach", "beach chair")]
     )
@@ -35,7 +39,7 @@ def texts(overview: Overview, typed: str, limit: int = 20) -> list[str]:
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
-        ("a dog on the bea", ["folder:/photos/2021/beach/", "tag:beach", 'tag:"beach chair"']),
+        ("a dog on the bea", ["tag:beach", "folder:/photos/2021/beach/", 'tag:"beach chair"']),
         ("hou", ["tag:dog"]),
         ("eos", ['camera:"Canon EOS 5D"']),
         ("ca", ['camera:"Canon EOS 5D"', "camera:"]),
