@@ -25,9 +25,9 @@ export function commit({ done = false } = {}) {
   if (done) typing = false;
 }
 
-// Something else changed what is searched: typing from here on is a step of its own.
-export function leave() {
-  if (document.activeElement !== box) typing = false;
+// Something else changed what is searched, or one went back: typing from here on is a step of its own.
+export function leave({ back }) {
+  if (back || document.activeElement !== box) typing = false;
 }
 
 export function put(text, caret = text.length) {
@@ -63,8 +63,8 @@ export function start() {
     clear.hidden = true;
     box.focus();
   });
-  onAnswer(({ total }, { q }) => {
+  onAnswer((answer, asked) => {
     clearTimeout(settling);
-    if (total && q.trim()) settling = setTimeout(() => recent.add(q), SETTLED);
+    if (answer?.total && asked.q.trim()) settling = setTimeout(() => recent.add(asked.q), SETTLED);
   });
 }

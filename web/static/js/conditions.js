@@ -1,6 +1,7 @@
 // What was understood of the query as more than free words: chips below the box, each a click away from being gone.
 
 import { onAnswer } from "./answered.js";
+import * as box from "./box.js";
 import { byId, fileName, icon, ICONS, make } from "./dom.js";
 import { without } from "./query.js";
 import * as state from "./state.js";
@@ -11,17 +12,19 @@ const list = byId("conditions");
 function label({ kind, key, value, negative }) {
   if (kind === "exact") return S.exactly(value);
   if (kind === "excluded") return S.not(value);
-  const shown = key === "folder" ? fileName(value.replace(/[\\/]+$/, "")) : key === "is" ? S.kindOf(value) : S.values[value.toLowerCase()] ?? value;
+  const shown = key === "folder" ? fileName(value.replace(/[\\/]+$/, "")) : key === "is" ? S.kindOf(value) : S.valueOf(value);
   const said = S.filters[key](shown);
   return negative ? S.not(said) : said;
 }
 
-function draw({ conditions }, { q }) {
+function draw(answer, asked) {
+  const conditions = answer?.conditions ?? [];
   list.hidden = conditions.length === 0;
   list.replaceChildren(...conditions.map((condition) => {
     const text = label(condition);
     const remove = () => {
-      state.set({ q: without(q, conditions, (each) => each === condition), all: "" });
+      box.commit(); // what is in the box and not yet asked stays in it
+      state.set({ q: without(state.get().q, asked.q, conditions, (each) => each === condition) });
       byId("q").focus();
     };
     return make(

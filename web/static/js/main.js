@@ -72,10 +72,11 @@ async function search() {
   viewer.refresh();
 }
 
-state.onChange((now, before) => {
+state.onChange((now, before, how) => {
+  if (how.back) box.leave(how);
   draw(now);
   if (!state.sameSearch(now, before)) {
-    box.leave();
+    box.leave(how);
     search();
   }
   if (now.photo !== before.photo) viewer.sync();

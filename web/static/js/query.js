@@ -1,12 +1,15 @@
 // Changing a query's text by what the server understood of it. Its places count characters (code points), as Array.from
 // does, not the halves of which some consist.
 
-// `conditions` are those of the answer to `q`.
-export function without(q, conditions, drop) {
-  const characters = Array.from(q);
-  const gone = conditions.filter(drop).sort((one, other) => other.start - one.start);
-  for (const { start, end } of gone) characters.splice(start, end - start);
-  return characters.join("").replace(/\s+/g, " ").trim();
+// `conditions` are those of the answer to `asked`, of which `q` may be what someone has made since.
+export function without(q, asked, conditions, drop) {
+  const characters = Array.from(asked);
+  let left = q;
+  for (const { start, end } of conditions.filter(drop).sort((one, other) => other.start - one.start)) {
+    const [before, written, after] = [characters.slice(0, start), characters.slice(start, end), characters.slice(end)].map((part) => part.join(""));
+    left = left.startsWith(before + written) && left.endsWith(after) ? before + left.slice(before.length + written.length) : left.replace(written, "");
+  }
+  return left.replace(/\s+/g, " ").trim();
 }
 
 export const and = (q, filter) => `${q.trim()} ${filter}`.trim();

@@ -1,6 +1,6 @@
 // Asking and showing: one search at a time; a newer search silences an older one.
 
-import { answered } from "./answered.js";
+import { answered, counted } from "./answered.js";
 import * as api from "./api.js";
 import { Blocks, SIZE } from "./blocks.js";
 import { byId, icon, ICONS, make } from "./dom.js";
@@ -98,14 +98,16 @@ export async function run() {
 
 // What the present hits have in common, where that was not asked for with them.
 export async function facetsAgain() {
-  if (running || !blocks) return;
+  if (running) return run(); // which asks for them, by now
+  if (!blocks) return;
+  const controller = (running = new AbortController());
   const what = { ...asked(0, blocks.listing), limit: 1, facets: true };
-  const of = blocks;
   try {
-    const answer = await api.search(what);
-    if (of === blocks) answered(answer, what);
+    counted(await api.search(what, controller.signal), what);
   } catch (error) {
-    say(error.message);
+    if (error.name !== "AbortError") say(error.message);
+  } finally {
+    if (running === controller) running = null;
   }
 }
 
@@ -182,6 +184,7 @@ function showNothing() {
   end.replaceChildren();
   empty.hidden = true;
   ideas.hidden = true;
+  answered(null);
 }
 
 function showNoIndex() {
