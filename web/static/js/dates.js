@@ -7,6 +7,10 @@ export function shifted(day, days) {
   return date.toISOString().slice(0, 10);
 }
 
+// What the query language can say: years of four digits.
+export const FIRST = "0001-01-01";
+export const LAST = "9998-12-31"; // the day behind it can be said, too
+
 // With two digits where people type one.
 const written = (period) => period.split("-").map((part, at) => part.padStart(at ? 2 : 4, "0")).join("-");
 

@@ -46,8 +46,17 @@ function chip(example, text, onRemove) {
     face.style.backgroundSize = whole ? "cover" : `${100 / width}% ${100 / height}%`;
     face.style.backgroundPosition = `${place(left, width)} ${place(top, height)}`;
   }
-  const remove = make("button", { class: "icon", type: "button", "aria-label": S.remove(text), title: S.remove(text), onclick: onRemove }, icon(ICONS.close));
-  return make("span", { class: "chip" }, face, make("span", { class: "name" }, text), remove);
+  const remove = make("button", { class: "icon", type: "button", onclick: onRemove }, icon(ICONS.close));
+  const whole = make("span", { class: "chip" }, face, make("span", { class: "name" }), remove);
+  call(whole, text);
+  return whole;
+}
+
+function call(chip, text) {
+  chip.title = text;
+  chip.querySelector(".name").textContent = text;
+  chip.querySelector("button").title = S.remove(text);
+  chip.querySelector("button").setAttribute("aria-label", S.remove(text));
 }
 
 let drawn = null; // what the chips stand for at present
@@ -61,7 +70,7 @@ export function draw() {
   byId("choose").setAttribute("aria-label", byId("choose").title);
   chips.classList.toggle("many", examples.length > 1);
   chips.replaceChildren(...examples.map((example) => {
-    const text = example.key ? S.picture : box(example.like) ? S.partOfPhoto : S.likeThis;
+    const text = example.key ? example.file?.name || S.picture : box(example.like) ? S.partOfPhoto : S.likeThis;
     const whole = chip(example, text, () => {
       state.set({ ...state.searchBy(state.examples().filter((each) => (each.like ?? each.key) !== (example.like ?? example.key))), all: "" });
       byId("q").focus();
@@ -75,7 +84,7 @@ async function name(whole, like) {
   try {
     const known = await photo(photoOf(like));
     const called = known.caption || fileName(known.path);
-    whole.querySelector(".name").textContent = box(like) ? S.partOf(called) : called;
+    call(whole, box(like) ? S.partOf(called) : called);
   } catch {
     // The search itself says what is wrong.
   }

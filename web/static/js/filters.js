@@ -1,8 +1,8 @@
 // Beside the grid: what the hits have in common, counted. A click narrows the search by it, another one takes it back.
 
-import { onAnswer } from "./answered.js";
-import { firstDay, following, shifted } from "./dates.js";
-import { byId, icon, ICONS, make } from "./dom.js";
+import { onFacets } from "./answered.js";
+import { FIRST, firstDay, following, LAST, shifted } from "./dates.js";
+import { byId, fileName, icon, ICONS, make } from "./dom.js";
 import { histogram } from "./histogram.js";
 import * as query from "./query.js";
 import { facetsAgain } from "./results.js";
@@ -15,6 +15,8 @@ const FEW = 6; // values shown of a facet before "more"
 const DATES = ["after", "before", "on"];
 const panel = byId("filters");
 const toggle = byId("filter");
+const TYPING = 800; // ms after which a day is taken for typed
+const NARROW = 860; // px, up to which the panel stands above the grid: it opens when asked for
 const whole = new Set(); // facets of which all values are shown
 
 let last = null; // the last answer with facets, and what it answers
@@ -24,71 +26,95 @@ const remember = (open) => { try { localStorage.setItem(OPEN, open ? "1" : ""); 
 
 function change(drop, filter) {
   const { answer, asked } = last;
-  const rest = query.without(asked.q, answer.conditions, drop);
-  state.set({ q: filter ? query.and(rest, filter) : rest, all: "" });
+  const rest = query.without(state.get().q, asked.q, answer.conditions, drop);
+  state.set({ q: filter ? query.and(rest, filter) : rest });
 }
 
 // A moved `from` or `to` leaves the other; a day, month or year that was asked for alone gives way to both.
-const between = (from, before) => change((each) => DATES.includes(each.key) && !each.negative, [from && `after:${from}`, before && `before:${before}`].filter(Boolean).join(" "));
+const between = (from, before) => change(
+  (each) => DATES.includes(each.key) && !each.negative,
+  [from && `after:${from}`, before && before <= LAST && `before:${before}`].filter(Boolean).join(" "),
+);
+
+// A day that is typed counts when someone is done with it: until then each digit makes another one.
+function dateField(name, given, apply) {
+  const input = make("input", { type: "date", value: given, min: FIRST, max: LAST, "data-key": name });
+  let timer = null;
+  const done = () => {
+    clearTimeout(timer);
+    const { value } = input;
+    if (input.isConnected && value !== given && (value === "" ? !input.validity.badInput : value >= "1000")) apply(value);
+  };
+  input.addEventListener("change", () => { clearTimeout(timer); timer = setTimeout(done, TYPING); });
+  input.addEventListener("keydown", (event) => { if (event.key === "Enter") done(); else clearTimeout(timer); });
+  input.addEventListener("blur", done);
+  return make("label", {}, make("span", {}, name), input);
+}
 
 function dates({ conditions, facets }) {
   const value = (key) => conditions.find((each) => each.key === key && !each.negative)?.value ?? "";
   const on = value("on");
   const from = value("after") || on;
   const before = value("before") || (on && following(on));
-  const first = from && firstDay(from);
   const end = before && firstDay(before);
-  const field = (name, given, onchange) => make("label", {}, make("span", {}, name), make("input", { type: "date", value: given, onchange }));
   const fields = [
-    field(S.from, first, (event) => between(event.target.value, before)),
-    field(S.to, end && shifted(end, -1), (event) => between(from, event.target.value && shifted(event.target.value, 1))),
+    dateField(S.from, from && firstDay(from), (day) => between(day, before)),
+    dateField(S.to, end && shifted(end, -1), (day) => between(from, day && shifted(day, 1))),
   ];
   const drawn = facets.dates.counts.length > 0;
   return make(
     "section",
     {},
     make("h3", {}, S.dates),
-    drawn ? histogram(facets.dates, (from, to) => between(from, to)) : null,
+    drawn ? histogram(facets.dates, between) : null,
     facets.dates.undated ? make("p", { class: "said" }, S.undated(facets.dates.undated)) : null,
     drawn || from || before ? make("div", { class: "range" }, ...fields) : null,
   );
 }
 
 function facet(key, values, conditions) {
-  const active = conditions.filter((each) => each.key === key && !each.negative);
-  if (values.length < 2 && !active.length) return null;
   const text = (value) => value.filter.slice(key.length + 1).replaceAll('"', "");
-  const isActive = (value) => active.some((each) => query.isFilter(each, key, text(value)));
+  const active = conditions.filter((each) => each.key === key && !each.negative);
+  // What was chosen stays here to be taken back, also where the values are now those inside it.
+  const chosen = active.filter((each) => !values.some((value) => query.isFilter(each, key, text(value))));
+  if (values.length < 2 && !active.length) return null;
+  const named = (value) => (key === "folder" ? fileName(value.replace(/[\\/]+$/, "")) : key === "is" ? S.kindOf(value) : S.valueOf(value));
+  const item = (name, title, photos, pressed, onclick) => make("li", {}, make(
+    "button",
+    { type: "button", "aria-pressed": String(pressed), title, "data-key": `${key}:${title}`, onclick },
+    make("span", { class: "name" }, name),
+    make("span", { class: "number" }, photos),
+  ));
   const shown = whole.has(key) ? values : values.slice(0, FEW);
-  const items = shown.map((value) => {
-    const pressed = isActive(value);
-    const onclick = () => (pressed ? change((each) => query.isFilter(each, key, text(value))) : change(() => false, value.filter));
-    const name = key === "is" ? S.kindOf(value.name) : S.values[value.name] ?? value.name;
-    return make("li", {}, make(
-      "button",
-      { type: "button", "aria-pressed": String(pressed), title: key === "folder" ? text(value) : null, onclick },
-      make("span", { class: "name" }, name),
-      make("span", { class: "number" }, S.number(value.photos)),
-    ));
-  });
+  const items = [
+    ...chosen.map((each) => item(named(each.value), each.value, "", true, () => change((other) => other === each))),
+    ...shown.map((value) => {
+      const pressed = active.some((each) => query.isFilter(each, key, text(value)));
+      const onclick = () => (pressed ? change((each) => query.isFilter(each, key, text(value))) : change(() => false, value.filter));
+      return item(named(value.name), text(value), S.number(value.photos), pressed, onclick);
+    }),
+  ];
   const more = values.length > FEW
-    ? make("button", { class: "more", type: "button", onclick: () => { whole.has(key) ? whole.delete(key) : whole.add(key); draw(); } }, whole.has(key) ? S.fewer : S.allOf(values.length))
+    ? make("button", { class: "more", type: "button", "data-key": `more ${key}`, onclick: () => { whole.has(key) ? whole.delete(key) : whole.add(key); draw(); } }, whole.has(key) ? S.fewer : S.allOf(values.length))
     : null;
-  return make("section", {}, make("h3", {}, S.facets[key]), make("ul", {}, ...items), more);
+  return make("section", { "data-facet": key }, make("h3", { tabindex: "-1" }, S.facets[key]), make("ul", {}, ...items), more);
 }
 
-// Whoever goes through the panel by the keyboard stays at the place where it was when it is drawn anew.
+// Whoever goes through the panel by the keyboard stays at what they pressed when it is drawn anew.
 function draw() {
-  if (panel.hidden || !last) return;
+  if (panel.hidden) return;
+  if (!last) return panel.replaceChildren();
   const { answer } = last;
-  const stops = () => [...panel.querySelectorAll("button, input")];
-  const place = stops().indexOf(document.activeElement);
+  const focused = panel.contains(document.activeElement) ? document.activeElement : null;
+  const [key, section] = [focused?.dataset.key, focused?.closest("[data-facet]")?.dataset.facet];
   panel.replaceChildren(
-    make("div", { class: "head" }, make("h2", {}, S.filter), make("button", { class: "icon", type: "button", "aria-label": S.close, title: S.close, onclick: flip }, icon(ICONS.close))),
+    make("div", { class: "head" }, make("h2", {}, S.filter), make("button", { class: "icon", type: "button", "data-key": "close", "aria-label": S.close, title: S.close, onclick: flip }, icon(ICONS.close))),
     dates(answer),
-    ...FACETS.map((key) => facet(key, answer.facets[key], answer.conditions)).filter(Boolean),
+    ...FACETS.map((each) => facet(each, answer.facets[each], answer.conditions)).filter(Boolean),
   );
-  if (place >= 0) stops()[Math.min(place, stops().length - 1)]?.focus();
+  if (!focused) return;
+  const same = [...panel.querySelectorAll("[data-key]")].find((each) => each.dataset.key === key);
+  (same ?? panel.querySelector(section ? `[data-facet="${section}"] h3` : "button") ?? panel.querySelector("button")).focus();
 }
 
 function flip() {
@@ -100,14 +126,13 @@ function flip() {
 }
 
 export function start() {
-  panel.hidden = !remembered();
+  panel.hidden = !remembered() || innerWidth <= NARROW;
   panel.setAttribute("aria-label", S.filter);
   toggle.append(S.filter);
   toggle.setAttribute("aria-expanded", String(!panel.hidden));
   toggle.addEventListener("click", flip);
-  onAnswer((answer, asked) => {
-    if (!answer.facets) return;
-    last = { answer, asked };
+  onFacets((answer, asked) => {
+    last = answer?.facets ? { answer, asked } : null;
     draw();
   });
 }

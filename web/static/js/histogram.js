@@ -5,6 +5,7 @@ import { make } from "./dom.js";
 import { formatPeriod, S } from "./strings.js";
 
 const HEIGHT = 64; // px, of the highest bar
+const MOST = 130; // bars, which the panel has the room for
 const LEAST = 3; // px, so that one photo among thousands shows
 
 // Every day, month or year from the first to the last, those without a photo too.
@@ -12,8 +13,11 @@ function filled({ counts }) {
   const photos = new Map(counts.map((each) => [each.on, each.photos]));
   const last = counts.at(-1).on;
   const bars = [];
-  for (let on = counts[0].on; on <= last && bars.length < 2000; on = following(on)) bars.push({ on, photos: photos.get(on) ?? 0 });
-  return bars;
+  for (let on = counts[0].on; bars.length < MOST; on = following(on)) {
+    bars.push({ on, photos: photos.get(on) ?? 0 });
+    if (on === last) return bars;
+  }
+  return counts; // a clock that was centuries off: its photos stand beside the others
 }
 
 // `choose` hears of the first day, month or year that is wanted and of the one behind the last.
@@ -62,5 +66,6 @@ export function histogram(dates, choose) {
   });
   chart.addEventListener("pointerleave", () => { if (from === null) unmark(); });
   chart.addEventListener("pointercancel", unmark);
+  chart.addEventListener("contextmenu", unmark);
   return make("div", { class: "histogram" }, chart, said);
 }

@@ -31,7 +31,8 @@ export function button(frame, search) {
     let from = null;
     const rect = make("div", { class: "rect" });
     go = make("button", { class: "button main go", type: "button", onclick: () => finish() }, S.searchPart);
-    layer = make("div", { class: "drawing", tabindex: "0", role: "application", "aria-label": S.partKeys }, rect);
+    const said = make("span", { class: "unseen", role: "status" });
+    layer = make("div", { class: "drawing", tabindex: "0", role: "application", "aria-label": S.partKeys }, rect, said);
     const show = () => {
       const [left, top, right, bottom] = box;
       Object.assign(rect.style, { left: `${100 * left}%`, top: `${100 * top}%`, width: `${100 * (right - left)}%`, height: `${100 * (bottom - top)}%` });
@@ -59,6 +60,7 @@ export function button(frame, search) {
       box = [Math.min(from[0], to[0]), Math.min(from[1], to[1]), Math.max(from[0], to[0]), Math.max(from[1], to[1])];
       show();
     });
+    layer.addEventListener("pointercancel", () => { from = null; });
     layer.addEventListener("pointerup", () => {
       if (!from) return;
       from = null;
@@ -79,6 +81,7 @@ export function button(frame, search) {
           box[axis + 2] += moved;
         }
         show();
+        said.textContent = S.partAt(...box.map((each) => Math.round(100 * each)));
       } else if (event.key === "Enter") finish();
       else if (event.key === "Escape") stop();
       else return;

@@ -20,11 +20,15 @@ function keep(searches) {
   }
 }
 
+let last = null; // what was remembered last, since this page was opened
+
 // What someone typed on the way to `q` is not worth remembering beside it.
 export function add(q) {
   const text = q.trim();
   if (text.length < 2) return;
-  keep([text, ...all().filter((other) => !text.toLowerCase().startsWith(other.toLowerCase()))]);
+  const onTheWay = last !== null && text.startsWith(last) ? last : text;
+  keep([text, ...all().filter((other) => other !== text && other !== onTheWay)]);
+  last = text;
 }
 
 export const clear = () => keep([]);

@@ -13,7 +13,9 @@ const button = byId("save");
 
 let searches = [];
 let started = false; // there was an answer: what is shown before it would be moved by it
-let found = new Map(); // by search: its last answer, so that cards do not flicker
+let waiting = []; // cards
+let asking = null; // the AbortController of the request under way
+const found = new Map(); // by search: its last answer, until the index changes
 
 const asState = (search) => ({
   ...state.NOTHING,
@@ -25,8 +27,11 @@ const asState = (search) => ({
   like: search.like.join(" "),
 });
 
+// A blank more or less asks nothing else.
+const plain = (q) => q.trim().replace(/\s+/g, " ");
+
 const asSearch = (now) => ({
-  q: now.q,
+  q: plain(now.q),
   mode: now.mode || "auto",
   sort: now.sort || "relevance",
   all: Boolean(now.all),
@@ -34,41 +39,67 @@ const asSearch = (now) => ({
   like: now.like.split(" ").filter(Boolean),
 });
 
-const present = () => searches.find((search) => state.sameSearch(asState(search), state.get()));
+const present = () => searches.find((search) => state.sameSearch(asState(search), { ...state.get(), q: plain(state.get().q) }));
 
 function card(search) {
   const face = make("span", { class: "face" });
   const count = make("span", { class: "number" });
-  const show = ({ total, hits }) => {
-    count.textContent = S.found(total);
-    face.replaceChildren(...hits.map((hit) => make("img", { src: api.thumbUrl(hit.id), alt: "", loading: "lazy" })));
-  };
-  if (found.has(search.id)) show(found.get(search.id));
-  ask(search).then(show, () => { count.textContent = ""; });
   const open = (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     state.set(asState(search));
   };
   const act = (path, label, onclick) => make("button", { class: "icon", type: "button", "aria-label": label, title: label, onclick }, icon(path));
-  return make(
+  const whole = make(
     "li",
     {},
     make("a", { href: state.address(asState(search)), title: search.q, onclick: open }, face, make("span", { class: "name" }, search.name), count),
     act(ICONS.edit, S.rename(search.name), () => name(search.name, (text) => api.renameSearch(search.id, text))),
     act(ICONS.close, S.forget(search.name), () => change(api.forgetSearch(search.id))),
   );
+  whole.search = search;
+  whole.show = ({ total, hits }) => {
+    count.textContent = S.found(total);
+    face.replaceChildren(...hits.map((hit) => make("img", { src: api.thumbUrl(hit.id), alt: "", loading: "lazy" })));
+  };
+  if (found.has(search.id)) whole.show(found.get(search.id));
+  else inView.observe(whole);
+  return whole;
 }
 
-async function ask(search) {
-  const { like, ...rest } = asState(search);
-  const answer = await api.search({ ...rest, examples: like.split(" ").filter(Boolean).map((each) => ({ like: each })), limit: 3, offset: 0 });
-  found.set(search.id, answer);
-  return answer;
+// Only cards that can be seen are asked for, one after the other: what someone types meanwhile should not wait for them.
+const inView = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    inView.unobserve(target);
+    waiting.push(target);
+  }
+  askOn();
+});
+
+async function askOn() {
+  if (asking || !waiting.length) return;
+  const card = waiting.shift();
+  const controller = (asking = new AbortController());
+  const { like, ...rest } = asState(card.search);
+  try {
+    const answer = await api.search({ ...rest, examples: like.split(" ").filter(Boolean).map((each) => ({ like: each })), limit: 3, offset: 0 }, controller.signal);
+    found.set(card.search.id, answer);
+    card.show(answer);
+  } catch {
+    // A photo that it is like may be gone; opened, the search says so.
+  }
+  if (asking !== controller) return;
+  asking = null;
+  askOn();
 }
 
 function draw() {
   const blank = isBlank();
+  inView.disconnect();
+  waiting = [];
+  asking?.abort();
+  asking = null;
   list.hidden = !blank || searches.length === 0;
   list.replaceChildren(...(blank ? searches.map(card) : []));
   const kept = present();
@@ -78,10 +109,16 @@ function draw() {
   button.title = kept ? S.forget(kept.name) : S.saveSearch;
 }
 
-export async function refresh() {
+// The index has changed, or this is the first time. Nothing is taken away under whoever is at a card.
+export function refresh() {
+  found.clear();
+  return load({ unless: list.contains(document.activeElement) });
+}
+
+async function load({ unless = false } = {}) {
   try {
     searches = (await api.savedSearches()).searches;
-    if (started) draw();
+    if (started && !unless) draw();
   } catch {
     // The search itself says what is wrong; they are asked for again when the index changes.
   }
@@ -93,7 +130,9 @@ async function change(done) {
   } catch (error) {
     say(error.message);
   }
-  await refresh();
+  const at = list.contains(document.activeElement);
+  await load();
+  if (at) (list.querySelector("a") ?? byId("q")).focus();
 }
 
 // Asks for a name in a small window of the page's own.

@@ -17,7 +17,8 @@ let whereabouts = () => undefined;
 function fromAddress() {
   const parameters = new URLSearchParams(location.search);
   const state = { ...NOTHING, pictures: history.state?.pictures ?? "" };
-  for (const key of KEYS) state[key] = parameters.get(key) ?? "";
+  // As the box would have it, which holds one line.
+  for (const key of KEYS) state[key] = (parameters.get(key) ?? "").replace(/[\r\n]+/g, " ");
   return state;
 }
 
@@ -74,7 +75,7 @@ export function set(changes, { replace = false } = {}) {
   // Those that fit less come behind the others, which keep their places.
   if (SEARCH.every((key) => key === "all" || before[key] === current[key])) entry.place = place();
   history[replace ? "replaceState" : "pushState"](entry, "", address());
-  for (const listener of listeners) listener(current, before);
+  for (const listener of listeners) listener(current, before, { back: false });
 }
 
 // Leaving the viewer goes back where it was opened from here; on a shared link there is no such place.
@@ -90,5 +91,5 @@ export const sameSearch = (one, other) => SEARCH.every((key) => one[key] === oth
 addEventListener("popstate", () => {
   const before = current;
   current = fromAddress();
-  for (const listener of listeners) listener(current, before);
+  for (const listener of listeners) listener(current, before, { back: true });
 });

@@ -8,6 +8,7 @@ import { S } from "./strings.js";
 
 const PAUSE = 90; // ms
 const MOST = 6; // what is found shows below
+const RECENT = 2; // of them
 const field = byId("q");
 const list = byId("suggest");
 
@@ -53,12 +54,10 @@ function show(found) {
   mark(-1);
 }
 
+const again = (q) => ({ label: q, path: ICONS.clock, pick: () => { close(); box.put(q); box.commit({ done: true }); } });
+
 function offerRecent() {
-  const searches = recent.all().map((q) => ({
-    label: q,
-    path: ICONS.clock,
-    pick: () => { close(); box.put(q); box.commit({ done: true }); },
-  }));
+  const searches = recent.all().map(again);
   if (searches.length) searches.push({ label: S.forgetRecent, path: ICONS.close, pick: () => { recent.clear(); close(); } });
   show(searches);
 }
@@ -72,13 +71,14 @@ async function offer() {
   try {
     const { start, suggestions } = await api.suggest(typed, MOST, controller.signal);
     if (controller.signal.aborted) return;
-    show(suggestions.map((each) => ({
+    const begun = recent.all().filter((q) => q !== field.value && q.toLowerCase().startsWith(field.value.toLowerCase()));
+    show([...begun.slice(0, RECENT).map(again), ...suggestions.map((each) => ({
       kind: S.kinds[each.kind] ?? each.kind,
-      label: S.values[each.label.toLowerCase()] ?? each.label,
+      label: S.valueOf(each.label),
       detail: each.detail,
       count: each.photos === null ? "" : S.number(each.photos),
       pick: () => take(typed, start, each),
-    })));
+    }))].slice(0, MOST));
   } catch (error) {
     if (error.name !== "AbortError") close(); // whatever is wrong, the search itself says it
   }
@@ -102,6 +102,8 @@ export function start() {
   // By the mouse alone: the page itself puts the caret there at first, where a list would only be in the way.
   field.addEventListener("click", () => { if (!field.value && list.hidden) offerRecent(); });
   field.addEventListener("blur", close);
+  // At another place of the text other words could be completed.
+  field.addEventListener("keyup", (event) => { if (["ArrowLeft", "ArrowRight", "Home", "End"].includes(event.key)) close(); });
   byId("ask").addEventListener("submit", close);
   field.addEventListener("keydown", (event) => {
     if (event.isComposing) return;
@@ -109,6 +111,9 @@ export function start() {
       event.preventDefault();
       if (field.value) offer();
       else offerRecent();
+    } else if (event.key === "Escape") {
+      if (!list.hidden) event.preventDefault();
+      close(); // what is under way, too
     } else if (list.hidden) return;
     else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
@@ -118,9 +123,6 @@ export function start() {
     } else if (event.key === "Enter" && chosen >= 0) {
       event.preventDefault();
       options[chosen].pick();
-    } else if (event.key === "Escape") {
-      event.preventDefault();
-      close();
     }
   });
 }

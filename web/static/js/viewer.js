@@ -6,7 +6,7 @@ import { byId, fileName, icon, ICONS, make } from "./dom.js";
 import { focusTile, follow, retitle } from "./grid.js";
 import * as part from "./part.js";
 import { filter } from "./query.js";
-import { hitOf, leaderOf, neighbour, placeOf, total } from "./results.js";
+import { hitOf, isBlank, leaderOf, neighbour, placeOf, total } from "./results.js";
 import * as state from "./state.js";
 import { formatDate, formatMoment, S } from "./strings.js";
 import * as where from "./where.js";
@@ -142,6 +142,7 @@ function about(id, photo, hit) {
       "div",
       { class: "actions" },
       make("button", { class: "button main", type: "button", onclick: () => likeThis(id) }, S.moreLikeThis),
+      isBlank() ? null : make("button", { class: "button", type: "button", title: S.addPicture, onclick: () => addToSearch(id) }, S.addToSearch),
       make("a", { class: "button", href: api.fileUrl(id), target: "_blank", rel: "noopener" }, S.original),
     ),
     moment(id),
@@ -152,8 +153,14 @@ function about(id, photo, hit) {
   ].filter(Boolean);
 }
 
-function likeThis(id) {
-  leaveFor({ like: id });
+function likeThis(like) {
+  leaveFor({ like });
+}
+
+// Beside what is searched by already: words, filters and pictures stay.
+function addToSearch(like) {
+  state.set({ ...state.searchBy([...state.examples().filter((each) => each.like !== like), { like }]), photo: "" });
+  scrollTo({ top: 0 });
 }
 
 async function open(id) {
