@@ -8,6 +8,7 @@ server is gone, however it went. That works on every platform, and no signal can
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -27,7 +28,8 @@ def main() -> int:
     """Run, and return the exit status."""
     answers = os.dup(1)
     os.dup2(2, 1)  # what a library may print is for the log
-    sys.stderr.reconfigure(errors="replace")  # type: ignore[union-attr]
+    if isinstance(sys.stderr, io.TextIOWrapper):  # not where a service of Windows has none
+        sys.stderr.reconfigure(errors="replace")
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, _interrupt)
     threading.Thread(target=_stop_with_stdin, name="stdin", daemon=True).start()

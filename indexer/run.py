@@ -214,12 +214,13 @@ class _Run:
             look_ahead=3 * (self.options.batch_size or BATCH_SIZE[encoder.device]),
         )
         meter = EmbeddingMeter(len(to_read))
+        failed = self.report.failed  # of earlier runs, whose files are as they were
         embedded = embed(encoder, files, len(to_read), self.options.batch_size, meter.model_seconds)
         with self._stage("embed", len(to_read)), closing(files), closing(embedded):  # however it ends, threads end too
             for batch, vectors in embedded:
                 recorder.add(batch, vectors)
                 done += len(batch)
-                self.progress.advance(done, self.report.failed)
+                self.progress.advance(done, self.report.failed - failed)
                 if self.report.embedded - published > _UNPUBLISHED:
                     publish(self.home, self.connection, model)
                     published = self.report.embedded

@@ -27,6 +27,7 @@ _SHIFTS = (0, 16, 32, 48)
 _STEPS = ((BITS, (2, 2, 2, 1)), (7, (1, 1, 1, 1)), (3, (0, 0, 0, 0)))
 """How far the parts may differ so that no pair of so many bits is missed."""
 _MOST = 4_000_000_000  # comparisons, half a minute
+_MOST_PAIRS = 20_000_000  # 320 MB of them
 _CHUNK = 2**21
 
 
@@ -34,7 +35,7 @@ def hash_pairs(hashes: Hashes) -> Pair:
     """The pairs of `hashes` (uint64[n], no two equal) that differ in at most `BITS` bits.
 
     Where most pictures of a large library look the same (those of a fixed camera, say), that would be as much work as
-    comparing all with all; then pairs of 7, of 3 or of no bits alone are found.
+    comparing all with all, and too many pairs to keep; then pairs of 7, of 3 or of no bits alone are found.
 
     Returns:
         the places of the one and of the other, int64[m] each: every pair once, in no order.
@@ -44,6 +45,7 @@ def hash_pairs(hashes: Hashes) -> Pair:
     for bits, radii in _STEPS:
         if len(hashes) ** 2 <= _MOST or _comparisons(sizes, radii) <= _MOST:
             found = [np.empty((2, 0), np.int64)]
+            pairs = 0
             for number, part in enumerate(parts):
                 order = np.argsort(part, kind="stable")
                 for one, other in _of_part(hashes[order], part[order], sizes[number], radii[number], bits):
@@ -53,8 +55,14 @@ def hash_pairs(hashes: Hashes) -> Pair:
                     for shift, radius in zip(_SHIFTS[:number], radii, strict=False):
                         mine &= np.bitwise_count((differing >> np.uint64(shift)) & np.uint64(_VALUES - 1)) > radius
                     found.append(np.stack([order[one[mine]], order[other[mine]]]))
-            first, second = np.concatenate(found, axis=1)
-            return first, second
+                    pairs += len(found[-1][0])
+                    if pairs > _MOST_PAIRS:
+                        break
+                if pairs > _MOST_PAIRS:
+                    break
+            else:
+                first, second = np.concatenate(found, axis=1)
+                return first, second
     return np.empty(0, np.int64), np.empty(0, np.int64)
 
 

@@ -8,10 +8,12 @@ server's end is to patch uvicorn, whose server is ours to ask (`web.server`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -161,6 +163,8 @@ class _Stream(Response):
 
 
 async def _until_gone(receive: Receive, listener: _Listener) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    # However it ends: a body that is too large ends in an error, and must not leave a listener behind.
+    with contextlib.suppress(HTTPException):
+        while (await receive())["type"] != "http.disconnect":
+            pass
     listener.leave()

@@ -119,10 +119,12 @@ def check_token(token: str) -> Check:
 
 
 def check_origin(request: Request) -> Response | None:
-    """Refuse writes and uploads that a page of another site sends. Programs send neither header."""
-    if request.method in _SAFE_METHODS:
-        return None
+    """Refuse what a page of another site sends: writes, uploads, and questions, of which it may not read the answers but
+    which would keep the server busy; a link that is followed is none of these. Programs send no such header."""
     site = request.headers.get("sec-fetch-site")
+    if request.method in _SAFE_METHODS:
+        asked = request.scope["path"].startswith("/api/") and request.headers.get("sec-fetch-mode") != "navigate"
+        return _other_site() if asked and site == "cross-site" else None
     origin = request.headers.get("origin")
     crossed = site is not None and site not in {"same-origin", "none"}
     if origin is not None and not crossed:
@@ -130,9 +132,11 @@ def check_origin(request: Request) -> Response | None:
             crossed = urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
         except ValueError:
             crossed = True
-    if crossed:
-        return problem(403, "Only this server's own page may send this request from a browser.")
-    return None
+    return _other_site() if crossed else None
+
+
+def _other_site() -> Response:
+    return problem(403, "Only this server's own page may send this request from a browser.")
 
 
 class Guard:

@@ -145,3 +145,18 @@ def test_a_method_that_is_not_taken_is_a_405(client: TestClient) -> None:
         response = client.request("DELETE", path)
         assert_problem(response, 405)
         assert response.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "status"),
+    [
+        ("/api/search", "no-cors", 403),
+        ("/api/status", "cors", 403),
+        ("/api/status", "navigate", 200),
+        ("/", "no-cors", 200),
+    ],
+)
+def test_another_sites_page_cannot_keep_the_server_busy(client: TestClient, path: str, mode: str, status: int) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode}
+    assert client.get(path, headers=headers).status_code == status
+    assert client.get(path, headers={**headers, "Sec-Fetch-Site": "same-origin"}).status_code == 200

@@ -83,7 +83,7 @@ class FailureList(Document):
     """A page of failures."""
 
     total: int
-    failures: list[Failure] = Field(description="Files first, then photos, each by path.")
+    failures: list[Failure] = Field(description="Files first, by path, then photos, as they were indexed.")
 
 
 JOB_EXAMPLE: dict[str, Any] = {
