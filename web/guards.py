@@ -119,7 +119,7 @@ def check_token(token: str) -> Check:
 
 
 def check_origin(request: Request) -> Response | None:
-    """Refuse what a page of another site sends: writes, uploads, and questions, of which it may not read the answers but
+    """Refuse what a page of another site sends: writes, uploads, and questions, whose answers it may not read but
     which would keep the server busy; a link that is followed is none of these. Programs send no such header."""
     site = request.headers.get("sec-fetch-site")
     if request.method in _SAFE_METHODS:
