@@ -9,8 +9,9 @@ PHOTOS ?=
 demo: $(VENV)/.demo
 	$(BIN)/sightline demo $(if $(PHOTOS),--photos "$(PHOTOS)")
 
+# Two processes with a thread each for the models: on two cores faster than one process with two.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

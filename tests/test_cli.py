@@ -77,7 +77,7 @@ def test_index_without_a_hub_says_which_model_it_takes_and_why(tmp_path: Path) -
 def test_search_answers_in_the_fixed_fields(indexed: tuple[str, Path]) -> None:
     home, photos = indexed
     answer = document(run("search", "motorcycle", "-k", "3", "--all", "--json", home=home))
-    assert set(answer) == {"query", "model", "total", "collapsed", "left_out", "took_ms", "hits"}
+    assert set(answer) == {"query", "conditions", "model", "total", "collapsed", "left_out", "took_ms", "hits"}
     assert len(answer["hits"]) == 3
     assert set(answer["hits"][0]) == HIT
     assert answer["hits"][0]["path"] == str(photos / "motorcycle_left.png")

@@ -38,7 +38,7 @@ def test_a_button_lays_the_map_over_the_photo_and_takes_it_away(page: Page, addr
     page.locator(".tile").first.click()
     button = page.get_by_role("button", name="Where?")
     expect(button).to_have_attribute("aria-pressed", "false")
-    assert page.locator("canvas").count() == 0
+    assert page.locator("#viewer canvas").count() == 0
     button.click()
     expect(button).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_role("img", name="Where “a motorcycle” was seen: strongest")).to_be_visible()
@@ -50,7 +50,7 @@ def test_a_button_lays_the_map_over_the_photo_and_takes_it_away(page: Page, addr
     assert seen["weakest"]["red"] < 60 and seen["weakest"]["alpha"] > 150
     assert seen["strongest"]["red"] > 200 and seen["strongest"]["alpha"] < 120
     button.click()
-    expect(page.locator("canvas")).to_have_count(0)
+    expect(page.locator("#viewer canvas")).to_have_count(0)
     expect(page.locator(".legend")).to_be_hidden()
 
 
@@ -59,20 +59,20 @@ def test_the_key_w_does_the_same_and_the_map_follows_from_photo_to_photo(page: P
     page.locator(".tile").first.click()
     expect(page.get_by_role("button", name="Where?")).to_be_visible()
     page.keyboard.press("w")
-    expect(page.locator("canvas")).to_have_count(1)
+    expect(page.locator("#viewer canvas")).to_have_count(1)
     with page.expect_response(re.compile("/why")) as answered:
         page.keyboard.press("ArrowRight")
     assert answered.value.ok
-    expect(page.locator("canvas")).to_have_count(1)
+    expect(page.locator("#viewer canvas")).to_have_count(1)
     expect(page.get_by_role("button", name="Where?")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("w")
-    expect(page.locator("canvas")).to_have_count(0)
+    expect(page.locator("#viewer canvas")).to_have_count(0)
     page.keyboard.press("w")
-    expect(page.locator("canvas")).to_have_count(1)
+    expect(page.locator("#viewer canvas")).to_have_count(1)
     page.keyboard.press("Escape")
     page.locator(".tile").first.click()  # opened anew, the photo is shown as it is
     expect(page.get_by_role("button", name="Where?")).to_have_attribute("aria-pressed", "false")
-    assert page.locator("canvas").count() == 0
+    assert page.locator("#viewer canvas").count() == 0
 
 
 def test_a_photo_without_the_thing_says_that_nothing_stands_out(page: Page, address: str) -> None:
@@ -104,7 +104,7 @@ def test_a_map_of_a_part_lies_over_that_part(page: Page, address: str) -> None:
     page.goto(f"{address}?q=a+motorcycle")
     page.locator(".tile").first.click()
     page.keyboard.press("w")
-    expect(page.locator("canvas")).to_have_count(1)
+    expect(page.locator("#viewer canvas")).to_have_count(1)
     seen, frame = look(page), page.locator(".photo").bounding_box()
     assert frame is not None
     assert abs(seen["left"] - 0.25 * frame["width"]) < 1.5 and abs(seen["top"] + 0.1 * frame["height"]) < 1.5
@@ -118,11 +118,11 @@ def test_what_goes_wrong_is_said_and_can_be_tried_again(refused_page: Page, addr
     refused_page.locator(".tile").first.click()
     refused_page.keyboard.press("w")
     expect(refused_page.get_by_role("alert")).to_have_text(sentence)
-    assert refused_page.locator("canvas").count() == 0
+    assert refused_page.locator("#viewer canvas").count() == 0
     refused_page.unroute("**/why?*")
     refused_page.keyboard.press("w")
     refused_page.keyboard.press("w")
-    expect(refused_page.locator("canvas")).to_have_count(1)
+    expect(refused_page.locator("#viewer canvas")).to_have_count(1)
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
@@ -131,7 +131,7 @@ def test_the_map_keeps_to_the_photo_at_every_width(page: Page, address: str, wid
     page.goto(f"{address}?q=a+motorcycle")
     page.locator(".tile").first.click()
     page.keyboard.press("w")
-    expect(page.locator("canvas")).to_have_count(1)
+    expect(page.locator("#viewer canvas")).to_have_count(1)
     seen, box = look(page), page.locator(".photo").bounding_box()
     assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= width
     assert abs(seen["width"] - 1) < 0.01 and abs(seen["height"] - 1) < 0.01

@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import MutableMapping
+from collections.abc import Coroutine, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from listening import listening
 from problem_checks import assert_problem
 from serving import server_process
+from starlette.exceptions import HTTPException
 
 from search.home import Home
 from search.ranking_settings import RankingSettings
@@ -26,6 +28,12 @@ from web.documents.jobs import StatusEvent
 from web.events import MOST_LISTENERS, Events
 from web.jobs import Jobs
 from web.watching import Watch
+
+
+def told(story: Coroutine[Any, Any, Any]) -> Any:
+    """Runs it in a thread of its own: the browser of other tests may hold an event loop in this one."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(asyncio.run, story).result()
 
 
 def events_of(home: Home) -> Events:
@@ -107,7 +115,7 @@ def test_a_silent_stream_says_that_it_lives(sample_home: Home, monkeypatch: pyte
         events.close()
         await asyncio.wait_for(stream, 1)
 
-    asyncio.run(story())
+    told(story())
 
 
 def test_who_takes_nothing_is_dropped(sample_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +130,7 @@ def test_who_takes_nothing_is_dropped(sample_home: Home, monkeypatch: pytest.Mon
         await asyncio.wait_for(stream, 5)
         assert not events._listeners
 
-    asyncio.run(story())
+    told(story())
 
 
 def test_who_is_slow_is_sent_the_newest_alone() -> None:
@@ -132,7 +140,7 @@ def test_who_is_slow_is_sent_the_newest_alone() -> None:
             listener.put("status", {"photos": photos})
         return await listener.take()
 
-    assert asyncio.run(story()) == b'event: status\ndata: {"photos":999}\n\n'
+    assert told(story()) == b'event: status\ndata: {"photos":999}\n\n'
 
 
 def test_nobody_listening_costs_nothing(sample_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +172,7 @@ def test_nobody_listening_costs_nothing(sample_home: Home, monkeypatch: pytest.M
         await asyncio.sleep(0.1)
         assert looks == before
 
-    asyncio.run(story())
+    told(story())
 
 
 def test_the_home_is_left_as_it_was(sample_home: Home) -> None:
@@ -173,3 +181,21 @@ def test_the_home_is_left_as_it_was(sample_home: Home) -> None:
     assert watch.look().status["photos"] == 11
     watch.close()
     assert sorted(os.listdir(sample_home.path)) == before
+
+
+def test_a_listener_whose_request_is_refused_midway_leaves(home: Home) -> None:
+    events = events_of(home)
+
+    async def receive() -> Any:
+        raise HTTPException(413)
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        pass
+
+    async def story() -> None:
+        response = events.listen()
+        async with asyncio.timeout(5):
+            await response({"type": "http"}, receive, send)
+        assert not events._listeners
+
+    told(story())

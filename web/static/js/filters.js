@@ -19,6 +19,7 @@ const TYPING = 800; // ms after which a day is taken for typed
 const NARROW = 860; // px, up to which the panel stands above the grid: it opens when asked for
 const whole = new Set(); // facets of which all values are shown
 
+let moved = null; // bounds that were given while an answer was under way
 let last = null; // the last answer with facets, and what it answers
 
 const remembered = () => { try { return localStorage.getItem(OPEN) === "1"; } catch { return false; } };
@@ -36,6 +37,20 @@ const between = (from, before) => change(
   [from && `after:${from}`, before && before <= LAST && `before:${before}`].filter(Boolean).join(" "),
 );
 
+function bounds(conditions) {
+  const value = (key) => conditions.find((each) => each.key === key && !each.negative)?.value ?? "";
+  const on = value("on");
+  return { from: value("after") || on, before: value("before") || (on && following(on)) };
+}
+
+// While an answer is under way it is not known yet what the other bound is: the move waits for it.
+function move(bound) {
+  if (last && last.asked.q === state.get().q) {
+    const { from, before } = { ...bounds(last.answer.conditions), ...bound };
+    between(from, before);
+  } else moved = { ...moved, ...bound };
+}
+
 // A day that is typed counts when someone is done with it: until then each digit makes another one.
 function dateField(name, given, apply) {
   const input = make("input", { type: "date", value: given, min: FIRST, max: LAST, "data-key": name });
@@ -52,14 +67,11 @@ function dateField(name, given, apply) {
 }
 
 function dates({ conditions, facets }) {
-  const value = (key) => conditions.find((each) => each.key === key && !each.negative)?.value ?? "";
-  const on = value("on");
-  const from = value("after") || on;
-  const before = value("before") || (on && following(on));
+  const { from, before } = bounds(conditions);
   const end = before && firstDay(before);
   const fields = [
-    dateField(S.from, from && firstDay(from), (day) => between(day, before)),
-    dateField(S.to, end && shifted(end, -1), (day) => between(from, day && shifted(day, 1))),
+    dateField(S.from, from && firstDay(from), (day) => move({ from: day })),
+    dateField(S.to, end && shifted(end, -1), (day) => move({ before: day && shifted(day, 1) })),
   ];
   const drawn = facets.dates.counts.length > 0;
   return make(
@@ -134,5 +146,8 @@ export function start() {
   onFacets((answer, asked) => {
     last = answer?.facets ? { answer, asked } : null;
     draw();
+    const bound = moved;
+    moved = null;
+    if (bound && last) move(bound);
   });
 }
