@@ -44,26 +44,32 @@ def hash_pairs(hashes: Hashes) -> Pair:
     sizes = [np.bincount(part, minlength=_VALUES) for part in parts]
     for bits, radii in _STEPS:
         if len(hashes) ** 2 <= _MOST or _comparisons(sizes, radii) <= _MOST:
-            found = [np.empty((2, 0), np.int64)]
-            pairs = 0
-            for number, part in enumerate(parts):
-                order = np.argsort(part, kind="stable")
-                for one, other in _of_part(hashes[order], part[order], sizes[number], radii[number], bits):
-                    # A pair belongs to the first part in which it is near, so that it is found once.
-                    differing = hashes[order[one]] ^ hashes[order[other]]
-                    mine = np.ones(len(one), np.bool_)
-                    for shift, radius in zip(_SHIFTS[:number], radii, strict=False):
-                        mine &= np.bitwise_count((differing >> np.uint64(shift)) & np.uint64(_VALUES - 1)) > radius
-                    found.append(np.stack([order[one[mine]], order[other[mine]]]))
-                    pairs += len(found[-1][0])
-                    if pairs > _MOST_PAIRS:
-                        break
-                if pairs > _MOST_PAIRS:
-                    break
-            else:
-                first, second = np.concatenate(found, axis=1)
-                return first, second
+            pairs = _within(hashes, parts, sizes, radii, bits)
+            if pairs is not None:
+                return pairs
     return np.empty(0, np.int64), np.empty(0, np.int64)
+
+
+def _within(
+    hashes: Hashes, parts: Sequence[Places], sizes: Sequence[Places], radii: Sequence[int], bits: int
+) -> Pair | None:
+    """The pairs that differ in at most `bits` bits; None where there are more than can be kept."""
+    found = [np.empty((2, 0), np.int64)]
+    count = 0
+    for number, part in enumerate(parts):
+        order = np.argsort(part, kind="stable")
+        for one, other in _of_part(hashes[order], part[order], sizes[number], radii[number], bits):
+            # A pair belongs to the first part in which it is near, so that it is found once.
+            differing = hashes[order[one]] ^ hashes[order[other]]
+            mine = np.ones(len(one), np.bool_)
+            for shift, radius in zip(_SHIFTS[:number], radii, strict=False):
+                mine &= np.bitwise_count((differing >> np.uint64(shift)) & np.uint64(_VALUES - 1)) > radius
+            found.append(np.stack([order[one[mine]], order[other[mine]]]))
+            count += len(found[-1][0])
+            if count > _MOST_PAIRS:
+                return None
+    first, second = np.concatenate(found, axis=1)
+    return first, second
 
 
 def _masks(radius: int) -> Iterator[int]:

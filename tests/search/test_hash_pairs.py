@@ -62,3 +62,14 @@ def test_too_much_alike_only_nearer_pairs_are_looked_for(monkeypatch: pytest.Mon
         left.append(set(found(hashes)))
     assert left == [set(), *(expected(hashes, bits) for bits in (3, 7, 10))]
     assert len(left[1]) < len(left[2]) < len(left[3])
+
+
+def test_more_pairs_than_can_be_kept_are_not_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashes = np.arange(300, dtype=np.uint64)  # all near to each other
+    pairs = {bits: expected(hashes, bits) for bits in (hash_pairs.BITS, 7, 3)}
+    assert len(pairs[hash_pairs.BITS]) > len(pairs[7]) > len(pairs[3]) > 0
+    for bits in pairs:
+        monkeypatch.setattr(hash_pairs, "_MOST_PAIRS", len(pairs[bits]))
+        assert set(found(hashes)) == pairs[bits]
+    monkeypatch.setattr(hash_pairs, "_MOST_PAIRS", len(pairs[3]) - 1)
+    assert found(hashes) == []

@@ -26,6 +26,14 @@ function accept(files, { beside }) {
   state.set({ ...state.searchBy([...before, ...pictures.map(state.keepPicture)]), photo: "", all: "" });
 }
 
+// A photo of the library, beside what is searched by already: words, filters and pictures stay.
+export function add(like) {
+  const others = state.examples().filter((each) => each.like !== like);
+  if (others.length >= MOST) return say(S.tooManyPictures(MOST));
+  state.set({ ...state.searchBy([...others, { like }]), photo: "" });
+  scrollTo({ top: 0 });
+}
+
 export const box = (like) => like.split("@")[1]?.split(",").map(Number) ?? null;
 export const photoOf = (like) => like.split("@")[0];
 

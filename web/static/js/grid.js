@@ -11,6 +11,7 @@ const REST = 120; // ms without scrolling
 const KEEP = 400; // ms without scrolling before the place is kept: browsers refuse to write the history all the time
 const TOO_FAST_TO_SEE = 5; // pixels a millisecond; thumbnails are asked for once it is slower
 const TOO_FAST_TO_ASK = 30; // the same for hits: someone drags the scroll bar
+const SLIVER = 6; // pixels of a row that do not make it the one that is looked at
 const MARGIN = 14; // pixels between a tile that is scrolled to and the window's edge
 
 const grid = byId("grid");
@@ -70,7 +71,7 @@ export function where() {
   if (!blocks.total) return null;
   const top = windowTop();
   const seen = ({ top: from, height }) => from >= top + covered - height && from <= top + innerHeight - height / 2;
-  const place = seen(stack.spot(current)) ? current : stack.placeAt(top + covered);
+  const place = seen(stack.spot(current)) ? current : stack.placeAt(top + covered + SLIVER);
   return scrollY <= 0 && place === 0 ? null : { place, offset: Math.round(stack.spot(place).top - top) };
 }
 
@@ -204,7 +205,7 @@ export function retitle(hit) {
 export function relayout() {
   if (!stack) return;
   const top = windowTop();
-  const place = stack.placeAt(top + covered);
+  const place = stack.placeAt(top + covered + SLIVER);
   const offset = stack.spot(place).top - top;
   const atStart = top <= 0;
   origin = grid.offsetTop;

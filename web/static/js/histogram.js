@@ -66,6 +66,5 @@ export function histogram(dates, choose) {
   });
   chart.addEventListener("pointerleave", () => { if (from === null) unmark(); });
   chart.addEventListener("pointercancel", unmark);
-  chart.addEventListener("contextmenu", unmark);
   return make("div", { class: "histogram" }, chart, said);
 }

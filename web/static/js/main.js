@@ -73,12 +73,10 @@ async function search() {
 }
 
 state.onChange((now, before, how) => {
-  if (how.back) box.leave(how);
+  const asksAnew = !state.sameSearch(now, before);
+  if (how.back || asksAnew) box.leave(how);
   draw(now);
-  if (!state.sameSearch(now, before)) {
-    box.leave(how);
-    search();
-  }
+  if (asksAnew) search();
   if (now.photo !== before.photo) viewer.sync();
 });
 

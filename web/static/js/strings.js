@@ -32,7 +32,6 @@ export const S = {
     is: (value) => value.toLowerCase(),
     tag: (value) => `tag ${value}`,
   },
-  valueOf: (value) => value,
   kindOf: (kind) => new Map([["photo", "Photo"], ["screenshot", "Screenshot"], ["document", "Document"], ["drawing", "Drawing"]]).get(kind.toLowerCase()) ?? kind,
   facets: { tag: "Tags", folder: "Folders", camera: "Cameras", is: "Kinds", orientation: "Orientation", type: "Formats" },
   filter: "Filters",

@@ -74,7 +74,7 @@ async function offer() {
     const begun = recent.all().filter((q) => q !== field.value && q.toLowerCase().startsWith(field.value.toLowerCase()));
     show([...begun.slice(0, RECENT).map(again), ...suggestions.map((each) => ({
       kind: S.kinds[each.kind] ?? each.kind,
-      label: S.valueOf(each.label),
+      label: each.label,
       detail: each.detail,
       count: each.photos === null ? "" : S.number(each.photos),
       pick: () => take(typed, start, each),

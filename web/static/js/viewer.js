@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { heading } from "./caption.js";
 import { byId, fileName, icon, ICONS, make } from "./dom.js";
+import * as examples from "./examples.js";
 import { focusTile, follow, retitle } from "./grid.js";
 import * as part from "./part.js";
 import { filter } from "./query.js";
@@ -142,7 +143,7 @@ function about(id, photo, hit) {
       "div",
       { class: "actions" },
       make("button", { class: "button main", type: "button", onclick: () => likeThis(id) }, S.moreLikeThis),
-      isBlank() ? null : make("button", { class: "button", type: "button", title: S.addPicture, onclick: () => addToSearch(id) }, S.addToSearch),
+      isBlank() ? null : make("button", { class: "button", type: "button", title: S.addPicture, onclick: () => examples.add(id) }, S.addToSearch),
       make("a", { class: "button", href: api.fileUrl(id), target: "_blank", rel: "noopener" }, S.original),
     ),
     moment(id),
@@ -155,12 +156,6 @@ function about(id, photo, hit) {
 
 function likeThis(like) {
   leaveFor({ like });
-}
-
-// Beside what is searched by already: words, filters and pictures stay.
-function addToSearch(like) {
-  state.set({ ...state.searchBy([...state.examples().filter((each) => each.like !== like), { like }]), photo: "" });
-  scrollTo({ top: 0 });
 }
 
 async function open(id) {
