@@ -2,7 +2,8 @@
 
 import { following } from "./dates.js";
 import { make } from "./dom.js";
-import { formatPeriod, S } from "./strings.js";
+import { formatPeriod } from "./formats.js";
+import { S } from "./strings.js";
 
 const HEIGHT = 64; // px, of the highest bar
 const MOST = 130; // bars, which the panel has the room for

@@ -2,8 +2,9 @@
 
 import * as api from "./api.js";
 import { byId, make } from "./dom.js";
+import { ago } from "./formats.js";
 import { recover } from "./results.js";
-import { ago, S } from "./strings.js";
+import { S } from "./strings.js";
 
 const line = byId("state");
 const CALM = 20000;

@@ -2,9 +2,10 @@
 
 import { thumbUrl } from "./api.js";
 import { fileName, make } from "./dom.js";
+import { formatDay } from "./formats.js";
 import * as preview from "./preview.js";
 import * as state from "./state.js";
-import { formatDay, S } from "./strings.js";
+import { S } from "./strings.js";
 
 const SIDES = { small: 320, medium: 640 }; // the longer side of the thumbnails, in pixels
 const LARGER = 1.15; // a thumbnail that is drawn so much larger than it is still looks sharp

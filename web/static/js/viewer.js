@@ -4,12 +4,13 @@ import * as api from "./api.js";
 import { heading } from "./caption.js";
 import { byId, fileName, icon, ICONS, make } from "./dom.js";
 import * as examples from "./examples.js";
+import { formatBytes, formatDate, formatMoment } from "./formats.js";
 import { focusTile, follow, retitle } from "./grid.js";
 import * as part from "./part.js";
 import { filter } from "./query.js";
 import { hitOf, isBlank, leaderOf, neighbour, placeOf, total } from "./results.js";
 import * as state from "./state.js";
-import { formatDate, formatMoment, S } from "./strings.js";
+import { S } from "./strings.js";
 import * as where from "./where.js";
 
 const dialog = byId("viewer");
@@ -92,7 +93,7 @@ function facts(photo) {
   if (photo.width && photo.height) {
     row(names.size, `${S.dimensions(photo.width, photo.height)} · ${S.megapixels((photo.width * photo.height) / 1e6)}`);
   }
-  row(names.file, [photo.format, photo.bytes && S.bytes(photo.bytes)].filter(Boolean).join(" · "));
+  row(names.file, [photo.format, photo.bytes && formatBytes(photo.bytes)].filter(Boolean).join(" · "));
   if (photo.latitude !== null && photo.longitude !== null) {
     row(names.place, `${photo.latitude.toFixed(5)}, ${photo.longitude.toFixed(5)}`);
   }
