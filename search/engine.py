@@ -34,6 +34,7 @@ from search.similarity_map import SimilarityMap, deviations, shown
 from search.suggestions import Suggestions, suggestions
 from search.vectors import stored
 from search.vectors.snapshot import Snapshot, take
+from search.word_lists import WordLists
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,6 +58,7 @@ class Engine:
         self._snapshot: Snapshot | None = None
         self._shown: tuple[int, ...] = ()  # the file of the catalog that it shows
         self._questions: Questions | None = None
+        self._words = WordLists()
         self._listings = Listings()
         self._overviews = Overviews(home)
         self._duplicates = DuplicateGroups()
@@ -200,7 +202,7 @@ class Engine:
     def _found(self, request: Request, query: Query, connection: Reader) -> Listing:
         snapshot = self._now(connection)
         questions = self._questioner(snapshot)
-        found = Retrieval(request, query, snapshot, connection, questions, self._ranking).find()
+        found = Retrieval(request, query, snapshot, connection, questions, self._words, self._ranking).find()
         return Listing(connection.file, snapshot.model, found)
 
     def _facets(self, connection: Reader, found: Found, query: Query) -> Facets:

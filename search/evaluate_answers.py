@@ -18,6 +18,7 @@ from search.retrieval import Found, Retrieval
 from search.vectors.flat import FlatIndex
 from search.vectors.protocol import Floats
 from search.vectors.snapshot import Snapshot
+from search.word_lists import WordLists
 
 MODES = {"words": "words", "hybrid": "auto"}
 """The modes measured here, and what a `Request` calls them."""
@@ -91,13 +92,13 @@ def answers(
     advance: Advance = lambda done: None,
 ) -> Iterator[Found]:
     """What each of the texts finds, nothing cut off; `vectors`, float32[m, d], embed them."""
-    questions = _Embedded(snapshot.model, "cpu")
+    questions, word_lists = _Embedded(snapshot.model, "cpu"), WordLists()
     request = Request(mode=MODES[mode], limit=max(1, len(snapshot.live)), include_all=True)
     for done, (text, questions.vector) in enumerate(zip(texts, vectors, strict=True), start=1):
         # Not parsed: in the query language a caption's quotes, colons and hyphens would be something else than words.
         # A query without any would list all photos by date; the dash is no word, so that nothing is looked up.
         query = Query(tuple(cleaned(text[:MAX_LENGTH]).split()) or ("-",))
-        yield Retrieval(request, query, snapshot, connection, questions, ranking).find()
+        yield Retrieval(request, query, snapshot, connection, questions, word_lists, ranking).find()
         advance(done)
 
 

@@ -41,7 +41,7 @@ def explained(
     by_words = [one for kind in _BY_WORDS for one in found.lists if one.kind == kind]
     word_places = _places(fuse(by_words, ranking)[0], keys)
     bm25 = {key: float(one.scores[place]) for one in by_words for key, place in _places(one.keys, keys).items()}
-    snippets = words.marked(connection, query.words, query.exact, keys) if by_words else {}
+    snippets = words.marked(connection, query.words, query.exact, list(word_places))
     hits = []
     for place, (key, *others) in ((place, moment) for place, moment in moments.items() if moment):
         photo = photos[key]

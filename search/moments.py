@@ -17,6 +17,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from search.catalog import dismissals
 from search.vectors.protocol import Doubles, Floats, Keys
@@ -56,17 +57,22 @@ def _led(
 ) -> dict[int, Keys]:
     """For each leader (a row of `vectors`, float32[n, d]) the rows of the others of its moment."""
     copy, moment = ranking.copy_distance * unit, ranking.moment_distance * unit
+    undated = np.isnan(minutes)
     free = np.ones(len(vectors), np.bool_)
     led: dict[int, Keys] = {}
     for start in range(0, len(vectors), _ROWS):
         rows = start + np.flatnonzero(free[start : start + _ROWS])
-        distances = 1 - vectors[rows] @ vectors[start:].T
-        one, other = np.nonzero(distances <= max(copy, moment))
-        # Dates are compared for the few pairs alone that look alike.
-        distance, apart = distances[one, other], np.abs(minutes[rows[one]] - minutes[start + other])
+        timed, below = rows[~undated[rows]], np.arange(start, len(vectors))
+        # Those of other times need not be compared at all, and as a rule most are.
+        same = below[undated[below] | _is_close(minutes[below], minutes[timed], ranking.moment_minutes)]
+        pairs = [_near(vectors, timed, same, max(copy, moment)), _near(vectors, rows[undated[rows]], below, copy)]
+        one, other, distance = map(np.concatenate, zip(*pairs, strict=True))
+        apart = np.abs(minutes[one] - minutes[other])
         near = np.where(np.isnan(apart), distance <= copy, (distance <= moment) & (apart <= ranking.moment_minutes))
-        one, other = one[near], start + other[near]
-        ends = np.searchsorted(one, np.arange(len(rows) + 1))
+        one, other = one[near], other[near]
+        order = np.lexsort((other, one))
+        one, other = one[order], other[order]
+        ends = np.searchsorted(one, [*rows, len(vectors)])
         for i, row in enumerate(rows.tolist()):
             if not free[row]:
                 continue
@@ -79,6 +85,21 @@ def _led(
                 free[others] = False
                 led[row] = others
     return led
+
+
+def _near(vectors: Floats, rows: Keys, columns: Keys, bound: float) -> tuple[Keys, Keys, Floats]:
+    """The pairs of a row and a column that are no farther from each other than `bound`, and how far."""
+    distances = 1 - vectors[rows] @ vectors[columns].T
+    one, other = np.nonzero(distances <= bound)
+    return rows[one], columns[other], distances[one, other]
+
+
+def _is_close(values: Doubles, to: Doubles, within: float) -> npt.NDArray[np.bool_]:
+    """Which of the values, bool[n], have one of `to` no farther away than `within`; NaN has none."""
+    edges = np.concatenate([[-np.inf], np.sort(to), [np.inf]])
+    after = np.searchsorted(edges[1:-1], values) + 1
+    distances: Doubles = np.minimum(values - edges[after - 1], edges[after] - values)
+    return distances <= within
 
 
 def _minutes(connection: sqlite3.Connection, keys: Keys) -> Doubles:

@@ -23,6 +23,7 @@ from search.ranking import RankedList, fuse, is_present, least_score
 from search.vectors import stored
 from search.vectors.protocol import Doubles, Floats, Keys
 from search.vectors.snapshot import Snapshot
+from search.word_lists import WordLists
 
 if TYPE_CHECKING:
     from search.ranking_settings import RankingSettings
@@ -73,17 +74,19 @@ class Retrieval:
         snapshot: Snapshot,
         connection: sqlite3.Connection,
         questions: Questions,
+        word_lists: WordLists,
         ranking: RankingSettings,
     ) -> None:
         """`query` is `request` as it was understood; `questions` embed with the snapshot's model; `connection` sees the
         state that the snapshot shows."""
         self._request, self._query, self._ranking = request, query, ranking
         self._snapshot, self._connection, self._questions = snapshot, connection, questions
+        self._words = word_lists
         self._among = snapshot.live
         self._liked: list[int] = []
-        allowed = allowed_keys(connection, query)
-        if allowed is not None:
-            self._among = allowed[np.isin(allowed, snapshot.live)]
+        self._allowed = allowed_keys(connection, query)
+        if self._allowed is not None:
+            self._among = self._allowed[np.isin(self._allowed, snapshot.live)]
 
     def find(self) -> Found:
         """Everything that answers, as far as the page that is asked for.
@@ -139,19 +142,21 @@ class Retrieval:
         vector = self._questions.without(plain, list(self._query.excluded), self._ranking.negative_weight)
         background = self._snapshot.background if judged else None
         ends = alone and background is not None and not self._request.include_all
-        depth = min(self._page, DEPTH) if ends else self._depth(alone)  # most answers end soon
-        while True:
-            scores, keys, cosines = self._by_text(vector, depth)
-            relevant = None if background is None else len(keys)
-            if background is not None and len(keys):
-                # Judged by the best of the whole library: filters and what must not be shown take nothing away from
-                # whether the rest is there, nor from where it ends.
-                best, top = (self._best(one) for one in (plain, vector))
-                least = least_score(top, background, self._ranking)
-                relevant = int((scores >= least).sum()) if is_present(best, background, self._ranking) else 0
-            if relevant is None or relevant < len(keys) or len(keys) < depth or depth >= DEPTH:
-                return RankedList("meaning", keys, relevant, scores, cosines, self._tolerance)
-            depth = min(DEPTH, 4 * depth)  # the answer goes on below: how long it is belongs to it
+        depth = min(self._page, DEPTH) if ends else self._depth(alone)
+        scores, keys, cosines = self._by_text(vector, depth)
+        if background is None:
+            return RankedList("meaning", keys, None, scores, cosines, self._tolerance)
+        # Judged by the best of the whole library: filters and what must not be shown take nothing away from whether the
+        # rest is there, nor from where it ends.
+        top = float(scores[0]) if self._among is self._snapshot.live and len(scores) else self._best(vector)
+        best = top if vector is plain else self._best(plain)
+        least = least_score(top, background, self._ranking)
+        if not is_present(best, background, self._ranking):
+            return RankedList("meaning", keys, 0, scores, cosines, self._tolerance)
+        if len(keys) == depth < DEPTH and scores[-1] >= least:
+            scores, keys, cosines = self._by_text(vector, DEPTH)  # it goes on: how long it is belongs to it
+        relevant = int((scores >= least).sum())
+        return RankedList("meaning", keys, relevant, scores, cosines, self._tolerance)
 
     def _by_text(self, vector: Floats, k: int) -> tuple[Floats, Keys, Floats]:
         return self._snapshot.search_text(vector, k, hub_weight=self._ranking.hub_weight, allowed=self._among)
@@ -172,8 +177,8 @@ class Retrieval:
         where = f"{sql} AND photos.key NOT IN (SELECT value FROM json_each(?))", [*values, json.dumps(self._liked)]
         ranked = {
             "literal": words.written(self._connection, self._query.words, self._query.exact, *where),
-            "all words": words.ranked(self._connection, words.match_all(asked), *where),
-            "some words": words.ranked(self._connection, words.said(words.match_some(asked)), *where),
+            "all words": self._words.all_words(self._connection, asked, self._allowed, self._liked),
+            "some words": self._words.some_words(self._connection, asked, self._allowed, self._liked),
         }
         return [
             RankedList(

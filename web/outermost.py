@@ -61,13 +61,14 @@ class Metrics:
     def record(self, scope: Scope, status: int, seconds: float) -> None:
         """Count one answer. Routes and methods are named from what we know, so that a client cannot make
         the number of time series grow."""
-        method = scope["method"] if scope["method"] in {"GET", "HEAD", "POST"} else "other"
+        method = scope["method"] if scope["method"] in {"GET", "HEAD", "POST", "PUT", "DELETE"} else "other"
         if scope["path"].startswith("/static/"):
             route = "/static"
         else:
             route = getattr(scope.get("route"), "path", None) or "other"
         self.requests.labels(method, route, str(status)).inc()
-        self.latency.labels(route).observe(seconds)
+        if route != "/api/events":  # which ends when its listener leaves
+            self.latency.labels(route).observe(seconds)
 
 
 class Outermost:

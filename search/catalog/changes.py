@@ -138,13 +138,13 @@ def forget_file(connection: sqlite3.Connection, key: int, folder: bytes, name: b
 
 def mark_orphans(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:
     """Those of the photos that no file holds any more leave every answer with this commit; their words go too."""
-    for key in photo_keys:
-        connection.execute(
-            "UPDATE photos SET orphaned_at = ? WHERE key = ? AND orphaned_at IS NULL"
-            " AND NOT EXISTS (SELECT 1 FROM files WHERE photo_key = photos.key)",
-            (now(), key),
-        )
-        words.refresh(connection, [key])
+    keys = list(photo_keys)
+    connection.executemany(
+        "UPDATE photos SET orphaned_at = ? WHERE key = ? AND orphaned_at IS NULL"
+        " AND NOT EXISTS (SELECT 1 FROM files WHERE photo_key = photos.key)",
+        [(now(), key) for key in keys],
+    )
+    words.refresh(connection, keys)
 
 
 def purge_orphans(connection: sqlite3.Connection) -> list[str]:

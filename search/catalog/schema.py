@@ -184,7 +184,7 @@ CREATE TABLE dismissals (
     CHECK (photo_key < other_key)
 ) WITHOUT ROWID;
 CREATE INDEX dismissals_by_other ON dismissals (other_key);
-INSERT INTO settings (name, value) VALUES ('dismissals', '0')
+INSERT INTO settings (name, value) VALUES ('dismissals', '0'), ('words_state', lower(hex(randomblob(8))))
 """
 
 

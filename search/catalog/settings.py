@@ -21,7 +21,7 @@ def put(connection: sqlite3.Connection, name: str, value: str) -> None:
 
 def revision(connection: sqlite3.Connection) -> int:
     """A number that grows with every commit that changes which photos a search may find by their vectors, or what it
-    compares them with; readers compare it. Words are read anew for each search, and need none."""
+    compares them with; readers compare it. Words have a `search.catalog.words.state` of their own."""
     return int(get(connection, "revision") or 0)
 
 

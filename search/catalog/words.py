@@ -7,6 +7,7 @@ file names, where people look for parts of a word, and where an engine that read
 from __future__ import annotations
 
 import re
+import secrets
 import sqlite3
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +21,7 @@ WRITTEN = ("own", "text", "name")
 """Those of the fields that no model made up."""
 OPEN, CLOSE = "\x02", "\x03"
 """What surrounds a matched word inside a snippet: control characters, which no indexed text contains."""
-_WEIGHTS = "10.0, 10.0, 5.0, 4.0, 2.0"
+WEIGHTS = "10.0, 10.0, 5.0, 4.0, 2.0"
 """BM25 weights of the fields above: what a caption says tells more than what a file happens to be called."""
 DEPTH = 10_000
 """How far down a list is read where several are fused, and to find its end; such an answer has no more hits. Of every
@@ -54,6 +55,7 @@ _IRREGULAR = _PLURALS | {plural: singular for singular, plural in _PLURALS.items
 
 def refresh(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:
     """Write anew the words of these photos from what the catalog says of them; an orphan has none."""
+    _renew_state(connection)
     for key in photo_keys:
         connection.execute("DELETE FROM words WHERE rowid = ?", (key,))
         connection.execute("DELETE FROM parts WHERE rowid = ?", (key,))
@@ -76,6 +78,7 @@ def refresh(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:
 
 def refresh_tags(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:
     """Write anew the tags among the words of these photos; an orphan has no words."""
+    _renew_state(connection)
     connection.executemany(
         "UPDATE words SET tags = ? WHERE rowid = ?",
         [(spaced(_clean(_tags(connection, key))), key) for key in photo_keys],
@@ -100,6 +103,11 @@ def outdated(connection: sqlite3.Connection) -> list[int] | None:
     return [row[0] for row in connection.execute("SELECT key FROM photos")]
 
 
+def state(connection: sqlite3.Connection) -> str:
+    """A name for what the words are at this commit: another one after each change, and in every catalog but a copy."""
+    return settings.get(connection, "words_state") or ""
+
+
 def said(expression: str) -> str:
     """`expression` for all fields but tags, which stand side by side without belonging together."""
     return f"{{{' '.join(field for field in FIELDS if field != 'tags')}}} : ({expression})" if expression else ""
@@ -120,15 +128,20 @@ def term(word: str) -> str:
     return " AND ".join(found) if len(found) < 2 else f"({' AND '.join(found)})"
 
 
+def terms(free_words: Sequence[str]) -> list[str]:
+    """An FTS5 expression for each of the words, once each; common ones are left out, and what cannot be looked up."""
+    return list(dict.fromkeys(filter(None, map(term, _telling(free_words)))))
+
+
 def match_all(free_words: Sequence[str]) -> str:
     """An FTS5 expression for photos in which each of the words stands, common ones left out; '' where nothing could be
     looked up."""
-    return " AND ".join(_terms(free_words))
+    return " AND ".join(terms(free_words))
 
 
 def match_some(free_words: Sequence[str]) -> str:
     """An FTS5 expression for photos in which at least one of the words stands; '' where that is the same as all."""
-    found = _terms(free_words)
+    found = terms(free_words)
     return " OR ".join(found) if len(found) > 1 else ""
 
 
@@ -154,7 +167,7 @@ def ranked(
     The score is Okapi BM25, as FTS5 computes it, but the higher the better; ties by key so that pages do not overlap.
     Nothing matches ''.
     """
-    return _ranked(connection, "words", f", {_WEIGHTS}", expression, condition, values) if expression else {}
+    return _ranked(connection, "words", f", {WEIGHTS}", expression, condition, values) if expression else {}
 
 
 def _ranked(
@@ -250,8 +263,8 @@ def _telling(free_words: Sequence[str]) -> list[str]:
     return [word for word in free_words if word.lower() not in _COMMON] or list(free_words)
 
 
-def _terms(free_words: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(filter(None, map(term, _telling(free_words)))))
+def _renew_state(connection: sqlite3.Connection) -> None:
+    settings.put(connection, "words_state", secrets.token_hex(8))
 
 
 def _forms(word: str) -> list[str]:

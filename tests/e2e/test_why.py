@@ -112,7 +112,7 @@ def test_a_map_of_a_part_lies_over_that_part(page: Page, address: str) -> None:
 
 
 def test_what_goes_wrong_is_said_and_can_be_tried_again(refused_page: Page, address: str) -> None:
-    sentence = "Too many photos are being looked into at once; try again."
+    sentence = "Too much is asked of this server at once; try again in a moment."
     refused_page.route("**/why?*", lambda route: route.fulfill(status=503, json={"detail": sentence}))
     refused_page.goto(f"{address}?q=a+motorcycle")
     refused_page.locator(".tile").first.click()

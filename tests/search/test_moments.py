@@ -20,7 +20,7 @@ from search.catalog import changes, model_records
 from search.catalog.connection import connect_to_write
 from search.engine import Engine, Request
 from search.home import Home
-from search.moments import moments
+from search.moments import _led, moments
 from search.ranking_settings import RankingSettings
 from search.vectors import stored
 from search.vectors.protocol import Floats
@@ -129,6 +129,29 @@ def test_more_hits_than_one_block_of_rows_group_alike(group: Group, monkeypatch:
     expected = {2 * number: [2 * number + 1] for number in range(40)}
     monkeypatch.setattr("search.moments._ROWS", 7)
     assert group(pairs, [minute(1)] * 80, ranking=RankingSettings(moment_distance=0.01)) == expected
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_moments_are_those_that_comparing_all_with_all_gives(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.moments._ROWS", 16)
+    chance = np.random.default_rng(seed)
+    count = 120
+    vectors = unit(REST[chance.integers(0, 12, count)] + chance.normal(0, 0.05, (count, 16)).astype(np.float32))
+    minutes = chance.integers(0, 60, count).astype(np.float64)
+    minutes[chance.random(count) < (0.0, 0.3, 1.0)[seed % 3]] = np.nan
+    expected: dict[int, list[int]] = {}
+    free = np.ones(count, np.bool_)
+    for leader in range(count):
+        if not free[leader]:
+            continue
+        distances, apart = 1 - vectors @ vectors[leader], np.abs(minutes - minutes[leader])
+        near = np.where(np.isnan(apart), distances <= 0.03, (distances <= 0.2) & (apart <= 5))
+        others = [other for other in range(leader + 1, count) if free[other] and near[other]]
+        free[others] = False
+        if others:
+            expected[leader] = others
+    led = _led(vectors, minutes, 1.0, RANKING, {})
+    assert {leader: others.tolist() for leader, others in led.items()} == expected and len(expected) > 3
 
 
 def test_hits_below_a_depth_stand_alone(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:

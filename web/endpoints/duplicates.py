@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from search.catalog import paths as catalog_paths
@@ -15,9 +16,11 @@ from web.answers import json_answer
 from web.documents.duplicates import DUPLICATES_EXAMPLE, Dismissal, DismissalAnswer, DuplicatesAnswer
 from web.photo_files import checked_id
 from web.problems import displayable, responses
+from web.turns import Turns
 
 MAX_LIMIT = 100
 MAX_OFFSET = 10_000_000
+MOST_WAITING = 8
 
 
 def group_json(group: Group) -> dict[str, Any]:
@@ -48,6 +51,8 @@ def group_json(group: Group) -> dict[str, Any]:
 def duplicates_router(access: EngineAccess) -> APIRouter:
     """`/api/duplicates` and its `/dismissals`."""
     router = APIRouter(tags=["duplicates"])
+    # The first page of a large library takes seconds; whoever asks meanwhile has it from what that one found.
+    turns = Turns(1, MOST_WAITING)
 
     @router.get(
         "/api/duplicates",
@@ -58,12 +63,14 @@ def duplicates_router(access: EngineAccess) -> APIRouter:
             **responses(422, 503),
         },
     )
-    def duplicates(
+    async def duplicates(
+        request: Request,
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many groups to give.")] = 50,
         offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="How many groups to pass over.")] = 0,
     ) -> Response:
         """Exact and near copies in groups, those with the most to reclaim first. Nothing is ever deleted."""
-        found = access.duplicates(limit, offset)
+        async with turns.turn(request):
+            found = await run_in_threadpool(access.duplicates, limit, offset)
         return json_answer(
             {
                 "total": found.total,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, File, Form, Query, UploadFile
+from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BeforeValidator
 from starlette.responses import Response
@@ -18,6 +19,7 @@ from web.documents.searching import SEARCH_EXAMPLE, Mode, SearchAnswer, Sort
 from web.parts import cut, liked
 from web.photo_files import PhotoId, checked_id
 from web.problems import responses
+from web.turns import Turns
 from web.uploads import Decoder
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 MAX_LIMIT = 500
 MAX_OFFSET = 10_000_000
 MAX_PICTURES = 8
+MOST_WAITING = 64
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many hits to give.", examples=[50])]
 WithFacets = Annotated[bool, Query(description="Also tell what all hits have in common.")]
@@ -50,13 +53,19 @@ def _named(parts: Any) -> Any:
 def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
     """`GET` and `POST /api/search`, and `/api/photos/{id}/similar`."""
     router = APIRouter(tags=["search"])
+    # More than there are cores for would only make each other slow.
+    turns = Turns(max(2, os.cpu_count() or 2), MOST_WAITING)
     answer_200: dict[int | str, dict[str, Any]] = {
         200: {"model": SearchAnswer, "content": {"application/json": {"example": SEARCH_EXAMPLE}}}
     }
 
-    def answer(request: SearchRequest) -> Response:
-        found = access.search(request)
-        return json_answer({**found.to_json(), "listing": found.listing})
+    async def answer(request: Request, asked: SearchRequest) -> Response:
+        def found() -> Response:
+            answer = access.search(asked)
+            return json_answer({**answer.to_json(), "listing": answer.listing})
+
+        async with turns.turn(request):
+            return await run_in_threadpool(found)
 
     @router.get(
         "/api/search",
@@ -64,7 +73,8 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
         response_model=None,
         responses={**answer_200, **responses(400, 422, 503)},
     )
-    def search(
+    async def search(
+        request: Request,
         q: Annotated[str, Query(max_length=MAX_LENGTH, description=_Q, examples=["a red motorcycle"])] = "",
         negative: Annotated[str, Query(alias="not", max_length=MAX_LENGTH, description=_NOT, examples=["people"])] = "",
         mode: Annotated[Mode, Query(description=_MODE)] = "auto",
@@ -77,7 +87,8 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
         listing: ListingName = None,
     ) -> Response:
         """Photos that answer a query, best first, with an honest total for paging."""
-        return answer(
+        return await answer(
+            request,
             SearchRequest(
                 text=q,
                 negative=negative,
@@ -89,7 +100,7 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
                 collapse=collapse,
                 facets=facets,
                 listing=listing,
-            )
+            ),
         )
 
     @router.post(
@@ -99,6 +110,7 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
         responses={**answer_200, **responses(400, 403, 404, 413, 422, 503)},
     )
     async def search_by_picture(
+        request: Request,
         image: Annotated[
             list[UploadFile] | None,
             BeforeValidator(_named),
@@ -133,7 +145,7 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
         for one in named:
             if one.box:
                 pictures.append(await cut(access, decoder, one.photo_id, one.box))
-        request = SearchRequest(
+        asked = SearchRequest(
             text=q,
             images=tuple(pictures),
             like=tuple(one.photo_id for one in named if not one.box),
@@ -148,7 +160,7 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
             facets=facets,
             listing=listing,
         )
-        return await run_in_threadpool(answer, request)
+        return await answer(request, asked)
 
     @router.get(
         "/api/photos/{photo_id}/similar",
@@ -156,7 +168,8 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
         response_model=None,
         responses={**answer_200, **responses(404, 422, 503)},
     )
-    def similar(
+    async def similar(
+        request: Request,
         photo_id: PhotoId,
         limit: Limit = 50,
         offset: Offset = 0,
@@ -164,8 +177,9 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
         listing: ListingName = None,
     ) -> Response:
         """Photos that look like this one, the most alike first, itself left out."""
-        return answer(
-            SearchRequest(like=(checked_id(photo_id),), limit=limit, offset=offset, collapse=collapse, listing=listing)
+        asked = SearchRequest(
+            like=(checked_id(photo_id),), limit=limit, offset=offset, collapse=collapse, listing=listing
         )
+        return await answer(request, asked)
 
     return router

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import anyio
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -16,7 +15,8 @@ from web.access import EngineAccess
 from web.answers import json_answer
 from web.documents.photos import SIMILARITY_MAP_EXAMPLE, SimilarityMap
 from web.photo_files import PhotoId, known_photo, thumbnail
-from web.problems import ProblemError, responses
+from web.problems import responses
+from web.turns import Turns
 from web.uploads import Decoder
 
 MOST_WAITING = 8
@@ -27,7 +27,7 @@ def why_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder) -
     """`/api/photos/{id}/why`."""
     router = APIRouter(tags=["photos"])
     # One at a time: a large model takes all cores for seconds, and searches need some of them.
-    turn = anyio.CapacityLimiter(1)
+    turns = Turns(1, MOST_WAITING)
 
     @router.get(
         "/api/photos/{photo_id}/why",
@@ -52,13 +52,7 @@ def why_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder) -
     ) -> Response:
         """A map of how much each place of the photo speaks for a text, by the index's own model."""
         photo = await run_in_threadpool(known_photo, access, photo_id)
-        if turn.statistics().tasks_waiting >= MOST_WAITING:
-            raise ProblemError(
-                503, "Too many photos are being looked into at once; try again.", headers={"Retry-After": "2"}
-            )
-        async with turn:
-            if await request.is_disconnected():
-                return Response(status_code=499)  # nobody looks at this photo any more
+        async with turns.turn(request):
             # The picture that is shown beside the map, and it is small: most often it was made for that already.
             content = await thumbnail(thumbnails, decoder, photo, "large")
 

@@ -1,0 +1,37 @@
+"""Taking turns: of what costs much, a few requests are answered at a time, in the order in which they came."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+from starlette.requests import Request
+
+from web.problems import ProblemError
+
+
+class Turns:
+    """A queue for one kind of request. To be used on the event loop."""
+
+    def __init__(self, at_once: int, most_waiting: int) -> None:
+        """Let `at_once` requests go on at a time, and `most_waiting` others wait for that."""
+        self._limiter = anyio.CapacityLimiter(at_once)
+        self._most_waiting = most_waiting
+
+    @asynccontextmanager
+    async def turn(self, request: Request) -> AsyncIterator[None]:
+        """Wait for a turn, and keep it while inside.
+
+        Raises:
+            ProblemError: 503 where too many wait already; 499 where the client has gone meanwhile, as a page does that
+                asks anew with each key: what nobody waits for should keep nobody waiting.
+        """
+        if self._limiter.statistics().tasks_waiting >= self._most_waiting:
+            raise ProblemError(
+                503, "Too much is asked of this server at once; try again in a moment.", headers={"Retry-After": "2"}
+            )
+        async with self._limiter:
+            if await request.is_disconnected():
+                raise ProblemError(499, "The client did not wait for the answer.")
+            yield
