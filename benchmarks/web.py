@@ -99,29 +99,42 @@ async def typing(address: str, seconds: int) -> None:
         "answers with facets": ("api/search", {"limit": 60, "collapse": True, "facets": True}),
         "suggestions": ("api/suggest", {"limit": 6}),
     }
-    print(f"Typing, {RATE} requests a second for {seconds} s\n\n| | p50 | p95 | worst |\n|---|---|---|---|", flush=True)
+    print(
+        f"Typing, {RATE} requests a second for {seconds} s\n\n| | p50 | p95 | worst | refused |\n|---|---|---|---|---|",
+        flush=True,
+    )
     async with httpx.AsyncClient(base_url=address, timeout=60) as client:
         for name, (path, fields) in kinds.items():
             took: list[float] = []
+            refused: list[bool] = []
 
             async def one(
-                text: str, path: str = path, fields: dict[str, Any] = fields, took: list[float] = took
+                text: str,
+                path: str = path,
+                fields: dict[str, Any] = fields,
+                took: list[float] = took,
+                refused: list[bool] = refused,
             ) -> None:
                 began = time.perf_counter()
                 answer = await client.get(path, params={"q": text, **fields})
-                # A filter that is half typed is refused, as quickly as any.
-                assert answer.status_code in (200, 400), answer.text
+                # A filter that is half typed is refused, as quickly as any; and what is too much at once (503).
+                assert answer.status_code in (200, 400, 503), answer.text
+                refused.append(answer.status_code == 503)
                 took.append(1000 * (time.perf_counter() - began))
 
             await one(asked[0])
             took.clear()
+            refused.clear()
             began, tasks = time.perf_counter(), []
             for number in range(RATE * seconds):
                 await asyncio.sleep(max(0.0, began + number / RATE - time.perf_counter()))
                 tasks.append(asyncio.create_task(one(asked[number % len(asked)])))
             await asyncio.gather(*tasks)
             p50, p95 = np.percentile(took, (50, 95))
-            print(f"| {name} | {p50:.0f} ms | {p95:.0f} ms | {max(took):.0f} ms |", flush=True)
+            print(
+                f"| {name} | {p50:.0f} ms | {p95:.0f} ms | {max(took):.0f} ms | {100 * np.mean(refused):.0f} % |",
+                flush=True,
+            )
 
 
 def look(address: str) -> None:

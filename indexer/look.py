@@ -32,7 +32,7 @@ def look(image: Image.Image) -> Look:
 
 
 def _perceptual_hash(greys: npt.NDArray[np.float64]) -> int:
-    """64 bits of which few differ between a picture and its copies: rescaled, saved anew, somewhat brighter.
+    """63 bits of which few differ between a picture and its copies: rescaled, saved anew, somewhat brighter.
 
     The hash of Zauner, “Implementation and Benchmarking of Perceptual Image Hash Functions” (2010), on the 8 x 8 lowest
     frequencies of the discrete cosine transform, as the library imagehash has it (which would add SciPy and PyWavelets

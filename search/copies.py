@@ -31,7 +31,7 @@ cut out of the other: they are not of the same width and height, as the frames o
 STRICT_BITS, STRICT_DISTANCE = 2, 0.03
 """Pages and screens of one layout are near by both measures, so that both bounds are tight where one of two pictures is
 no photo, or is not known to be one yet."""
-COMMON = 1000
+COMMON = 250
 """A hash that more photos than these share (of a fixed camera, of an empty form) tells nothing of any of them."""
 _PAIRS = 2**20
 _VECTORS = 2**12

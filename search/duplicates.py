@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["exact", "near"]
 
+MOST_SHOWN = 100
 KEPT = 10
 """Copies that were found are kept for so many times as long as that took, though the catalog has changed since."""
 
@@ -54,11 +55,13 @@ class Group:
 
     Attributes:
         kind: `exact`: one photo in several files; `near`: different photos.
+        count: how many photos it has; `members` are `MOST_SHOWN` of them at most.
         reclaimable: bytes: of a photo in several files, those of all but one; of different photos, those of all but the
             best, each counted once: if it lies in several files, it has an exact group besides.
     """
 
     kind: Kind
+    count: int
     members: tuple[Member, ...]
     reclaimable: int
 
@@ -180,18 +183,18 @@ def _of_one_date(pairs: Places, seconds: Doubles, distances: Floats) -> Places:
 
 
 def _looked_up(connection: sqlite3.Connection, groups: list[_Group]) -> Iterator[Group]:
-    photos = photos_by_key(connection, [key for group in groups for key in group.keys])
+    photos = photos_by_key(connection, [key for group in groups for key in group.keys[:MOST_SHOWN]])
     for group in groups:
-        members = tuple(
-            Member(photos[key], bits, distance)
-            for key, bits, distance in zip(group.keys, group.bits, group.distances, strict=True)
-            if key in photos
-        )
+        shown = zip(group.keys[:MOST_SHOWN], group.bits, group.distances, strict=False)
+        members = tuple(Member(photos[key], bits, distance) for key, bits, distance in shown if key in photos)
         if group.keys[0] not in photos:
             continue
         best, *others = members
         several = len(best.photo.paths) - 1
+        further = len(group.keys) - len(group.keys[:MOST_SHOWN])
         if group.kind == "exact" and several:
-            yield Group("exact", members, several * best.photo.bytes)
+            yield Group("exact", 1, members, several * best.photo.bytes)
+        elif further:
+            yield Group("near", len(members) + further, members, group.reclaimable)
         elif others:
-            yield Group("near", members, sum(member.photo.bytes for member in others))
+            yield Group("near", len(members), members, sum(member.photo.bytes for member in others))

@@ -89,6 +89,9 @@ def save_checkpoint(
 _UNDONE = {
     5: (
         "DROP TABLE dismissals",
+        "DROP INDEX files_failed",
+        "DROP INDEX descriptions_failed",
+        "DELETE FROM settings WHERE name = 'words_state'",
         "DELETE FROM settings WHERE name = 'dismissals'",
         "ALTER TABLE photos DROP COLUMN preview",
         "ALTER TABLE photos DROP COLUMN perceptual_hash",

@@ -44,14 +44,16 @@ class Jobs:
         """Bring all known libraries up to date; returns the job's document.
 
         Raises:
-            ProblemError: 409 while a job runs, whoever started it; 503 where there is no index, nothing to index, or
-                no right to write.
+            ProblemError: 409 while a job runs, whoever started it; 503 where there is no index, nothing to index, no
+                right to write, or the server is ending.
         """
         with self._access.catalog():
             pass  # without an index there is nothing to bring up to date, and asking should not make one
         if not self._starting.acquire(blocking=False):
             raise ProblemError(409, "A job is being started at this moment; see `GET /api/jobs`.")
         try:
+            if self._closed:
+                raise ProblemError(503, "The server is ending, and starts no job any more.")
             child = self._child
             if child is not None and child.runs:
                 if self.find(child.job)["state"] == "running":
@@ -122,10 +124,13 @@ class Jobs:
             self._child.ask_to_stop()
 
     def close(self) -> None:
-        """Wait until the server's job has ended."""
+        """Wait until the server's job has ended, one that is just being started as well."""
         self.ask_to_stop()
+        begun = self._starting.acquire(timeout=_CLOSING_SECONDS)
         if self._child is not None:
             self._child.end(_CLOSING_SECONDS)
+        if begun:
+            self._starting.release()
 
     def _busy(self, job: int | None, sentence: str = "") -> ProblemError:
         with self._access.catalog() as connection:

@@ -21,7 +21,7 @@ class Look(NamedTuple):
 
     Attributes:
         preview: RGB of 4 x 3 pixels, rows from the top, 36 bytes.
-        perceptual_hash: 64 bits that hardly differ where pictures look the same; 0 where it is too even to tell.
+        perceptual_hash: 63 bits that hardly differ where pictures look the same; 0 where it is too even to tell.
     """
 
     preview: bytes

@@ -184,6 +184,8 @@ CREATE TABLE dismissals (
     CHECK (photo_key < other_key)
 ) WITHOUT ROWID;
 CREATE INDEX dismissals_by_other ON dismissals (other_key);
+CREATE INDEX files_failed ON files (folder, name) WHERE failure IS NOT NULL;
+CREATE INDEX descriptions_failed ON descriptions (photo_key, stage) WHERE failure IS NOT NULL;
 INSERT INTO settings (name, value) VALUES ('dismissals', '0'), ('words_state', lower(hex(randomblob(8))))
 """
 

@@ -342,3 +342,11 @@ def test_photos_that_were_dismissed_do_not_collapse_in_searches(own_home: Home) 
             (hit.id, hit.others[:1]),
             (hit.others[1], ()),
         ]
+
+
+def test_of_a_large_group_the_best_are_shown_and_all_are_counted(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "MOST_SHOWN", 2)
+    fill(home, [Made(width=100 + number) for number in range(4)])
+    with Engine.open(home) as engine:
+        (group,) = engine.duplicates().groups
+    assert (places(group), group.count, group.reclaimable) == ([3, 2], 4, 3000)

@@ -16,7 +16,8 @@ class DuplicatePhoto(Document):
     """One copy."""
 
     id: str
-    paths: list[str] = Field(description="Every place where this very file lies.")
+    paths: list[str] = Field(description="The places where this very file lies, 100 at most.")
+    files: int = Field(description="How many places these are in all.")
     width: int
     height: int
     format: str
@@ -24,7 +25,7 @@ class DuplicatePhoto(Document):
     taken_at: str | None
     added_at: str
     caption: str | None
-    bits: int = Field(description="How many of the 64 bits of its perceptual hash differ from the best copy's.")
+    bits: int = Field(description="How many of the 63 bits of its perceptual hash differ from the best copy's.")
     distance: float = Field(
         description="From the best copy, by embeddings: 1 - cosine, in the library's own unit (docs/duplicates.md)."
     )
@@ -38,7 +39,8 @@ class DuplicateGroup(Document):
     )
     best: str = Field(description="The id of the best copy: most pixels, then most bytes, then the oldest.")
     reclaimable: int = Field(description="Bytes of all copies but the best.")
-    photos: list[DuplicatePhoto] = Field(description="The best first; one alone where it is `exact`.")
+    copies: int = Field(description="How many photos the group has.")
+    photos: list[DuplicatePhoto] = Field(description="The best first, 100 at most; one alone where it is `exact`.")
 
 
 class DuplicatesAnswer(Document):
@@ -75,10 +77,12 @@ DUPLICATES_EXAMPLE: dict[str, Any] = {
             "kind": "near",
             "best": PHOTO_ID,
             "reclaimable": 482133,
+            "copies": 2,
             "photos": [
                 {
                     "id": PHOTO_ID,
                     "paths": ["/photos/2023/motorcycle.jpg"],
+                    "files": 1,
                     "width": 4032,
                     "height": 3024,
                     "format": "JPEG",
@@ -92,6 +96,7 @@ DUPLICATES_EXAMPLE: dict[str, Any] = {
                 {
                     "id": _OTHER_ID,
                     "paths": ["/photos/sent/motorcycle_small.jpg"],
+                    "files": 1,
                     "width": 1600,
                     "height": 1200,
                     "format": "JPEG",

@@ -21,6 +21,7 @@ from web.turns import Turns
 MAX_LIMIT = 100
 MAX_OFFSET = 10_000_000
 MOST_WAITING = 8
+MOST_PATHS = 100
 
 
 def group_json(group: Group) -> dict[str, Any]:
@@ -29,10 +30,12 @@ def group_json(group: Group) -> dict[str, Any]:
         "kind": group.kind,
         "best": group.members[0].photo.id,
         "reclaimable": group.reclaimable,
+        "copies": group.count,
         "photos": [
             {
                 "id": member.photo.id,
-                "paths": [displayable(catalog_paths.display(path)) for path in member.photo.paths],
+                "paths": [displayable(catalog_paths.display(path)) for path in member.photo.paths[:MOST_PATHS]],
+                "files": len(member.photo.paths),
                 "width": member.photo.width,
                 "height": member.photo.height,
                 "format": member.photo.format,
