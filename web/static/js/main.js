@@ -25,14 +25,14 @@ function words() {
   selects.sort.append(...options(S.sorts, "relevance"));
   byId("ideas").append(
     make("span", {}, S.tryThese),
-    ...S.ideas.map((q) => make("a", {
+    ...S.ideas.map(([said, q]) => make("a", {
       href: state.address({ q, photo: "" }),
       onclick: (event) => {
         if (event.ctrlKey || event.metaKey || event.shiftKey) return;
         event.preventDefault();
         state.set({ q, photo: "" });
       },
-    }, q)),
+    }, said)),
   );
 }
 
