@@ -5,6 +5,7 @@ import * as conditions from "./conditions.js";
 import { byId, make } from "./dom.js";
 import * as examples from "./examples.js";
 import * as filters from "./filters.js";
+import * as keys from "./keys.js";
 import * as results from "./results.js";
 import * as saved from "./saved.js";
 import * as state from "./state.js";
@@ -56,6 +57,7 @@ function listen() {
       byId("q").select();
     }
   });
+  keys.start();
 }
 
 function draw(now) {
