@@ -18,6 +18,7 @@ const selects = { mode: byId("mode"), sort: byId("sort") };
 const collapse = byId("collapse");
 
 function words() {
+  byId("heading").textContent = S.heading;
   byId("mode-label").textContent = S.mode;
   byId("sort-label").textContent = S.sort;
   byId("collapse-label").textContent = S.collapse;

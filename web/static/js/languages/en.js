@@ -5,6 +5,7 @@ import { formatPeriod, number, percentage } from "../formats.js";
 const plural = (count, one, many) => `${number.format(count)} ${count === 1 ? one : many}`;
 
 export const en = {
+  heading: "Photos",
   placeholder: "Describe the photo",
   boxLabel: "Describe the photo you are looking for",
   choosePicture: "Search by a picture",

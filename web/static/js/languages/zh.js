@@ -6,6 +6,7 @@ const photos = (count) => `${number.format(count)} 张照片`;
 const named = (table) => (name) => new Map(Object.entries(table)).get(name.toLowerCase()) ?? name;
 
 export const zh = {
+  heading: "照片",
   placeholder: "描述你想找的照片",
   boxLabel: "描述你想找的照片",
   choosePicture: "以图搜图",
