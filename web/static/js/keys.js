@@ -8,7 +8,7 @@ const KEYS = {
   anywhere: [["/", "box"], ["?", "keys"]],
   box: [["↓ ↑", "suggestions"], ["Enter", "take"], ["Esc", "closeSuggestions"]],
   grid: [["← → ↑ ↓", "walk"], ["Home End", "ends"], ["Enter", "open"], ["X", "select"]],
-  selection: [["Shift+click", "range"], ["Esc", "unselect"]],
+  selection: [["Shift+click Shift+X", "range"], ["Esc", "unselect"]],
   viewer: [
     ["← →", "step"], ["+ -", "zoom"], ["0", "whole"], ["← → ↑ ↓", "pan"], ["W", "where"], ["B", "part"], ["Esc", "close"],
   ],
@@ -31,6 +31,7 @@ function open() {
       "aria-labelledby": "keys-title",
       onclose: () => { whole.remove(); dialog = null; },
       onclick: (event) => { if (event.target === whole) whole.close(); }, // beside it
+      onkeydown: (event) => { if (event.key !== "?") event.stopPropagation(); }, // what is behind does not hear of it
     },
     make(
       "div",
