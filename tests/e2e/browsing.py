@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from indexer.report import IndexOptions
@@ -62,9 +62,12 @@ def serving(home: Path, port: int = 0) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def watched_page(browser: Browser, *, errors_expected: bool) -> Iterator[Page]:
-    """A page that fails its test on any script error, dialog, request to elsewhere or unexpected console message."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+def watched_page(browser: Browser, *, errors_expected: bool, **options: Any) -> Iterator[Page]:
+    """A page that fails its test on any script error, dialog, request to elsewhere or unexpected console message.
+
+    `options` are those of Playwright's `new_context`.
+    """
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
     page = context.new_page()
     page.set_default_timeout(20_000)
     said: list[str] = []

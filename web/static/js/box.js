@@ -47,11 +47,14 @@ export function start() {
   box.setAttribute("aria-label", S.boxLabel);
   clear.title = S.clearText;
   clear.setAttribute("aria-label", S.clearText);
-  box.addEventListener("input", () => {
+  const typed = (event) => {
     clear.hidden = !box.value;
     clearTimeout(timer);
-    timer = setTimeout(commit, TYPING_PAUSE);
-  });
+    // What an input method is still composing is no words yet.
+    if (!event.isComposing) timer = setTimeout(commit, TYPING_PAUSE);
+  };
+  box.addEventListener("input", typed);
+  box.addEventListener("compositionend", typed);
   box.addEventListener("blur", () => commit({ done: true }));
   byId("ask").addEventListener("submit", (event) => {
     event.preventDefault();

@@ -90,7 +90,7 @@ function facet(key, values, conditions) {
   // What was chosen stays here to be taken back, also where the values are now those inside it.
   const chosen = active.filter((each) => !values.some((value) => query.isFilter(each, key, text(value))));
   if (values.length < 2 && !active.length) return null;
-  const named = (value) => (key === "folder" ? fileName(value.replace(/[\\/]+$/, "")) : key === "is" ? S.kindOf(value) : value);
+  const named = (value) => (key === "folder" ? fileName(value.replace(/[\\/]+$/, "")) : key === "is" ? S.kindOf(value) : key === "orientation" ? S.orientationOf(value) : value);
   const item = (name, title, photos, pressed, onclick) => make("li", {}, make(
     "button",
     { type: "button", "aria-pressed": String(pressed), title, "data-key": `${key}:${title}`, onclick },

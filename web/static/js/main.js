@@ -5,6 +5,7 @@ import * as conditions from "./conditions.js";
 import { byId, make } from "./dom.js";
 import * as examples from "./examples.js";
 import * as filters from "./filters.js";
+import * as keys from "./keys.js";
 import * as results from "./results.js";
 import * as saved from "./saved.js";
 import * as state from "./state.js";
@@ -17,6 +18,7 @@ const selects = { mode: byId("mode"), sort: byId("sort") };
 const collapse = byId("collapse");
 
 function words() {
+  byId("heading").textContent = S.heading;
   byId("mode-label").textContent = S.mode;
   byId("sort-label").textContent = S.sort;
   byId("collapse-label").textContent = S.collapse;
@@ -25,14 +27,14 @@ function words() {
   selects.sort.append(...options(S.sorts, "relevance"));
   byId("ideas").append(
     make("span", {}, S.tryThese),
-    ...S.ideas.map((q) => make("a", {
+    ...S.ideas.map(([said, q]) => make("a", {
       href: state.address({ q, photo: "" }),
       onclick: (event) => {
         if (event.ctrlKey || event.metaKey || event.shiftKey) return;
         event.preventDefault();
         state.set({ q, photo: "" });
       },
-    }, q)),
+    }, said)),
   );
 }
 
@@ -56,6 +58,7 @@ function listen() {
       byId("q").select();
     }
   });
+  keys.start();
 }
 
 function draw(now) {

@@ -2,5 +2,6 @@
 
 import { LANGUAGE } from "./language.js";
 import { en } from "./languages/en.js";
+import { zh } from "./languages/zh.js";
 
-export const S = { en }[LANGUAGE];
+export const S = { en, "zh-CN": zh }[LANGUAGE];

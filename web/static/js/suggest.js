@@ -95,10 +95,12 @@ function take(typed, start, { kind, text }) {
 
 export function start() {
   list.setAttribute("aria-label", S.suggestionsLabel);
-  field.addEventListener("input", () => {
+  const typed = (event) => {
     clearTimeout(timer);
-    timer = setTimeout(offer, PAUSE);
-  });
+    if (!event.isComposing) timer = setTimeout(offer, PAUSE);
+  };
+  field.addEventListener("input", typed);
+  field.addEventListener("compositionend", typed);
   // By the mouse alone: the page itself puts the caret there at first, where a list would only be in the way.
   field.addEventListener("click", () => { if (!field.value && list.hidden) offerRecent(); });
   field.addEventListener("blur", close);

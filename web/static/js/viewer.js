@@ -63,7 +63,7 @@ function why(hit) {
   const lines = hit.why.map((reason) => {
     if (reason.signal === "words") {
       const parts = (reason.parts ?? []).map((part) => make(part.marked ? "mark" : "span", {}, part.text));
-      return make("li", {}, make("span", { class: "field" }, `${S.fields[reason.field] ?? reason.field}:`), ...parts);
+      return make("li", {}, make("span", { class: "field" }, S.fields[reason.field] ?? reason.field), ...parts);
     }
     const similarity = reason.similarity ?? 0;
     return make(
