@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import Callable
 
 import uvicorn
+from threadpoolctl import threadpool_limits
 
 from search.errors import SightlineError
 from search.home import Home
@@ -71,6 +73,17 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets=sockets)
 
 
+def _share_processors() -> None:
+    """Let many searches compute side by side, and beside other programs.
+
+    Threads that wait for each other by spinning cost twenty times the work as soon as a core is busy with something
+    else. So those of a model wait asleep (a setting that its library reads when it is loaded, later than this), and
+    NumPy's products, which are small here, take no threads.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    threadpool_limits(1, user_api="blas")
+
+
 def serve(home: Home, settings: ServerSettings, on_ready: Callable[[str], None] | None = None) -> None:
     """Serve the page and the API until interrupted; prints nothing itself.
 
@@ -85,6 +98,7 @@ def serve(home: Home, settings: ServerSettings, on_ready: Callable[[str], None] 
         SightlineError: the port cannot be listened on.
     """
     listener = listen(settings)
+    _share_processors()
     try:
         address = address_of(settings.host, listener.getsockname()[1])
         config = uvicorn.Config(
