@@ -90,6 +90,7 @@ async function more({ focus = false, upTo = PAGE } = {}) {
       // Groups that were kept apart are not counted by the server any more: those behind them have moved up.
       const offset = groups.filter(({ apart }) => !apart).length;
       const answer = await api.duplicates(kind, PAGE, offset, controller.signal);
+      if (controller.signal.aborted) return;
       ({ kinds, unhashed } = answer);
       if (!state.get().kind && kind !== usual()) {
         kind = usual();
@@ -99,7 +100,7 @@ async function more({ focus = false, upTo = PAGE } = {}) {
       const come = answer.groups.filter((group) => !known.has(group.best)).map((group) => ({ group, apart: false }));
       groups.push(...come);
       parts.list.append(...come.map(element));
-      whole = offset + PAGE >= answer.total;
+      whole = !come.length || offset + PAGE >= answer.total;
     } while (!whole && groups.length < upTo);
     head();
     rest();
