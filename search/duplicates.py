@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from search.vectors.snapshot import Snapshot
 
 Kind = Literal["exact", "near"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 MOST_SHOWN = 100
 KEPT = 10
@@ -72,13 +73,15 @@ class Duplicates:
 
     Attributes:
         total: how many groups there are on all pages.
-        reclaimable: bytes, of all groups.
+        reclaimable: bytes, of all of them.
+        kinds: of either kind, how many groups there are and the bytes to reclaim.
         unhashed: how many photos have no perceptual hash, since an earlier version indexed them: their near copies are
             not known.
     """
 
     total: int
     reclaimable: int
+    kinds: dict[Kind, tuple[int, int]]
     unhashed: int
     groups: tuple[Group, ...]
 
@@ -114,8 +117,11 @@ class DuplicateGroups:
         self._found: _Found | None = None
         self._groups: tuple[_Found, int, list[_Group]] | None = None
 
-    def page(self, connection: Reader, snapshot: Callable[[], Snapshot], limit: int, offset: int) -> Duplicates:
-        """The groups from `offset` on, at most `limit` of them; one of which too few photos are left is missing.
+    def page(
+        self, connection: Reader, snapshot: Callable[[], Snapshot], limit: int, offset: int, kind: Kind | None = None
+    ) -> Duplicates:
+        """The groups (of one `kind`, where it is given) from `offset` on, at most `limit` of them; one of which too few
+        photos are left is missing.
 
         `connection` reads one state of the catalog, of which `snapshot` gives the vectors where they are needed.
         """
@@ -128,8 +134,12 @@ class DuplicateGroups:
                 groups = sorted([*exact, *near], key=lambda group: (-group.reclaimable, group.keys))
                 self._groups = found, said, groups
             groups = self._groups[2]
-        shown = list(_looked_up(connection, groups[offset : offset + limit]))
-        return Duplicates(len(groups), sum(group.reclaimable for group in groups), found.unhashed, tuple(shown))
+        by_kind: dict[Kind, list[_Group]] = {one: [group for group in groups if group.kind == one] for one in KINDS}
+        kinds = {one: (len(those), sum(group.reclaimable for group in those)) for one, those in by_kind.items()}
+        asked = groups if kind is None else by_kind[kind]
+        shown = list(_looked_up(connection, asked[offset : offset + limit]))
+        reclaimable = sum(group.reclaimable for group in asked)
+        return Duplicates(len(asked), reclaimable, kinds, found.unhashed, tuple(shown))
 
     def _current(self, connection: Reader, snapshot: Callable[[], Snapshot]) -> _Found:
         revision, found = settings.revision(connection), self._found

@@ -18,7 +18,7 @@ from search.catalog.saved_searches import SavedSearch, saved_searches
 from search.catalog.status import status
 from search.catalog.tags import tags_of
 from search.catalog.words import DEPTH
-from search.duplicates import DuplicateGroups, Duplicates
+from search.duplicates import DuplicateGroups, Duplicates, Kind
 from search.errors import QueryError, SightlineError, UnknownPhotoError
 from search.explanation import explained
 from search.facets import Facets, facets
@@ -159,15 +159,15 @@ class Engine:
         """
         return suggestions(self._overviews.now(), text, limit)
 
-    def duplicates(self, limit: int = 50, offset: int = 0) -> Duplicates:
-        """Photos of which there are several copies, in groups, those with the most to reclaim first.
+    def duplicates(self, limit: int = 50, offset: int = 0, kind: Kind | None = None) -> Duplicates:
+        """Photos of which there are several copies, in groups (of one `kind`), those with the most to reclaim first.
 
         Raises:
             SightlineError: the index holds no photo yet.
         """
         connection = self._current_connection()
         with one_state(connection):
-            return self._duplicates.page(connection, lambda: self._now(connection), limit, offset)
+            return self._duplicates.page(connection, lambda: self._now(connection), limit, offset, kind)
 
     def where(self, photo_id: str, image: Image, text: str) -> SimilarityMap:
         """Where in a photo the words of a query are.

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 
 from search.answer import Answer, Request
 from search.catalog.connection import Reader, connect_to_read, one_state
-from search.duplicates import Duplicates
+from search.duplicates import Duplicates, Kind
 from search.engine import Engine
 from search.errors import CatalogError, QueryError, SightlineError
 from search.home import Home
@@ -59,14 +59,14 @@ class EngineAccess:
             self._failure = None
             return self._engine
 
-    def duplicates(self, limit: int, offset: int) -> Duplicates:
+    def duplicates(self, limit: int, offset: int, kind: Kind | None = None) -> Duplicates:
         """The engine's groups of duplicates; call it in a worker thread.
 
         Raises:
             ProblemError: 503, while there is no index, or none with a photo in it.
         """
         try:
-            return self.engine().duplicates(limit, offset)
+            return self.engine().duplicates(limit, offset, kind)
         except SightlineError as error:
             raise self._problem(error) from error
 

@@ -204,7 +204,7 @@ def test_the_keyboard_alone_will_do(page: Page, address: str) -> None:
     expect(page.locator("#q")).to_have_value("")
     page.keyboard.type("motorcycle")
     expect(page.locator(".tile img").first).to_have_attribute("alt", "motorcycle_left.png")
-    for _ in range(8):
+    for _ in range(12):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.className").startswith("tile"):
             break

@@ -39,7 +39,7 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         yield client
 
 
-def groups(client: TestClient, **fields: int) -> DuplicatesAnswer:
+def groups(client: TestClient, **fields: int | str) -> DuplicatesAnswer:
     response = client.get("/api/duplicates", params=fields)
     assert response.status_code == 200
     return DuplicatesAnswer.model_validate(response.json())
@@ -85,6 +85,17 @@ def test_pages_of_groups_do_not_overlap(copies: TestClient) -> None:
     pages = [groups(copies, limit=1, offset=offset) for offset in range(3)]
     assert [group for page in pages for group in page.groups] == groups(copies).groups
     assert {page.total for page in pages} == {2}
+
+
+def test_one_kind_alone_is_counted_and_paged_by_itself(copies: TestClient) -> None:
+    both = groups(copies)
+    for kind, total in (("exact", both.kinds.exact), ("near", both.kinds.near)):
+        answer = groups(copies, kind=kind)
+        assert answer.groups == [group for group in both.groups if group.kind == kind]
+        assert (answer.total, answer.reclaimable) == (total.total, total.reclaimable) != (0, 0)
+        assert groups(copies, kind=kind, offset=1).groups == []
+    assert both.kinds.exact.reclaimable + both.kinds.near.reclaimable == both.reclaimable
+    assert_problem(copies.get("/api/duplicates?kind=some"), 422)
 
 
 def test_what_is_said_of_a_group_holds_until_it_is_taken_back(copies: TestClient) -> None:

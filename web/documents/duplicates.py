@@ -43,11 +43,26 @@ class DuplicateGroup(Document):
     photos: list[DuplicatePhoto] = Field(description="The best first, 100 at most; one alone where it is `exact`.")
 
 
+class KindTotal(Document):
+    """All groups of one kind."""
+
+    total: int
+    reclaimable: int = Field(description="Bytes.")
+
+
+class KindTotals(Document):
+    """Both kinds, whichever was asked for."""
+
+    exact: KindTotal
+    near: KindTotal
+
+
 class DuplicatesAnswer(Document):
     """A page of groups, those with the most to reclaim first."""
 
-    total: int = Field(description="All groups, of which `limit` from `offset` on are given.")
-    reclaimable: int = Field(description="Bytes, of all groups.")
+    total: int = Field(description="All groups, of the kind that was asked for; `limit` from `offset` on are given.")
+    reclaimable: int = Field(description="Bytes, of all these groups.")
+    kinds: KindTotals
     unhashed: int = Field(
         description="Photos that an earlier version indexed: their near copies are not known until they are read again."
     )
@@ -71,6 +86,7 @@ class DismissalAnswer(Document):
 DUPLICATES_EXAMPLE: dict[str, Any] = {
     "total": 1,
     "reclaimable": 482133,
+    "kinds": {"exact": {"total": 0, "reclaimable": 0}, "near": {"total": 1, "reclaimable": 482133}},
     "unhashed": 0,
     "groups": [
         {

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from search.catalog import paths as catalog_paths
 from search.catalog.editing import dismiss, take_dismissal_back
-from search.duplicates import Group
+from search.duplicates import Group, Kind
 from web.access import EngineAccess
 from web.answers import json_answer
 from web.documents.duplicates import DUPLICATES_EXAMPLE, Dismissal, DismissalAnswer, DuplicatesAnswer
@@ -70,14 +70,19 @@ def duplicates_router(access: EngineAccess) -> APIRouter:
         request: Request,
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many groups to give.")] = 50,
         offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="How many groups to pass over.")] = 0,
+        kind: Annotated[Kind | None, Query(description="Groups of this kind alone.")] = None,
     ) -> Response:
         """Exact and near copies in groups, those with the most to reclaim first. Nothing is ever deleted."""
         async with turns.turn(request):
-            found = await run_in_threadpool(access.duplicates, limit, offset)
+            found = await run_in_threadpool(access.duplicates, limit, offset, kind)
         return json_answer(
             {
                 "total": found.total,
                 "reclaimable": found.reclaimable,
+                "kinds": {
+                    one: {"total": total, "reclaimable": reclaimable}
+                    for one, (total, reclaimable) in found.kinds.items()
+                },
                 "unhashed": found.unhashed,
                 "groups": [group_json(group) for group in found.groups],
             }

@@ -66,5 +66,13 @@ export const photo = (id, signal) => ask(`/api/photos/${encodeURIComponent(id)}`
 export const setCaption = (id, caption) => ask(`/api/photos/${encodeURIComponent(id)}/caption`, write("PUT", { caption }));
 export const why = (id, q, signal) => ask(`/api/photos/${encodeURIComponent(id)}/why?${new URLSearchParams({ q })}`, { signal });
 export const status = (signal) => ask("/api/status", { signal });
+export const models = (signal) => ask("/api/models", { signal });
+export const jobs = (limit, signal) => ask(`/api/jobs?limit=${limit}`, { signal });
+export const startJob = () => ask("/api/jobs", write("POST", { kind: "index" }));
+export const stopJob = (id) => ask(`/api/jobs/${id}`, { method: "DELETE" });
+export const failures = (limit, offset, signal) => ask(`/api/failures?${new URLSearchParams({ limit, offset })}`, { signal });
+export const duplicates = (kind, limit, offset, signal) => ask(`/api/duplicates?${new URLSearchParams({ kind, limit, offset })}`, { signal });
+export const dismiss = (photos) => ask("/api/duplicates/dismissals", write("POST", { photos }));
+export const takeBack = (photos) => ask("/api/duplicates/dismissals", write("DELETE", { photos }));
 export const thumbUrl = (id, size = "small") => `/api/photos/${encodeURIComponent(id)}/thumb?size=${size}`;
 export const fileUrl = (id) => `/api/photos/${encodeURIComponent(id)}/file`;

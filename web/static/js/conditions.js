@@ -12,6 +12,7 @@ const list = byId("conditions");
 function label({ kind, key, value, negative }) {
   if (kind === "exact") return S.exactly(value);
   if (kind === "excluded") return S.not(value);
+  if (key === "after" && negative && value === "0001") return S.withoutDate;
   const shown = key === "folder" ? fileName(value.replace(/[\\/]+$/, "")) : key === "is" ? S.kindOf(value) : key === "orientation" ? S.orientationOf(value) : value;
   const said = S.filters[key](shown);
   return negative ? S.not(said) : said;

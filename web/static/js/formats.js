@@ -26,13 +26,18 @@ export function formatDate(iso) {
 }
 
 // A day, a month or a year as the query language writes it.
-export function formatPeriod(period) {
+export function formatPeriod(period, { long = false } = {}) {
   const [year, month, day] = period.split("-").map(Number);
-  const options = { timeZone: "UTC", year: "numeric", ...(month && { month: "short" }), ...(day && { day: "numeric" }) };
+  const options = { timeZone: "UTC", year: "numeric", ...(month && { month: long ? "long" : "short" }), ...(day && { day: "numeric" }) };
   const date = new Date(Date.UTC(2000, (month ?? 1) - 1, day ?? 1));
   date.setUTCFullYear(year); // Date.UTC takes the year 21 for 1921
   return Number.isNaN(date.getTime()) ? period : new Intl.DateTimeFormat(LANGUAGE, options).format(date);
 }
+
+// Of a month its name alone; of a day the day of the week with it.
+const firstOf = (period) => new Date(`${`${period}-01`.slice(0, 10)}T00:00:00Z`);
+export const monthName = (month, { short = false } = {}) => new Intl.DateTimeFormat(LANGUAGE, { month: short ? "short" : "long", timeZone: "UTC" }).format(firstOf(month));
+export const dayName = (day) => new Intl.DateTimeFormat(LANGUAGE, { weekday: "short", day: "numeric", timeZone: "UTC" }).format(firstOf(day));
 
 const day = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "medium", timeZone: "UTC" });
 const month = new Intl.DateTimeFormat(LANGUAGE, { month: "short", year: "numeric", timeZone: "UTC" });
@@ -49,6 +54,14 @@ const moment = (iso) => Date.parse(/[zZ]$|[+-]\d\d:?\d\d$/.test(iso) ? iso : `${
 export function formatMoment(iso) {
   const time = moment(iso);
   return Number.isNaN(time) ? iso : new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "long", timeStyle: "short" }).format(time);
+}
+
+// About, in the largest unit of which there are two or more.
+export function duration(seconds) {
+  const steps = [["day", 86400], ["hour", 3600], ["minute", 60]];
+  const [unit, length] = steps.find(([, length]) => seconds >= 2 * length) ?? ["second", 1];
+  const format = new Intl.NumberFormat(LANGUAGE, { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: 0 });
+  return format.format(Math.max(1, Math.round(seconds / length)));
 }
 
 export function ago(iso) {

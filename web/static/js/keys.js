@@ -12,6 +12,7 @@ const KEYS = {
   viewer: [
     ["← →", "step"], ["+ -", "zoom"], ["0", "whole"], ["← → ↑ ↓", "pan"], ["W", "where"], ["B", "part"], ["Esc", "close"],
   ],
+  compare: [["← →", "copies"], ["Esc", "closeCopies"]],
   part: [["← → ↑ ↓", "move"], ["Shift+arrows", "resize"], ["Enter", "search"], ["Esc", "leave"]],
 };
 const TYPING = 'input:not([type="checkbox"]), select, textarea';

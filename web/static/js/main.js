@@ -13,6 +13,7 @@ import * as status from "./status.js";
 import { S } from "./strings.js";
 import * as suggest from "./suggest.js";
 import * as viewer from "./viewer.js";
+import * as views from "./views.js";
 
 const selects = { mode: byId("mode"), sort: byId("sort") };
 const collapse = byId("collapse");
@@ -65,7 +66,8 @@ function draw(now) {
   box.draw(now);
   for (const [key, select] of Object.entries(selects)) select.value = now[key];
   collapse.checked = !now.apart;
-  document.title = now.q ? `${now.q} – Sightline` : "Sightline";
+  const title = views.title(now) || now.q;
+  document.title = title ? `${title} – Sightline` : "Sightline";
   examples.draw();
 }
 
@@ -76,24 +78,26 @@ async function search() {
 }
 
 state.onChange((now, before, how) => {
-  const asksAnew = !state.sameSearch(now, before);
+  const asksAnew = !now.view && (before.view || !state.sameSearch(now, before));
   if (how.back || asksAnew) box.leave(how);
   draw(now);
+  views.sync(now, how);
   if (asksAnew) search();
   if (now.photo !== before.photo) viewer.sync();
 });
 
 words();
 listen();
-for (const part of [box, suggest, conditions, examples, filters, saved, viewer]) part.start();
+for (const part of [box, suggest, conditions, examples, filters, saved, viewer, views]) part.start();
 draw(state.get());
+views.sync(state.get());
 viewer.sync();
 // What stands above the grid comes first, so that it moves nothing; but no search waits long for it.
 await Promise.race([saved.refresh(), new Promise((resolve) => setTimeout(resolve, 300))]);
-search();
+if (!state.get().view) search();
 status.start(() => {
   saved.refresh();
   // New photos show by themselves only where nothing is being read: at the top of the list of the newest.
-  if (results.isBlank() && scrollY < 50 && !state.get().photo) search();
+  if (results.isBlank() && !state.get().view && scrollY < 50 && !state.get().photo) search();
 });
-if (matchMedia("(hover: hover)").matches && !state.get().photo) byId("q").focus({ preventScroll: true });
+if (matchMedia("(hover: hover)").matches && !state.get().photo && !state.get().view) byId("q").focus({ preventScroll: true });

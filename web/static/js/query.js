@@ -12,6 +12,9 @@ export function without(q, asked, conditions, drop) {
   return left.replace(/\s+/g, " ").trim();
 }
 
+// The photos of which it is not known when they were taken.
+export const WITHOUT_DATE = "-after:0001";
+
 export const and = (q, filter) => `${q.trim()} ${filter}`.trim();
 
 // A filter as it stands in a query.

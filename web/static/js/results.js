@@ -4,6 +4,7 @@ import { answered, counted } from "./answered.js";
 import * as api from "./api.js";
 import { Blocks, SIZE } from "./blocks.js";
 import { byId, icon, ICONS, make } from "./dom.js";
+import * as events from "./events.js";
 import * as grid from "./grid.js";
 import * as state from "./state.js";
 import { S } from "./strings.js";
@@ -87,6 +88,7 @@ export async function run() {
       // While a filter is being typed its value cannot be right yet: the last answer stays until it is.
       if (!error.offline && error.status !== 400) showNothing();
       count.textContent = "";
+      if (error.offline) events.doubt();
       // Asking the same again helps only where the fault was not in the question.
       say(error.message, error.offline || error.status >= 500 ? run : null);
     }
@@ -199,6 +201,15 @@ function showNoIndex() {
     make("code", {}, S.noIndexCommand),
     make("p", {}, S.noIndexThen),
   );
+}
+
+// Another view takes its place; nothing is asked for meanwhile.
+export function leave() {
+  running?.abort();
+  running = null;
+  failed = false;
+  showNothing();
+  clearNotice();
 }
 
 export function say(message, again = null) {

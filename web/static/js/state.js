@@ -4,21 +4,23 @@
 // cannot stand in an address: they are kept in this page's memory, under numbers that the history entry carries, again
 // with blanks between; after a reload they are gone, and the page says so.
 
-const KEYS = ["q", "mode", "sort", "all", "apart", "like", "photo"];
+const KEYS = ["view", "kind", "q", "mode", "sort", "all", "apart", "like", "photo"];
 const SEARCH = ["q", "mode", "sort", "all", "apart", "like", "pictures"];
-export const NOTHING = { q: "", mode: "", sort: "", all: "", apart: "", like: "", photo: "", pictures: "" };
+const VIEWS = ["library", "duplicates"]; // what is shown instead of a search; `kind` is of duplicates
+export const NOTHING = { view: "", kind: "", q: "", mode: "", sort: "", all: "", apart: "", like: "", photo: "", pictures: "" };
 
 const pictures = new Map();
 const listeners = [];
 
 let current = fromAddress();
-let whereabouts = () => undefined;
+const whereabouts = [];
 
 function fromAddress() {
   const parameters = new URLSearchParams(location.search);
   const state = { ...NOTHING, pictures: history.state?.pictures ?? "" };
   // As the box would have it, which holds one line.
   for (const key of KEYS) state[key] = (parameters.get(key) ?? "").replace(/[\r\n]+/g, " ");
+  if (!VIEWS.includes(state.view) || state.q || state.like) Object.assign(state, { view: "", kind: "" });
   return state;
 }
 
@@ -39,8 +41,15 @@ export const searchBy = (examples) => ({
   like: examples.filter((each) => each.like).map((each) => each.like).join(" "),
 });
 
-export function address(changes = {}) {
+// Whoever searches leaves a view for that.
+function after(changes) {
   const state = { ...current, ...changes };
+  const asks = !("view" in changes) && SEARCH.some((key) => state[key] !== current[key]);
+  return asks ? { ...state, view: "", kind: "" } : state;
+}
+
+export function address(changes = {}) {
+  const state = after(changes);
   const parameters = new URLSearchParams();
   for (const key of KEYS) if (state[key]) parameters.set(key, state[key]);
   const text = parameters.toString();
@@ -56,12 +65,12 @@ export function keepPicture(file) {
 }
 
 // Where in the grid one is stands in the history entry too: the browser itself could only tell by pixels, of a page that is not
-// there yet after a reload. whereIs() gives what to keep, or undefined.
-export const placeBy = (whereIs) => { whereabouts = whereIs; };
+// there yet after a reload. So may be the place in a view. whereIs() gives what to keep, or undefined.
+export const placeBy = (whereIs) => whereabouts.push(whereIs);
 export const place = () => history.state?.place ?? null;
 
 export function keepPlace() {
-  const place = whereabouts();
+  const place = whereabouts.map((whereIs) => whereIs()).find((each) => each !== undefined);
   if (place !== undefined) history.replaceState({ ...history.state, place }, "");
 }
 
@@ -69,11 +78,11 @@ export function keepPlace() {
 export function set(changes, { replace = false } = {}) {
   const before = current;
   if (!replace) keepPlace();
-  current = { ...current, ...changes };
+  current = after(changes);
   if (Object.keys(NOTHING).every((key) => before[key] === current[key])) return;
   const entry = { pictures: current.pictures, opened: Boolean(current.photo) && (replace ? history.state?.opened : true) };
   // Those that fit less come behind the others, which keep their places.
-  if (SEARCH.every((key) => key === "all" || before[key] === current[key])) entry.place = place();
+  if (["view", "kind", ...SEARCH].every((key) => key === "all" || before[key] === current[key])) entry.place = place();
   history[replace ? "replaceState" : "pushState"](entry, "", address());
   for (const listener of listeners) listener(current, before, { back: false });
 }

@@ -2,52 +2,72 @@
 
 import * as api from "./api.js";
 import { byId, make } from "./dom.js";
+import * as events from "./events.js";
 import { ago } from "./formats.js";
 import { recover } from "./results.js";
 import { S } from "./strings.js";
+import { way } from "./views.js";
 
 const line = byId("state");
-const CALM = 20000;
-const EAGER = 3000; // while something is running, missing or broken
-let timer = null;
-let seen = ""; // photos and generation of the last answer
+const RECOVER = 5000; // ms after which a search that got no answer is tried again
+const GATHER = 3000; // ms at least between two times that new photos are shown
+const MINUTE = 60000;
+
+let lastRun = null; // when the last run that was done ended
+let seen = ""; // photos, generation and revision, as they were last told
+let told = 0; // when that was
+let telling = null;
+
+const item = (text, properties = {}) => make("span", properties, text);
 
 function show(...items) {
   line.replaceChildren(...items.filter(Boolean), make("span", { class: "right" }, make("a", { href: "/docs" }, S.api)));
 }
 
-function describe(status) {
-  const running = status.jobs.find((job) => job.state === "running");
-  const last = status.jobs.find((job) => job.state === "done" && job.ended_at);
-  const item = (text, properties = {}) => make("span", properties, text);
+function draw() {
+  const status = events.last("status");
+  if (!status) return;
+  if (status.detail) return show(make("span", { title: status.detail }, S.stateNoIndex));
+  const running = status.job !== null;
   show(
     item(S.statePhotos(status.photos)),
     status.model ? item(S.stateModel(status.model)) : null,
-    running ? item(S.stateRunning(running.kind)) : last ? item(S.stateLastRun(ago(last.ended_at))) : null,
-    status.failures ? item(S.stateFailures(status.failures), { title: S.failuresHint }) : null,
+    running ? item(S.stateRunning("index")) : lastRun ? item(S.stateLastRun(ago(lastRun))) : null,
+    status.failures ? way("library", S.stateFailures(status.failures)) : null,
   );
-  return Boolean(running);
 }
 
-export async function check(onNewPhotos) {
-  clearTimeout(timer);
-  let wait = EAGER;
+async function runs() {
   try {
-    const status = await api.status();
-    if (!describe(status)) wait = CALM;
-    recover();
-    const now = `${status.photos} ${status.generation}`;
-    if (seen && seen !== now) onNewPhotos();
-    seen = now;
-  } catch (error) {
-    show(make("span", { class: error.noIndex ? "" : "wrong" }, error.noIndex ? S.stateNoIndex : error.offline ? S.stateOffline : error.message));
+    const { jobs } = await api.jobs(5);
+    lastRun = jobs.find((job) => job.state === "done" && job.ended_at)?.ended_at ?? lastRun;
+    draw();
+  } catch {
+    // There is no index yet, or the server has gone: both are said.
   }
-  clearTimeout(timer); // another check may have set it while this one waited for its answer
-  timer = setTimeout(() => check(onNewPhotos), document.hidden ? CALM * 3 : wait);
 }
 
 export function start(onNewPhotos) {
-  check(onNewPhotos);
-  addEventListener("online", () => check(onNewPhotos));
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) check(onNewPhotos); });
+  const tellLater = () => {
+    clearTimeout(telling);
+    telling = setTimeout(() => { told = Date.now(); onNewPhotos(); }, Math.max(0, told + GATHER - Date.now()));
+  };
+  events.on("status", (status) => {
+    draw();
+    recover();
+    const now = `${status.photos} ${status.generation} ${status.revision}`;
+    if (seen && seen !== now) tellLater();
+    seen = now;
+  });
+  events.on("job", (job) => {
+    if (job.state === "done") lastRun = job.ended_at;
+    draw();
+  });
+  events.on("opened", () => { if (!events.last("status")?.detail) runs(); });
+  events.on("away", (error) => {
+    show(make("span", { class: error.noIndex ? "" : "wrong" }, error.noIndex ? S.stateNoIndex : error.offline ? S.stateOffline : error.message));
+  });
+  setInterval(() => { if (!document.hidden && events.last("status")) recover(); }, RECOVER);
+  setInterval(draw, MINUTE);
+  events.start();
 }
