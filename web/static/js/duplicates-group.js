@@ -116,7 +116,7 @@ export function nearGroup(group, apart, keepApart) {
         group,
         S.nearCopies(group.copies),
         button(S.compare, () => compare(photos)),
-        ...(photos.length <= MOST_APART ? [button(S.notDuplicates, () => change(true), { "data-apart": "" })] : []),
+        ...(group.copies <= MOST_APART ? [button(S.notDuplicates, () => change(true), { "data-apart": "" })] : []),
       ),
       list,
       ...(rest.length ? [all] : []),
