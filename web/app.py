@@ -24,6 +24,7 @@ from web.endpoints.events import event_router
 from web.endpoints.jobs import job_router
 from web.endpoints.models import model_router
 from web.endpoints.photos import photo_router
+from web.endpoints.pictures import picture_router
 from web.endpoints.saved import saved_router
 from web.endpoints.searching import search_router
 from web.endpoints.service import service_router
@@ -102,7 +103,8 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     app.include_router(suggest_router(access))
     app.include_router(saved_router(access))
     thumbnails = Thumbnails(home)
-    app.include_router(photo_router(access, thumbnails, decoder))
+    app.include_router(photo_router(access))
+    app.include_router(picture_router(access, thumbnails, decoder))
     app.include_router(why_router(access, thumbnails, decoder))
     app.include_router(duplicates_router(access))
     app.include_router(service_router(access, metrics))
