@@ -59,7 +59,8 @@ def _exif_behind(png: BinaryIO) -> bytes | None:
 def full_picture(photo_id: str, source_path: str | bytes) -> bytes:
     """The photo as an upright JPEG of its full size, whatever its format.
 
-    What is transparent is white, as in thumbnails. It has the photo's colour profile and no EXIF. Raises `PhotoError` when the photo cannot be read.
+    What is transparent is white, as in thumbnails. It has the photo's colour profile and no EXIF. Raises `PhotoError`
+    when the photo cannot be read.
     """
     image = read.decode(read.content_of(photo_id, source_path)).image
     image.thumbnail((_LONGEST, _LONGEST))

@@ -19,6 +19,7 @@ from search.ranking_settings import RankingSettings
 from web import problems
 from web.access import EngineAccess
 from web.compression import Compression
+from web.endpoints.archive import archive_router
 from web.endpoints.duplicates import duplicates_router
 from web.endpoints.events import event_router
 from web.endpoints.jobs import job_router
@@ -105,6 +106,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     thumbnails = Thumbnails(home)
     app.include_router(photo_router(access))
     app.include_router(picture_router(access, thumbnails, decoder))
+    app.include_router(archive_router(access))
     app.include_router(why_router(access, thumbnails, decoder))
     app.include_router(duplicates_router(access))
     app.include_router(service_router(access, metrics))
