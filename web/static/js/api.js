@@ -65,6 +65,9 @@ export const forgetSearch = (id) => ask(`/api/searches/${id}`, { method: "DELETE
 export const photo = (id, signal) => ask(`/api/photos/${encodeURIComponent(id)}`, { signal });
 export const setCaption = (id, caption) => ask(`/api/photos/${encodeURIComponent(id)}/caption`, write("PUT", { caption }));
 export const why = (id, q, signal) => ask(`/api/photos/${encodeURIComponent(id)}/why?${new URLSearchParams({ q })}`, { signal });
+export const similar = (id, { limit, collapse }, signal) =>
+  ask(`/api/photos/${encodeURIComponent(id)}/similar?${new URLSearchParams({ limit, collapse })}`, { signal });
 export const status = (signal) => ask("/api/status", { signal });
 export const thumbUrl = (id, size = "small") => `/api/photos/${encodeURIComponent(id)}/thumb?size=${size}`;
+export const pictureUrl = (id) => `/api/photos/${encodeURIComponent(id)}/picture`;
 export const fileUrl = (id) => `/api/photos/${encodeURIComponent(id)}/file`;

@@ -90,7 +90,7 @@ export function button(frame, search) {
     });
     show();
     frame.append(layer);
-    frame.parentElement.append(go);
+    frame.closest(".stage").append(go);
     toggle.setAttribute("aria-pressed", "true");
     layer.focus({ focusVisible: false });
   }

@@ -65,13 +65,21 @@ export function keepPlace() {
   if (place !== undefined) history.replaceState({ ...history.state, place }, "");
 }
 
+// How many entries back the viewer is closed; 0: it was not opened from here.
+function opened(before, replace) {
+  if (!current.photo) return 0;
+  const already = Number(history.state?.opened ?? 0);
+  if (replace) return already;
+  return before.photo && !already ? 0 : already + 1;
+}
+
 // replace: the change refines the present entry (typing on, walking from photo to photo) and is no step of its own.
 export function set(changes, { replace = false } = {}) {
   const before = current;
   if (!replace) keepPlace();
   current = { ...current, ...changes };
   if (Object.keys(NOTHING).every((key) => before[key] === current[key])) return;
-  const entry = { pictures: current.pictures, opened: Boolean(current.photo) && (replace ? history.state?.opened : true) };
+  const entry = { pictures: current.pictures, opened: opened(before, replace) };
   // Those that fit less come behind the others, which keep their places.
   if (SEARCH.every((key) => key === "all" || before[key] === current[key])) entry.place = place();
   history[replace ? "replaceState" : "pushState"](entry, "", address());
@@ -80,7 +88,8 @@ export function set(changes, { replace = false } = {}) {
 
 // Leaving the viewer goes back where it was opened from here; on a shared link there is no such place.
 export function closePhoto() {
-  if (history.state?.opened) history.back();
+  const back = Number(history.state?.opened ?? 0);
+  if (back) history.go(-back);
   else set({ photo: "" }, { replace: true });
 }
 

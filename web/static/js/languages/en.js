@@ -144,6 +144,21 @@ export const en = {
   dimensions: (width, height) => `${width} × ${height}`,
   megapixels: (count) => `${count < 10 ? count.toFixed(1) : Math.round(count)} MP`,
 
+  // The viewer: zoom, paths, the map, photos that are alike.
+  zoom: "Zoom",
+  zoomIn: "Zoom in (+)",
+  zoomOut: "Zoom out (-)",
+  zoomFit: "Fit to the window (0)",
+  zoomLevel: (scale) => `${number.format(Math.round(100 * scale))} %`,
+  zoomedTo: (scale) => `Shown at ${number.format(Math.round(100 * scale))} %`,
+  notWhole: "The photo cannot be shown any larger; its file may be gone.",
+  copyPath: "Copy the path",
+  copied: "Copied",
+  notCopied: "Could not be copied",
+  map: "Show on a map",
+  mapHint: "Opens openstreetmap.org, which then learns this place",
+  alike: "Like this one",
+
   statePhotos: (count) => plural(count, "photo", "photos"),
   stateModel: (name) => `model: ${name}`,
   stateRunning: (kind) => `${kind} is running…`,
