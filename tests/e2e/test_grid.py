@@ -68,6 +68,7 @@ class Library:
         page.route("**/api/search?*", self.search)
         page.route("**/thumb?*", self.thumbnail)
         page.route(re.compile(r"/api/photos/[0-9a-f]{32}$"), self.document)
+        page.route("**/similar?*", lambda route: route.fulfill(json={"hits": []}))
 
     def search(self, route: Route) -> None:
         asked = parse_qs(urlsplit(route.request.url).query)

@@ -67,6 +67,19 @@ export const setCaption = (id, caption) => ask(`/api/photos/${encodeURIComponent
 export const why = (id, q, signal) => ask(`/api/photos/${encodeURIComponent(id)}/why?${new URLSearchParams({ q })}`, { signal });
 export const similar = (id, { limit, collapse }, signal) =>
   ask(`/api/photos/${encodeURIComponent(id)}/similar?${new URLSearchParams({ limit, collapse })}`, { signal });
+export const keepApart = (photos) => ask("/api/duplicates/dismissals", write("POST", { photos }));
+export const bringTogether = (photos) => ask("/api/duplicates/dismissals", write("DELETE", { photos }));
+
+// Fails as a search does where no archive can be made of them; nothing of it is read.
+export async function checkArchive(photos) {
+  const controller = new AbortController();
+  const response = await fetch("/api/archive", { method: "POST", body: new URLSearchParams({ photos }), signal: controller.signal }).catch(() => null);
+  if (!response) throw new ApiError(S.offline);
+  if (response.ok) return controller.abort();
+  const problem = await response.json().catch(() => null);
+  throw new ApiError(problem?.detail ?? S.badAnswer(response.status), response.status, problem?.type);
+}
+
 export const status = (signal) => ask("/api/status", { signal });
 export const thumbUrl = (id, size = "small") => `/api/photos/${encodeURIComponent(id)}/thumb?size=${size}`;
 export const pictureUrl = (id) => `/api/photos/${encodeURIComponent(id)}/picture`;

@@ -26,6 +26,7 @@ let covered = 0; // pixels at the window's top that lie below the box
 // moves, that is made up for here, by moving all blocks, and not by scrolling, which would stop a finger's throw.
 let drift = 0;
 let resting = null; // the timer that runs while the page moves
+let veiled = 0; // pixels at its bottom that lie below a bar
 let keeping = null;
 let trail = []; // [time, scrollY] of the last 150 ms
 
@@ -168,7 +169,7 @@ export function reveal(place) {
   current = place;
   const { top, height } = stack.spot(place);
   const y = origin + drift + top;
-  const [above, below] = [y - covered - MARGIN, y + height + MARGIN - innerHeight];
+  const [above, below] = [y - covered - MARGIN, y + height + MARGIN + veiled - innerHeight];
   if (scrollY <= above && scrollY >= below) return;
   // The next row comes into view; from afar, the photo stands in the middle.
   if (above < scrollY && scrollY - above < innerHeight) goTo(above);
@@ -176,6 +177,8 @@ export function reveal(place) {
   else goTo((above + below) / 2);
   draw();
 }
+
+export function veil(pixels) { veiled = pixels; }
 
 export function focusPlace(place) {
   reveal(place);

@@ -7,6 +7,8 @@ import * as examples from "./examples.js";
 import * as filters from "./filters.js";
 import * as results from "./results.js";
 import * as saved from "./saved.js";
+import * as selectbar from "./selectbar.js";
+import * as selecting from "./selecting.js";
 import * as state from "./state.js";
 import * as status from "./status.js";
 import { S } from "./strings.js";
@@ -82,7 +84,7 @@ state.onChange((now, before, how) => {
 
 words();
 listen();
-for (const part of [box, suggest, conditions, examples, filters, saved, viewer]) part.start();
+for (const part of [box, suggest, conditions, examples, filters, saved, selecting, selectbar, viewer]) part.start();
 draw(state.get());
 viewer.sync();
 // What stands above the grid comes first, so that it moves nothing; but no search waits long for it.

@@ -1,9 +1,10 @@
 // One photo in the grid: a blur and its date at once, the thumbnail when it comes.
 
 import { thumbUrl } from "./api.js";
-import { fileName, make } from "./dom.js";
+import { fileName, icon, ICONS, make } from "./dom.js";
 import { formatDay } from "./formats.js";
 import * as preview from "./preview.js";
+import * as selection from "./selection.js";
 import * as state from "./state.js";
 import { S } from "./strings.js";
 
@@ -37,7 +38,11 @@ export class Tile {
     );
     this.link.classList.toggle("less", !hit.relevant);
     for (const kind of ["shown", "known", "broken"]) this.link.classList.toggle(kind, old?.link.classList.contains(kind) ?? false);
-    this.element = make("li", {}, this.link);
+    this.check = make("button", { class: "check", type: "button", tabindex: "-1" }, icon(ICONS.check));
+    this.selected = make("span", { class: "unseen" });
+    this.link.append(this.selected);
+    this.element = make("li", {}, this.link, this.check);
+    this.mark();
   }
 
   // In pixels of the grid.
@@ -52,6 +57,15 @@ export class Tile {
     style.width = `${width}px`;
     style.height = `${height}px`;
     if (this.started) this.image.sizes = this.sizes();
+  }
+
+  // Whether it is selected.
+  mark() {
+    const selected = selection.has(this.hit.id);
+    this.element.classList.toggle("selected", selected);
+    this.check.setAttribute("aria-pressed", String(selected));
+    this.check.setAttribute("aria-label", S.select(titleOf(this.hit)));
+    this.selected.textContent = selected ? S.isSelected : "";
   }
 
   number(total) {
@@ -87,6 +101,7 @@ export class Tile {
     this.hit = hit;
     this.image.alt = titleOf(hit);
     this.words.textContent = titleOf(hit);
+    this.mark();
   }
 
   // Leaves the page; a thumbnail that is still on its way is not waited for.

@@ -7,6 +7,7 @@ import { make } from "./dom.js";
 import { S } from "./strings.js";
 
 const ENLARGED = 3; // pixels of the screen for one of a small photo, at most, where nobody has zoomed
+const DENSE = 2; // the same in CSS pixels on a dense screen
 const LARGEST = 4; // CSS pixels for one of the photo
 const STEP = 1.5;
 const WORTH_IT = 1.6; // an own size that is so much larger than what is seen is what a double click leads to, else TWICE
@@ -62,7 +63,7 @@ export class Zoom {
     const apart = NARROW.matches && !this.stage.classList.contains("zoomed");
     const down = apart ? NARROW_HEIGHT * innerHeight : this.view.clientHeight - parseFloat(paddingTop) - parseFloat(paddingBottom);
     const { width, height } = this.size;
-    return Math.min(across / width, down / height, Math.max(1, ENLARGED / devicePixelRatio));
+    return Math.min(across / width, down / height, Math.max(DENSE, ENLARGED / devicePixelRatio));
   }
 
   // The window or what is known of the photo has changed.
