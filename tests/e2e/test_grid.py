@@ -67,6 +67,7 @@ class Library:
         self.photo = page.request.get(f"{address}api/photos/{known}").json()
         page.route("**/api/search?*", self.search)
         page.route("**/thumb?*", self.thumbnail)
+        page.route("**/picture", self.thumbnail)
         page.route(re.compile(r"/api/photos/[0-9a-f]{32}$"), self.document)
         page.route("**/similar?*", lambda route: route.fulfill(json={"hits": []}))
 
