@@ -35,7 +35,7 @@ from search.errors import PhotoError, PhotoMemoryError
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-__all__ = ["DecodedPhoto", "decode", "photo_id", "read_photo", "whole_file"]
+__all__ = ["DecodedPhoto", "content_of", "decode", "photo_id", "read_photo", "whole_file"]
 
 # Odd files make Pillow warn and log; the catalog's sentence for each failure is the report that counts. Once
 # for the process, and only for Pillow: `warnings.catch_warnings` for each photo would not be safe in threads.
@@ -94,6 +94,20 @@ def whole_file(path: str | bytes) -> tuple[bytes, os.stat_result]:
 def photo_id(content: bytes) -> str:
     """The name of the photo that a file with this content holds: its BLAKE2b hash, 32 hexadecimal digits."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def content_of(identity: str, path: str | bytes) -> bytes:
+    """The content of a file that holds the photo `identity`.
+
+    Raises `PhotoError` where it holds another by now, or cannot be read.
+    """
+    try:
+        content, _ = whole_file(path)
+    except OSError as error:
+        raise PhotoError(f"it cannot be opened: {(error.strerror or str(error)).lower()}") from error
+    if photo_id(content) != identity:
+        raise PhotoError("its file has changed since it was indexed; run `sightline index`")
+    return content
 
 
 def read_photo(

@@ -18,7 +18,6 @@ from typing import Final
 from PIL import Image
 
 from indexer import read
-from search.errors import PhotoError
 from search.home import Home
 
 SIZES: Final = {"small": 320, "medium": 640, "large": 1600}
@@ -91,12 +90,8 @@ def _whole(path: Path) -> bytes | None:
 
 def _make(identity: str, source_path: str | bytes, size: str) -> bytes:
     longest = SIZES[size]
-    try:
-        original, _ = read.whole_file(source_path)
-    except OSError as error:
-        raise PhotoError(f"it cannot be opened: {(error.strerror or str(error)).lower()}") from error
-    if read.photo_id(original) != identity:  # a kept thumbnail would show another picture under this id for good
-        raise PhotoError("its file has changed since it was indexed; run `sightline index`")
+    # Of another picture, a kept thumbnail would show that under this id for good.
+    original = read.content_of(identity, source_path)
     image = read.decode(original, draft=(longest, longest)).image
     # Pillow's `thumbnail` never enlarges; the gap lets it halve large pictures cheaply before it filters.
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=3.0)

@@ -19,11 +19,13 @@ from search.ranking_settings import RankingSettings
 from web import problems
 from web.access import EngineAccess
 from web.compression import Compression
+from web.endpoints.archive import archive_router
 from web.endpoints.duplicates import duplicates_router
 from web.endpoints.events import event_router
 from web.endpoints.jobs import job_router
 from web.endpoints.models import model_router
 from web.endpoints.photos import photo_router
+from web.endpoints.pictures import picture_router
 from web.endpoints.saved import saved_router
 from web.endpoints.searching import search_router
 from web.endpoints.service import service_router
@@ -102,7 +104,9 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     app.include_router(suggest_router(access))
     app.include_router(saved_router(access))
     thumbnails = Thumbnails(home)
-    app.include_router(photo_router(access, thumbnails, decoder))
+    app.include_router(photo_router(access))
+    app.include_router(picture_router(access, thumbnails, decoder))
+    app.include_router(archive_router(access))
     app.include_router(why_router(access, thumbnails, decoder))
     app.include_router(duplicates_router(access))
     app.include_router(service_router(access, metrics))

@@ -1,4 +1,5 @@
-"""Answers and the page's own files travel compressed; pictures, which are already, and streams of events do not."""
+"""Answers and the page's own files travel compressed; pictures, which are already, archives of them and streams of
+events do not."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 # Below it the header costs more than is saved.
 _SMALLEST = 1000
-_AS_IT_IS = re.compile(r"/api/(events|photos/[^/]*/(thumb|file))$")
+_AS_IT_IS = re.compile(r"/api/(events|archive|photos/[^/]*/(thumb|picture|file))$")
 
 
 class Compression:

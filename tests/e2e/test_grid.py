@@ -67,7 +67,9 @@ class Library:
         self.photo = page.request.get(f"{address}api/photos/{known}").json()
         page.route("**/api/search?*", self.search)
         page.route("**/thumb?*", self.thumbnail)
+        page.route("**/picture", self.thumbnail)
         page.route(re.compile(r"/api/photos/[0-9a-f]{32}$"), self.document)
+        page.route("**/similar?*", lambda route: route.fulfill(json={"hits": []}))
 
     def search(self, route: Route) -> None:
         asked = parse_qs(urlsplit(route.request.url).query)
@@ -393,7 +395,7 @@ def test_more_hits_than_were_said_are_reached_too(page: Page, address: str, libr
 
 
 JUSTIFY = """async cases => {
-  const { justify } = await import("/static/js/justify.js");
+  const { justify } = await import("/static/js/grid/justify.js");
   return cases.map(([ratios, shape]) => justify(ratios, shape));
 }"""
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 expect = pytest.importorskip("playwright.sync_api").expect
 SCRIPTS = ROOT / "web" / "static" / "js"
-TABLES = sorted(path.stem for path in (SCRIPTS / "languages").glob("*.js"))
+TABLES = sorted(path.stem for path in (SCRIPTS / "page" / "languages").glob("*.js"))
 # What is written the same in Chinese.
 AS_IT_IS = {"api", "apiTitle", "noIndexCommand", "apiPlaces.cookie"}
 
 # Where in a table there is what: a text, a function of so many arguments, a list of so many.
 SHAPE = """async (language) => {
-  const table = (await import(`/static/js/languages/${language}.js`))[language];
+  const table = (await import(`/static/js/page/languages/${language}.js`))[language];
   const places = {};
   const walk = (value, place) => {
     if (typeof value === "function") places[place] = `function of ${value.length}`;
@@ -53,7 +53,9 @@ def test_all_tables_have_the_same_texts_and_functions(page: Page, address: str) 
 def test_each_text_is_used_and_each_used_one_is_there(page: Page, address: str) -> None:
     page.goto(address)
     there = {place.split(".")[0] for place in page.evaluate(SHAPE, "en")}
-    sources = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS.glob("*.js"))
+    sources = "\n".join(
+        path.read_text(encoding="utf-8") for path in SCRIPTS.rglob("*.js") if path.parent.name != "languages"
+    )
     used = set(re.findall(r"\bS\.(\w+)", sources)) | set(re.findall(r"\{ (\w+)[^}]*\} = S;", sources))
     assert used == there
 
@@ -62,7 +64,7 @@ def test_no_chinese_text_is_left_in_english(page: Page, address: str) -> None:
     page.goto(address)
     texts = page.evaluate(
         """async () => {
-          const { zh } = await import("/static/js/languages/zh.js");
+          const { zh } = await import("/static/js/page/languages/zh.js");
           const inside = (value, at) => Object.entries(value).flatMap(([key, each]) => walk(each, `${at}.${key}`));
           const walk = (value, at) => typeof value === "string" ? [[at.slice(1), value]]
             : typeof value === "object" ? inside(value, at) : [];

@@ -264,7 +264,7 @@ def test_the_rows_of_the_grid_are_level(page: Page, address: str) -> None:
 def test_the_api_is_described_without_anything_from_elsewhere(page: Page, address: str) -> None:
     page.goto(f"{address}docs")
     expect(page.get_by_role("heading", name="The HTTP API")).to_be_visible()
-    expect(page.locator("section")).to_have_count(27)
+    expect(page.locator("section")).to_have_count(29)
     expect(page.locator("body")).to_contain_text("/api/photos/{photo_id}/thumb")
 
 

@@ -19,7 +19,7 @@ from indexer.run import run_index
 from search.home import Home
 from web.app import create_app
 from web.documents.photos import PhotoDocument
-from web.endpoints.photos import MEDIA_TYPES
+from web.endpoints.pictures import MEDIA_TYPES
 from web.photo_files import safe_name
 
 Hits = dict[str, dict[str, Any]]
@@ -34,7 +34,14 @@ def test_a_photo_tells_what_is_known(client: TestClient, hits: Hits, sample_phot
     assert "building" in {tag.tag for tag in photo.tags}
     assert [tag.score for tag in photo.tags] == sorted((tag.score for tag in photo.tags), reverse=True)
     assert all(0 < tag.score <= 1 for tag in photo.tags)
-    for url in (photo.urls.thumb, photo.urls.medium, photo.urls.large, photo.urls.file, photo.urls.similar):
+    for url in (
+        photo.urls.thumb,
+        photo.urls.medium,
+        photo.urls.large,
+        photo.urls.picture,
+        photo.urls.file,
+        photo.urls.similar,
+    ):
         assert client.get(url).status_code == 200
 
 
@@ -48,7 +55,7 @@ def test_thumbnails_keep_the_proportions(client: TestClient, hits: Hits, size: s
     assert image.width / image.height == pytest.approx(640 / 427, rel=0.01)
 
 
-@pytest.mark.parametrize("what", ["thumb", "file"])
+@pytest.mark.parametrize("what", ["thumb", "picture", "file"])
 def test_a_picture_is_not_sent_twice(client: TestClient, hits: Hits, what: str) -> None:
     url = f"/api/photos/{hits['rocket.jpg']['id']}/{what}"
     etag = client.get(url).headers["etag"]
@@ -93,7 +100,7 @@ def test_names_to_save_under_are_safe(name: str, safe: str) -> None:
     assert safe_name(Path(name)) == safe
 
 
-@pytest.mark.parametrize("what", ["", "/thumb", "/file", "/similar", "/why?q=a+dog"])
+@pytest.mark.parametrize("what", ["", "/thumb", "/picture", "/file", "/similar", "/why?q=a+dog"])
 @pytest.mark.parametrize("photo", ["0" * 32, "0" * 31, "0" * 33, "G" * 32, "A" * 32, "%00" * 32, "1", "-1", "٣" * 32])
 def test_an_id_that_names_no_photo_is_a_404(client: TestClient, photo: str, what: str) -> None:
     assert_problem(client.get(f"/api/photos/{photo}{what}"), 404)

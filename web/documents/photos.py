@@ -18,6 +18,7 @@ class Urls(Document):
     thumb: str
     medium: str
     large: str
+    picture: str
     file: str
     similar: str
 

@@ -1,7 +1,7 @@
 // Renders the OpenAPI document as a page. Nothing is fetched from anywhere but this server.
 
-import { byId, make } from "./dom.js";
-import { S } from "./strings.js";
+import { byId, make } from "./page/dom.js";
+import { S } from "./page/strings.js";
 
 const resolve = (document, schema) =>
   schema?.$ref ? schema.$ref.slice(2).split("/").reduce((place, key) => place[key], document) : schema ?? {};

@@ -1,7 +1,7 @@
 // What can be done by the keys: shown by `?`, and by the button at the foot for those who do not know of it.
 
-import { byId, icon, ICONS, make } from "./dom.js";
-import { S } from "./strings.js";
+import { byId, icon, ICONS, make } from "./page/dom.js";
+import { S } from "./page/strings.js";
 
 // By place, as S.keyPlaces names it: keys, and what S.keysDo says that they do.
 const KEYS = {

@@ -1,19 +1,21 @@
 // Wires the parts of the page together: what is typed and chosen goes into the state, the state drives the rest.
 
-import * as box from "./box.js";
-import * as conditions from "./conditions.js";
-import { byId, make } from "./dom.js";
-import * as examples from "./examples.js";
-import * as filters from "./filters.js";
+import * as box from "./asking/box.js";
+import * as conditions from "./asking/conditions.js";
+import { byId, make } from "./page/dom.js";
+import * as examples from "./asking/examples.js";
+import * as filters from "./asking/filters.js";
 import * as keys from "./keys.js";
-import * as results from "./results.js";
-import * as saved from "./saved.js";
-import * as state from "./state.js";
+import * as results from "./grid/results.js";
+import * as saved from "./asking/saved.js";
+import * as selectbar from "./grid/selectbar.js";
+import * as selecting from "./grid/selecting.js";
+import * as state from "./page/state.js";
 import * as status from "./status.js";
-import { S } from "./strings.js";
-import * as suggest from "./suggest.js";
-import * as viewer from "./viewer.js";
-import * as views from "./views.js";
+import { S } from "./page/strings.js";
+import * as suggest from "./asking/suggest.js";
+import * as viewer from "./viewer/viewer.js";
+import * as views from "./views/views.js";
 
 const selects = { mode: byId("mode"), sort: byId("sort") };
 const collapse = byId("collapse");
@@ -88,7 +90,7 @@ state.onChange((now, before, how) => {
 
 words();
 listen();
-for (const part of [box, suggest, conditions, examples, filters, saved, viewer, views]) part.start();
+for (const part of [box, suggest, conditions, examples, filters, saved, selecting, selectbar, viewer, views]) part.start();
 draw(state.get());
 views.sync(state.get());
 viewer.sync();

@@ -1,12 +1,12 @@
 // The line at the foot: what is indexed, with which model, and whether the server is there at all.
 
-import * as api from "./api.js";
-import { byId, make } from "./dom.js";
-import * as events from "./events.js";
-import { ago } from "./formats.js";
-import { recover } from "./results.js";
-import { S } from "./strings.js";
-import { way } from "./views.js";
+import * as api from "./page/api.js";
+import { byId, make } from "./page/dom.js";
+import * as events from "./page/events.js";
+import { ago } from "./page/formats.js";
+import { recover } from "./grid/results.js";
+import { S } from "./page/strings.js";
+import { way } from "./views/views.js";
 
 const line = byId("state");
 const RECOVER = 5000; // ms after which a search that got no answer is tried again

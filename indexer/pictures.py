@@ -1,0 +1,75 @@
+"""Photos at full size, as browsers show them: the file itself, or an upright JPEG made from it."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import BinaryIO, Final
+
+from indexer import read
+from indexer.exif import read_exif
+from indexer.formats import recognise
+from search.errors import PhotoError
+
+SHOWN_BY_BROWSERS: Final = frozenset({"JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"})
+
+_QUALITY = 90
+_LONGEST = 65_500
+"""Pixels on a side; a JPEG cannot have more."""
+
+
+def shown_as_it_is(source_path: str | bytes, format: str) -> bool:
+    """Whether every browser shows the file, and upright.
+
+    They all turn a JPEG as its EXIF says and an AVIF as its container says; of PNG and WebP not all heed the EXIF, and
+    none of any format heeds an orientation in XMP. Reads no pixels. Raises `PhotoError` or `OSError` where it cannot be
+    read.
+    """
+    if format not in SHOWN_BY_BROWSERS:
+        return False
+    if format in ("GIF", "BMP", "AVIF"):
+        return True
+    with open(source_path, "rb") as file:
+        try:
+            image = recognise(file.read(64))[1]
+            file.seek(0)
+            opened = image(file)
+            if format == "JPEG":
+                return "exif" in opened.info or read_exif(opened).orientation == 1
+            return read_exif(opened).orientation == 1 and (format != "PNG" or _exif_behind(file) is None)
+        except PhotoError:
+            raise
+        except Exception as error:  # a file that was indexed once; whatever parsers raise of it now
+            raise PhotoError("it is damaged") from error
+
+
+def _exif_behind(png: BinaryIO) -> bytes | None:
+    """The EXIF that a PNG has behind its pixels, where it is found only when they are decoded."""
+    png.seek(8)
+    pixels = False
+    while len(head := png.read(8)) == 8:
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind == b"eXIf" and pixels:
+            return png.read(length)
+        pixels = pixels or kind == b"IDAT"
+        png.seek(length + 4, os.SEEK_CUR)
+    return None
+
+
+def full_picture(photo_id: str, source_path: str | bytes) -> bytes:
+    """The photo as an upright JPEG of its full size, whatever its format.
+
+    What is transparent is white, as in thumbnails. It has the photo's colour profile and no EXIF. Raises `PhotoError`
+    when the photo cannot be read.
+    """
+    image = read.decode(read.content_of(photo_id, source_path)).image
+    image.thumbnail((_LONGEST, _LONGEST))
+    profile = image.info.get("icc_profile") or b""
+    content = io.BytesIO()
+    # A profile of other channels (CMYK, grey) does not fit to what was made RGB.
+    fits = profile[16:20] == b"RGB "
+    try:
+        image.save(content, "JPEG", quality=_QUALITY, exif=b"", xmp=b"", icc_profile=profile if fits else None)
+    except (OSError, ValueError) as error:
+        raise PhotoError("it cannot be converted") from error
+    return content.getvalue()

@@ -1,0 +1,81 @@
+"""Photos in one zip archive, sent while it is made: stored as they are, so that its length is known beforehand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zipstream import ZipStream
+
+from search.catalog import paths as catalog_paths
+from search.catalog.photo import Photo
+from web.photo_files import find_file, safe_name
+from web.problems import ProblemError, displayable
+
+MISSING = "missing photos.txt"
+"""The file in an archive that names the photos which could not be put into it."""
+
+
+@dataclass(frozen=True)
+class _Member:
+    path: Path
+    state: os.stat_result
+    name: str
+
+
+class Archive:
+    """The files of some photos; one that is gone or has changed is named in a text instead.
+
+    Raises:
+        ProblemError: 404 when no photo has its file any more.
+    """
+
+    def __init__(self, photos: Sequence[Photo]) -> None:
+        self._stream = ZipStream(sized=True)
+        self._members: list[_Member] = []
+        taken = {MISSING.casefold()}
+        missing = []
+        for photo in photos:
+            try:
+                path, state = find_file(photo)
+            except ProblemError:
+                missing.append(displayable(catalog_paths.display(photo.paths[0])) if photo.paths else photo.id)
+                continue
+            self._members.append(_Member(path, state, _numbered(safe_name(path), taken)))
+        if not self._members:
+            raise ProblemError(
+                404,
+                "No file of these photos is where it was indexed. If their disk is absent, connect it; else run "
+                "`sightline index`.",
+            )
+        for member in self._members:
+            self._stream.add_path(str(member.path), member.name, recurse=False)
+        if missing:
+            told = "The files of these photos are not where they were indexed, or have changed since:"
+            self._stream.add("\n".join([told, "", *missing, ""]), MISSING)
+
+    def __len__(self) -> int:
+        """In bytes."""
+        return len(self._stream)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Its content. Raises `OSError` when a file goes or changes meanwhile: what was announced cannot be kept."""
+        for member in self._members:
+            now = os.stat(member.path)
+            if (now.st_size, now.st_mtime_ns) != (member.state.st_size, member.state.st_mtime_ns):
+                raise OSError(f"{member.path} has changed while it was being sent")
+            yield from self._stream.file()
+        yield from self._stream.finalize()
+
+
+def _numbered(name: str, taken: set[str]) -> str:
+    """`name`, with a number if it is `taken`; file systems that unpack it may not tell small letters from capitals."""
+    stem, suffix = os.path.splitext(name)
+    number = 1
+    while name.casefold() in taken:
+        number += 1
+        name = f"{stem} ({number}){suffix}"
+    taken.add(name.casefold())
+    return name

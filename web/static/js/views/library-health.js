@@ -1,0 +1,106 @@
+// How the index is: what it holds, what waits, and what could not be read, with the reasons.
+
+import * as api from "../page/api.js";
+import { breakable, make } from "../page/dom.js";
+import * as events from "../page/events.js";
+import { ago } from "../page/formats.js";
+import { S } from "../page/strings.js";
+
+const PAGE = 50; // failures
+const GATHER = 3000; // ms at least between two questions
+
+let card = null;
+let failed = null; // { details, count, list, more }
+let asked = 0;
+let timer = null;
+let total = 0; // failures that there are
+
+function folder({ path, photos, failures, indexed_at: at }) {
+  const facts = [S.found(photos), failures ? S.unreadable(failures) : "", at ? S.lookedThrough(ago(at)) : ""].filter(Boolean);
+  return make("li", {}, make("span", { class: "path" }, ...breakable(path)), make("span", { class: "soft" }, facts.join(" · ")));
+}
+
+function draw(status) {
+  const waiting = Object.entries(status.described).filter(([, stage]) => stage.waiting).map(([name, stage]) => S.waiting[name](stage.waiting));
+  const copies = status.files - status.photos;
+  card.replaceChildren(
+    card.firstChild,
+    make("dl", { class: "pairs" }, ...[
+      [S.held, S.found(status.photos) + (copies > 0 ? `, ${S.inFiles(status.files)}` : "")],
+      [S.modelUsed, status.model ? S.modelAt(status.model, status.generation) : S.noModel],
+      [S.waits, waiting.length ? waiting.join(", ") : S.nothingWaits],
+    ].flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])),
+    make("h3", {}, S.folders(status.libraries.length)),
+    make("ul", { class: "plain" }, ...status.libraries.map(folder)),
+  );
+}
+
+function failure({ path, stage, reason }) {
+  return make("li", {}, make("p", { class: "path" }, ...breakable(path)), make("p", { class: "soft path" }, S.failedAt(stage, reason)));
+}
+
+async function failures() {
+  const { list, more } = failed;
+  more.hidden = true;
+  try {
+    const answer = await api.failures(PAGE, list.children.length);
+    if (failed?.list !== list) return;
+    const first = list.children.length;
+    list.append(...answer.failures.map(failure));
+    ({ total } = answer);
+    more.hidden = list.children.length >= total || !answer.failures.length;
+    if (first && document.activeElement === document.body) list.children[first]?.focus();
+  } catch (error) {
+    if (failed?.list === list) list.append(make("li", { class: "wrong" }, error.message));
+  }
+}
+
+// The number at once; the list when it is looked at.
+function countFailures(count) {
+  const changed = total !== count;
+  total = count;
+  failed.details.hidden = count === 0;
+  failed.count.textContent = S.couldNotRead(count);
+  if (!changed) return;
+  failed.list.replaceChildren();
+  if (failed.details.open) failures();
+}
+
+async function ask() {
+  timer = null;
+  asked = Date.now();
+  try {
+    const status = await api.status();
+    if (card) draw(status);
+  } catch {
+    // Said where the photos are.
+  }
+}
+
+function soon(status) {
+  if (!card) return;
+  if (status) countFailures(status.failures);
+  if (!timer) timer = setTimeout(ask, Math.max(0, asked + GATHER - Date.now()));
+}
+
+export function open(aside) {
+  card = make("details", { class: "card" }, make("summary", {}, make("h2", {}, S.theIndex)));
+  card.open = matchMedia("(min-width: 1000px)").matches; // where it stands beside the photos, not above them
+  const list = make("ul", { class: "plain" });
+  const count = make("h2");
+  const more = make("button", { class: "button", type: "button", hidden: true, onclick: () => failures() }, S.more);
+  const details = make("details", { class: "card", hidden: true, ontoggle: () => { if (details.open && !list.children.length) failures(); } }, make("summary", {}, count), list, more);
+  failed = { details, count, list, more };
+  total = 0;
+  asked = 0;
+  aside.append(card, details);
+  if (events.last("status")) soon(events.last("status")); // else it is the first to be heard of
+}
+
+export function close() {
+  card = failed = null;
+  clearTimeout(timer);
+  timer = null;
+}
+
+events.on("status", soon);
