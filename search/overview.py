@@ -125,10 +125,21 @@ class Tags:
 
     def having(self, name: str) -> Keys:
         """The places of the photos that the filter `tag:name` leaves, sorted, each once."""
-        forms = words.name_forms(name)
-        tags = {tag for form in forms for tag in self.meant.get(form, ())}
-        found = [self.places[self.ends[tag - 1] if tag else 0 : self.ends[tag]] for tag in sorted(tags)]
-        return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
+        tags = sorted({tag for form in words.name_forms(name) for tag in self.meant.get(form, ())})
+        if len(tags) < 2:
+            return self._own(tags[0]) if tags else np.empty(0, np.int64)
+        known = self._together.get(tuple(tags))
+        if known is None:
+            known = self._together[tuple(tags)] = np.unique(np.concatenate([self._own(tag) for tag in tags]))
+        return known
+
+    def _own(self, tag: int) -> Keys:
+        return self.places[self.ends[tag - 1] if tag else 0 : self.ends[tag]]
+
+    @functools.cached_property
+    def _together(self) -> dict[tuple[int, ...], Keys]:
+        """Of tags that mean several, what was put together: facets ask for the same ones with every answer."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -188,7 +199,7 @@ def _tags(connection: sqlite3.Connection, keys: Keys) -> Tags:
     total = 0
     for _, rows in itertools.groupby(connection.execute(_TAGS), key=lambda row: str(row[0]).casefold()):
         found = list(rows)
-        photos = np.asarray([row[1] for row in found], np.int64)
+        photos = np.unique(np.asarray([row[1] for row in found], np.int64))
         photos = photos[np.isin(photos, keys)]
         if len(photos):
             total += len(photos)
