@@ -45,6 +45,23 @@ def use_tools(page: Page) -> None:
     page.get_by_role("button", name="caption").click()
 
 
+def zoom_in(page: Page) -> None:
+    open_photo(page)
+    page.keyboard.press("+")
+
+
+def select_some(page: Page) -> None:
+    for place in range(2):
+        page.locator(".tile").nth(place).focus()
+        page.keyboard.press("x")
+
+
+def open_cards(page: Page) -> None:
+    for card in ("Runs", "Models"):
+        page.get_by_text(card, exact=True).click()
+    expect(page.get_by_text("in use")).to_be_visible()
+
+
 def open_keys(page: Page) -> None:
     page.get_by_role("button", name="Keys").click()
 
@@ -62,6 +79,10 @@ VIEWS: dict[str, tuple[str, Callable[[Page], None]]] = {
     "suggestions": ("", open_suggestions),
     "a photo": ("?q=motorcycle", open_photo),
     "a photo, looked into": ("?q=motorcycle", use_tools),
+    "a photo, zoomed": ("?q=motorcycle", zoom_in),
+    "a selection": ("", select_some),
+    "the library": ("?view=library", open_cards),
+    "duplicates": ("?view=duplicates&kind=near", look),
     "the keys": ("", open_keys),
     "the API": ("docs", look),
 }
@@ -73,7 +94,7 @@ def test_axe_finds_nothing_amiss(browser: Browser, address: str, view: str) -> N
     # The page's own policy would not let in axe's script.
     with watched_page(browser, errors_expected=False, bypass_csp=True, reduced_motion="reduce") as page:
         page.goto(address + place)
-        expect(page.locator("#count:not(:empty), .empty h2, .api section").first).to_be_visible()
+        expect(page.locator("#count:not(:empty), .empty h2, .api section, .view h1").first).to_be_visible()
         steps(page)
         assert axe.Axe().run(page, options=OPTIONS).generate_report() == NOTHING
         page.emulate_media(color_scheme="dark")

@@ -125,9 +125,9 @@ def test_what_is_said_to_be_no_duplicate_goes_and_comes_back(page: Page, copies:
 
 def test_where_there_are_none_that_is_said(page: Page, address: str) -> None:
     page.goto(f"{address}?view=duplicates")
-    expect(page.locator(".foot")).to_contain_text("No photo lies in several files")
+    expect(page.locator(".duplicates .last")).to_contain_text("No photo lies in several files")
     page.goto(f"{address}?view=duplicates&kind=near")
-    expect(page.locator(".foot")).to_contain_text("No two photos show the same picture")
+    expect(page.locator(".duplicates .last")).to_contain_text("No two photos show the same picture")
 
 
 def test_more_groups_come_when_they_are_asked_for(page: Page, copies: str) -> None:

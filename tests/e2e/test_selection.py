@@ -174,7 +174,7 @@ def test_photos_are_said_to_be_no_duplicates_and_it_is_taken_back(grid: Page) ->
     with page.expect_response("**/api/duplicates/dismissals") as answered:
         apart.click()
     assert answered.value.json() == {"pairs": 1}
-    expect(bar(page)).to_contain_text("These 2 are never shown as duplicates of each other.")
+    expect(bar(page)).to_contain_text("2 photos: not duplicates of each other")
     with page.expect_response("**/api/duplicates/dismissals") as answered:
         page.get_by_role("button", name="Undo").click()
     assert (answered.value.request.method, answered.value.json()) == ("DELETE", {"pairs": 1})

@@ -88,6 +88,7 @@ def test_where_no_words_were_asked_for_there_is_no_button(page: Page, address: s
     expect(page.get_by_role("dialog").locator(".facts")).to_be_visible()
     expect(page.get_by_role("button", name="Where?")).to_have_count(0)
     page.get_by_role("button", name="More like this").click()
+    expect(page.locator("#count")).to_contain_text("10 photos")  # all but itself
     page.locator(".tile").first.click()
     expect(page.locator(".why")).to_contain_text("Looks alike")
     expect(page.get_by_role("button", name="Where?")).to_have_count(0)

@@ -38,6 +38,7 @@ function form(id, known, close, saved) {
   const whole = make(
     "form",
     { class: "caption" },
+    make("h2", { id: "viewer-title", class: "unseen" }, known.caption || fileName(known.path)), // what the photo is called meanwhile
     field,
     make("p", { class: "sub" }, S.captionHint),
     trouble,

@@ -159,7 +159,7 @@ export function open(parent, place) {
   const said = make("div", { class: "about-copies" });
   const changed = make("div", { class: "changed", role: "status" });
   const list = make("div", { class: "groups" });
-  const foot = make("div", { class: "foot" });
+  const foot = make("div", { class: "last" });
   parts = { tabs, said, changed, list, foot };
   parent.append(make("div", { class: "duplicates" }, make("header", {}, make("h1", { tabindex: "-1" }, S.views.duplicates), make("p", { class: "soft" }, S.neverDeletes)), tabs, said, changed, list, foot));
   begin(place);
