@@ -6,6 +6,8 @@ import io
 import os
 from typing import BinaryIO, Final
 
+from PIL import ExifTags, Image
+
 from indexer import read
 from indexer.exif import read_exif
 from indexer.formats import recognise
@@ -22,25 +24,34 @@ def shown_as_it_is(source_path: str | bytes, format: str) -> bool:
     """Whether every browser shows the file, and upright.
 
     They all turn a JPEG as its EXIF says and an AVIF as its container says; of PNG and WebP not all heed the EXIF, and
-    none of any format heeds an orientation in XMP. Reads no pixels. Raises `PhotoError` or `OSError` where it cannot be
-    read.
+    none of any format heeds an orientation in XMP. Reads no pixels. Raises `PhotoError` where it cannot be read.
     """
     if format not in SHOWN_BY_BROWSERS:
         return False
     if format in ("GIF", "BMP", "AVIF"):
         return True
-    with open(source_path, "rb") as file:
-        try:
+    try:
+        with open(source_path, "rb") as file:
             image = recognise(file.read(64))[1]
             file.seek(0)
             opened = image(file)
+            turned = read_exif(opened).orientation != 1
             if format == "JPEG":
-                return "exif" in opened.info or read_exif(opened).orientation == 1
-            return read_exif(opened).orientation == 1 and (format != "PNG" or _exif_behind(file) is None)
-        except PhotoError:
-            raise
-        except Exception as error:  # a file that was indexed once; whatever parsers raise of it now
-            raise PhotoError("it is damaged") from error
+                return not turned or _turned_by_exif(opened)
+            return not turned and (format != "PNG" or _exif_behind(file) is None)
+    except PhotoError:
+        raise
+    except OSError as error:
+        raise PhotoError(error.strerror or "it is damaged") from error
+    except Exception as error:  # a file that was indexed once; whatever parsers raise of it now
+        raise PhotoError("it is damaged") from error
+
+
+def _turned_by_exif(opened: Image.Image) -> bool:
+    """Whether the EXIF itself has an orientation, which Pillow takes from XMP where it has none."""
+    exif = Image.Exif()
+    exif.load(opened.info.get("exif", b""))
+    return ExifTags.Base.Orientation in exif
 
 
 def _exif_behind(png: BinaryIO) -> bytes | None:

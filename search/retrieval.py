@@ -175,10 +175,16 @@ class Retrieval:
         asked = self._query.words or self._query.exact  # the condition holds for the exact ones already
         sql, values = condition(self._query)
         where = f"{sql} AND photos.key NOT IN (SELECT value FROM json_each(?))", [*values, json.dumps(self._liked)]
+        if self._words.are_settled(self._connection):
+            every = self._words.all_words(self._connection, asked, self._allowed, self._liked)
+            some = self._words.some_words(self._connection, asked, self._allowed, self._liked)
+        else:
+            every = words.ranked(self._connection, words.match_all(asked), *where)
+            some = words.ranked(self._connection, words.said(words.match_some(asked)), *where)
         ranked = {
             "literal": words.written(self._connection, self._query.words, self._query.exact, *where),
-            "all words": self._words.all_words(self._connection, asked, self._allowed, self._liked),
-            "some words": self._words.some_words(self._connection, asked, self._allowed, self._liked),
+            "all words": every,
+            "some words": some,
         }
         return [
             RankedList(

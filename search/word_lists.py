@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -21,6 +22,9 @@ from search.vectors.protocol import Doubles, Keys
 MOST_KEPT = 4_000_000
 """Photos in all lists that are kept, those used last; each takes 16 bytes."""
 _LIST = 64  # what a list takes besides, in photos
+SETTLED_SECONDS = 2.0
+"""Lists are worth their reading once the words have been the same for so long: to make them takes two to three times as
+long as to ask for a whole query once, and the next commit of an indexer makes others of them."""
 
 Scored = tuple[Keys, Doubles]
 
@@ -31,7 +35,15 @@ class WordLists:
     def __init__(self) -> None:
         self._kept: OrderedDict[str, Scored] = OrderedDict()
         self._state = ""
+        self._since = 0.0
         self._lock = threading.Lock()
+
+    def are_settled(self, connection: sqlite3.Connection) -> bool:
+        """Whether lists should be used; else ask the catalog for the whole query (`words.ranked`), which finds the
+        same."""
+        with self._lock:
+            self._follow(words.state(connection))
+            return time.monotonic() - self._since >= SETTLED_SECONDS
 
     def all_words(
         self,
@@ -76,16 +88,21 @@ class WordLists:
 
     def _keep(self, state: str, lists: dict[str, Scored]) -> None:
         with self._lock:
-            if state != self._state:
-                self._kept.clear()
-                self._state = state
+            self._follow(state)
             for one, scored in lists.items():
+                if len(scored[0]) > MOST_KEPT // 4:
+                    continue  # it would push out all others
                 self._kept[one] = scored
                 self._kept.move_to_end(one)
             size = sum(len(keys) + _LIST for keys, _ in self._kept.values())
             while size > MOST_KEPT:
                 _, (keys, _) = self._kept.popitem(last=False)
                 size -= len(keys) + _LIST
+
+    def _follow(self, state: str) -> None:
+        if state != self._state:
+            self._kept.clear()
+            self._state, self._since = state, time.monotonic()
 
 
 def _scored(connection: sqlite3.Connection, expression: str) -> Scored:

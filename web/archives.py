@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,22 +26,25 @@ class _Member:
 
 
 class Archive:
-    """The files of some photos; one that is gone or has changed is named in a text instead.
+    """The files of some photos, by id; what is gone or has changed is named in a text instead.
 
     Raises:
         ProblemError: 404 when no photo has its file any more.
     """
 
-    def __init__(self, photos: Sequence[Photo]) -> None:
+    def __init__(self, photos: Mapping[str, Photo | None]) -> None:
         self._stream = ZipStream(sized=True)
         self._members: list[_Member] = []
         taken = {MISSING.casefold()}
         missing = []
-        for photo in photos:
+        for photo_id, photo in photos.items():
+            if photo is None:
+                missing.append(f"{photo_id} (no photo of the index any more)")
+                continue
             try:
                 path, state = find_file(photo)
             except ProblemError:
-                missing.append(displayable(catalog_paths.display(photo.paths[0])) if photo.paths else photo.id)
+                missing.append(displayable(catalog_paths.display(photo.paths[0])))
                 continue
             self._members.append(_Member(path, state, _numbered(safe_name(path), taken)))
         if not self._members:

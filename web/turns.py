@@ -18,6 +18,7 @@ class Turns:
         """Let `at_once` requests go on at a time, and `most_waiting` others wait for that."""
         self._limiter = anyio.CapacityLimiter(at_once)
         self._most_waiting = most_waiting
+        self._waiting: list[Request] = []
 
     @asynccontextmanager
     async def turn(self, request: Request) -> AsyncIterator[None]:
@@ -27,11 +28,21 @@ class Turns:
             ProblemError: 503 where too many wait already; 499 where the client has gone meanwhile, as a page does that
                 asks anew with each key: what nobody waits for should keep nobody waiting.
         """
-        if self._limiter.statistics().tasks_waiting >= self._most_waiting:
+        if len(self._waiting) >= self._most_waiting:
+            # Whoever has gone is answered when the turn comes, but takes no place until then.
+            self._waiting = [other for other in list(self._waiting) if not await other.is_disconnected()]
+        if len(self._waiting) >= self._most_waiting:
             raise ProblemError(
                 503, "Too much is asked of this server at once; try again in a moment.", headers={"Retry-After": "2"}
             )
-        async with self._limiter:
+        self._waiting.append(request)
+        try:
+            await self._limiter.acquire()
+        finally:
+            self._waiting = [other for other in self._waiting if other is not request]
+        try:
             if await request.is_disconnected():
                 raise ProblemError(499, "The client did not wait for the answer.")
             yield
+        finally:
+            self._limiter.release()

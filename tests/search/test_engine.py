@@ -283,6 +283,17 @@ def test_a_reader_that_may_not_write_sees_later_commits(
         assert engine.search(Request("a colour")).total == 2
 
 
+@pytest.mark.parametrize("text", ["rocket", "rocket in the sky", '"rocket"', "a rocket -sky after:1900"])
+def test_words_that_are_kept_find_what_asking_anew_does(
+    engine: Engine, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = []
+    for seconds in (1e9, 0.0, 0.0):  # asked anew, read, kept
+        monkeypatch.setattr("search.word_lists.SETTLED_SECONDS", seconds)
+        answers.append(engine.search(Request(text, mode="words", include_all=True, limit=100)).hits)
+    assert answers[0] == answers[1] == answers[2]
+
+
 @pytest.mark.parametrize(
     "text", ["\x00", "\ud800", '"', "NEAR(a b)", "a AND", "(((", "*", "caption:cat", "'; DROP TABLE"]
 )

@@ -13,7 +13,7 @@ from catalogs import put
 from search.catalog import changes, descriptions, words
 from search.catalog.connection import connect_to_write
 from search.home import Home
-from search.word_lists import WordLists
+from search.word_lists import SETTLED_SECONDS, WordLists
 
 VOCABULARY = ("dog", "dogs", "beach", "red", "car", "snow", "two", "man", "men", "東京", "夜の東京", "x1", "the")
 
@@ -81,6 +81,19 @@ def test_photos_without_a_file_are_found_no_more(catalog: sqlite3.Connection) ->
     catalog.execute("DELETE FROM files WHERE photo_key = ?", (first,))
     changes.mark_orphans(catalog, [first])
     assert set(lists.all_words(catalog, ["beach"], None)) == set(rest)
+
+
+def test_lists_are_used_once_the_words_have_been_the_same_for_a_while(
+    catalog: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("search.word_lists.time.monotonic", lambda: clock[0])
+    lists = WordLists()
+    assert not lists.are_settled(catalog)
+    clock[0] += SETTLED_SECONDS
+    assert lists.are_settled(catalog)
+    descriptions.put_own_caption(catalog, 1, "changed")
+    assert not lists.are_settled(catalog)
 
 
 def test_what_was_not_used_for_long_goes(catalog: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,11 @@ def test_a_file_that_has_gone_or_changed_is_named_inside(tmp_path: Path) -> None
     assert "sightline index" in assert_problem(alone, 404)["detail"]
 
 
+def test_a_photo_that_has_left_the_index_is_named_inside(client: TestClient, hits: Hits, sample_photos: Path) -> None:
+    held = unpacked(client.post("/api/archive", data={"photos": f"{'f' * 32} {hits['rocket.jpg']['id']}"}))
+    assert held.keys() == {"rocket.jpg", MISSING} and "f" * 32 in held[MISSING].decode()
+
+
 @pytest.mark.parametrize(
     ("photos", "status"),
     [("", 422), ("  ", 422), ("0" * 32, 404), ("../../etc/passwd", 404)],
@@ -118,6 +125,42 @@ def begun(address: str, photo: str) -> Iterator[None]:
         next(content)
         yield
         del content
+
+
+def test_whoever_takes_nothing_any_more_makes_room(
+    large: tuple[Home, Path], ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.endpoints.archive.STALLED_SECONDS", 0.2)
+    app = create_app(large[0])
+    body = f"photos={ids['large.bmp']}".encode()
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/x-www-form-urlencoded")]
+    scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/api/archive", "root_path": ""}
+    begun: list[int] = []
+
+    async def stalled() -> None:
+        asked = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> Any:
+            if not asked:
+                await asyncio.Event().wait()
+            return asked.pop()
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                begun.append(message["status"])
+            else:
+                await asyncio.Event().wait()
+
+        await app({**scope, "query_string": b"", "headers": headers, "scheme": "http"}, receive, send)
+
+    async def together() -> None:
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(stalled() for _ in range(AT_ONCE)))
+            await stalled()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, together()).result()
+    assert begun == [200] * (AT_ONCE + 1)
 
 
 def test_few_are_sent_at_once_and_whoever_hangs_up_makes_room(large: tuple[Home, Path], ids: dict[str, str]) -> None:

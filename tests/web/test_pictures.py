@@ -48,6 +48,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.new("RGB", (8, 8)).save(folder / "late.png", exif=exif)
     lying.save(folder / "late.png", exif=exif, compress_level=3)
     (folder / "late.png").write_bytes(with_exif_behind_the_pixels((folder / "late.png").read_bytes()))
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    xmp += b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    camera = Image.Exif()
+    camera[0x010F] = "Camera"  # EXIF without an orientation
+    lying.save(folder / "by xmp.jpg", exif=camera, xmp=xmp, quality=95)
     upright.convert("CMYK").save(folder / "cmyk.jpg")
     grey = np.zeros((90, 60), np.uint16)
     grey[:45] = 65535
@@ -83,7 +88,7 @@ def test_what_browsers_show_is_the_file_itself(
     assert (part.status_code, part.content) == (206, response.content[2:6])
 
 
-@pytest.mark.parametrize("name", ["deep.tif", "turned.png", "late.png", "turned.webp", "phone.heic"])
+@pytest.mark.parametrize("name", ["deep.tif", "turned.png", "late.png", "turned.webp", "phone.heic", "by xmp.jpg"])
 def test_whatever_else_is_an_upright_jpeg_of_full_size(
     client: TestClient, addresses: dict[str, str], name: str
 ) -> None:
@@ -96,6 +101,20 @@ def test_whatever_else_is_an_upright_jpeg_of_full_size(
     assert isinstance(above, tuple) and isinstance(below, tuple)
     assert above[0] > 240 and below[0] < 15
     assert client.get(addresses[name], headers={"If-None-Match": response.headers["etag"]}).status_code == 304
+
+
+def test_head_converts_nothing(client: TestClient, addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.endpoints.pictures.full_picture", lambda *_: pytest.fail("converted"))
+    response = client.head(addresses["phone.heic"])
+    assert (response.status_code, response.headers["content-type"]) == (200, "image/jpeg")
+    assert "content-length" not in response.headers and response.headers["etag"].endswith('-picture"')
+
+
+def test_what_has_too_many_pixels_by_now_is_refused_in_a_sentence(
+    client: TestClient, addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexer.read.default_max_pixels", lambda: 100)
+    assert "pixels" in assert_problem(client.get(addresses["deep.tif"]), 404)["detail"]
 
 
 def test_a_profile_of_colours_is_kept(client: TestClient, addresses: dict[str, str]) -> None:

@@ -61,33 +61,34 @@ def test_more_searches_than_may_wait_are_asked_to_come_again(sample_home: Home, 
     assert "try again" in assert_problem(refused, 503)["detail"] and refused.headers["retry-after"] == "2"
 
 
+async def ask(app: Any, text: str, *, leaves: bool = False) -> int:
+    """One search over ASGI, maybe by a client that leaves while it waits; its status."""
+    status: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        if not leaves:
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            status.append(message["status"])
+
+    scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/api/search", "root_path": ""}
+    query, headers = f"q={text}".encode(), [(b"host", b"127.0.0.1")]
+    await app({**scope, "query_string": query, "headers": headers, "scheme": "http"}, receive, send)
+    return status[0]
+
+
 def test_what_nobody_waits_for_is_not_searched(sample_home: Home, held: Held) -> None:
     app = create_app(sample_home)
 
-    async def ask(text: str, *, leaves: bool) -> int:
-        """One request over ASGI, by a client that leaves while it waits; its status."""
-        status: list[int] = []
-
-        async def receive() -> dict[str, Any]:
-            if not leaves:
-                await asyncio.Event().wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                status.append(message["status"])
-
-        scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/api/search", "root_path": ""}
-        query, headers = f"q={text}".encode(), [(b"host", b"127.0.0.1")]
-        await app({**scope, "query_string": query, "headers": headers, "scheme": "http"}, receive, send)
-        return status[0]
-
     async def together() -> list[int]:
-        first = [asyncio.create_task(ask(text, leaves=False)) for text in ("one", "two")]
+        first = [asyncio.create_task(ask(app, text)) for text in ("one", "two")]
         while held.inside < 2:
             await asyncio.sleep(0.01)
-        gone = asyncio.create_task(ask("gone", leaves=True))
-        last = asyncio.create_task(ask("last", leaves=False))
+        gone = asyncio.create_task(ask(app, "gone", leaves=True))
+        last = asyncio.create_task(ask(app, "last"))
         await asyncio.sleep(0.1)
         held.let_go.set()
         return await asyncio.gather(*first, gone, last)
@@ -95,3 +96,21 @@ def test_what_nobody_waits_for_is_not_searched(sample_home: Home, held: Held) ->
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(asyncio.run, together()).result() == [200, 200, 499, 200]
     assert held.asked == ["one", "two", "last"]
+
+
+def test_those_who_have_gone_take_no_place_in_the_queue(sample_home: Home, held: Held) -> None:
+    app = create_app(sample_home)
+
+    async def together() -> list[int]:
+        first = [asyncio.create_task(ask(app, text)) for text in ("one", "two")]
+        while held.inside < 2:
+            await asyncio.sleep(0.01)
+        gone = [asyncio.create_task(ask(app, f"gone {number}", leaves=True)) for number in range(3)]
+        await asyncio.sleep(0.1)
+        last = asyncio.create_task(ask(app, "last"))
+        await asyncio.sleep(0.1)
+        held.let_go.set()
+        return await asyncio.gather(*first, *gone, last)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(asyncio.run, together()).result() == [200, 200, 499, 499, 499, 200]

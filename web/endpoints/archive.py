@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
+import anyio
 from fastapi import APIRouter, Form
 from fastapi.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from web.access import EngineAccess
 from web.archives import Archive
 from web.documents.document import PHOTO_ID
-from web.photo_files import checked_id, known_photo
+from web.photo_files import checked_id
 from web.problems import ProblemError, responses
 
 MOST_PHOTOS = 1000
 AT_ONCE = 4
 """Archives that are sent at a time: each may read a disk for as long as it takes."""
+STALLED_SECONDS = 60.0
+"""A client that takes nothing for so long is given up."""
 
 
-class _Turns:
+class _Slots:
     """How many archives are on their way."""
 
     def __init__(self) -> None:
@@ -41,28 +46,36 @@ class _Turns:
 
 
 class _Download(StreamingResponse):
-    """Sends an archive, and gives back its turn however that ends."""
+    """Sends an archive, and gives back its slot however that ends, also when the client takes nothing any more."""
 
-    def __init__(self, archive: Archive, turns: _Turns, name: str) -> None:
+    def __init__(self, archive: Archive, slots: _Slots, name: str) -> None:
         headers = {
             "content-length": str(len(archive)),
             "content-disposition": f'attachment; filename="{name}"',
             "cache-control": "no-store",
+            # The page downloads it into a hidden frame of its own.
+            "content-security-policy": "default-src 'none'; frame-ancestors 'self'",
         }
         super().__init__(iter(archive), media_type="application/zip", headers=headers)
-        self._turns = turns
+        self._slots = slots
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def patient(message: Message) -> None:
+            with anyio.fail_after(STALLED_SECONDS):
+                await send(message)
+
         try:
-            await super().__call__(scope, receive, send)
+            # An end without the last part makes the server cut the connection.
+            with contextlib.suppress(TimeoutError, ClientDisconnect):
+                await super().__call__(scope, receive, patient)
         finally:
-            self._turns.give_back()
+            self._slots.give_back()
 
 
 def archive_router(access: EngineAccess) -> APIRouter:
     """`/api/archive`."""
     router = APIRouter(tags=["photos"])
-    turns = _Turns()
+    slots = _Slots()
 
     @router.post(
         "/api/archive",
@@ -89,12 +102,12 @@ def archive_router(access: EngineAccess) -> APIRouter:
             raise ProblemError(422, f"An archive holds 1 to {MOST_PHOTOS:,} photos; {len(ids):,} were asked for.")
         for photo_id in ids:
             checked_id(photo_id)
-        turns.take()
+        slots.take()
         try:
-            made = await run_in_threadpool(lambda: Archive([known_photo(access, photo_id) for photo_id in ids]))
-            return _Download(made, turns, f"sightline-{len(ids)}-photo{'s' if len(ids) > 1 else ''}.zip")
+            made = await run_in_threadpool(lambda: Archive({each: access.engine().photo(each) for each in ids}))
+            return _Download(made, slots, f"sightline-{len(ids)}-photo{'s' if len(ids) > 1 else ''}.zip")
         except BaseException:
-            turns.give_back()
+            slots.give_back()
             raise
 
     return router

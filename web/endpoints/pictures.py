@@ -18,6 +18,7 @@ from web.access import EngineAccess
 from web.documents.photos import Size
 from web.photo_files import PhotoId, checked_id, find_file, known_photo, safe_name, thumbnail
 from web.problems import ProblemError, responses
+from web.turns import Turns
 from web.uploads import Decoder
 
 # Only formats that cannot run script are shown in the browser; whatever else is in the catalog is saved.
@@ -32,6 +33,8 @@ MEDIA_TYPES = {
     "HEIC": "image/heic",
 }
 SAVED = "application/octet-stream"
+MOST_WAITING = 8
+"""Requests for pictures to convert that may wait for their turn."""
 # Whatever a file holds, opened on its own it may do nothing.
 _HARMLESS = {"content-security-policy": "default-src 'none'; sandbox"}
 
@@ -39,6 +42,8 @@ _HARMLESS = {"content-security-policy": "default-src 'none'; sandbox"}
 def picture_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder) -> APIRouter:
     """`/api/photos/{id}/thumb`, `/picture` and `/file`."""
     router = APIRouter(tags=["photos"])
+    # One at a time: a picture at the limit of pixels takes gigabytes while it is converted.
+    turns = Turns(1, MOST_WAITING)
 
     def located(photo_id: str) -> tuple[Photo, Path, os.stat_result]:
         photo = known_photo(access, photo_id)
@@ -121,16 +126,16 @@ def picture_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decode
         for etag in (f'"{photo.id}"', made):
             if _has_already(request, etag):
                 return Response(status_code=304, headers=_caching(etag))
+        headers = {**_caching(made), **_HARMLESS, "content-disposition": "inline"}
         try:
             if await run_in_threadpool(shown_as_it_is, os.fsencode(path), photo.format):
                 return _as_it_lies(photo, path, state)
-            async with decoder.limiter:
-                if await request.is_disconnected():
-                    return Response(status_code=499)  # whoever looked at this photo has gone on
+            if request.method == "HEAD":
+                return _without_content("image/jpeg", headers)
+            async with turns.turn(request):
                 content = await run_in_threadpool(full_picture, photo.id, os.fsencode(path))
-        except (OSError, PhotoError) as error:
+        except PhotoError as error:
             raise ProblemError(404, f"The photo cannot be shown at full size: {error}.") from error
-        headers = {**_caching(made), **_HARMLESS, "content-disposition": "inline"}
         return Response(content, media_type="image/jpeg", headers=headers)
 
     return router
@@ -146,6 +151,12 @@ def _as_it_lies(photo: Photo, path: Path, state: os.stat_result) -> Response:
         headers={**_caching(f'"{photo.id}"'), **_HARMLESS},
         stat_result=state,
     )
+
+
+def _without_content(media_type: str, headers: dict[str, str]) -> Response:
+    answer = Response(media_type=media_type, headers=headers)
+    del answer.headers["content-length"]  # which would have to be made to be known
+    return answer
 
 
 def _caching(etag: str) -> dict[str, str]:
