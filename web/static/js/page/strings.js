@@ -1,7 +1,8 @@
-// Every text that the page shows stands in one table for each language, under `languages/`.
+// Every text that the page shows stands in one table for each language, under `languages/`; only the one that is spoken here is
+// fetched.
 
 import { LANGUAGE } from "./language.js";
-import { en } from "./languages/en.js";
-import { zh } from "./languages/zh.js";
 
-export const S = { en, "zh-CN": zh }[LANGUAGE];
+const table = LANGUAGE.split("-")[0];
+
+export const S = (await import(`./languages/${table}.js`))[table];

@@ -1,20 +1,19 @@
 // What can be looked at instead of a search: the library and the duplicates. Which one stands in the address.
 
 import { byId, icon, ICONS, make } from "../page/dom.js";
-import * as duplicates from "./duplicates.js";
-import * as library from "./library.js";
 import * as results from "../grid/results.js";
 import * as state from "../page/state.js";
 import { S } from "../page/strings.js";
 
-// Each has open(element, place), which fills the element, close(), where(), the place to come back to, and refine(state), which
-// hears of changes of the address within the view.
-const VIEWS = { library, duplicates };
+// Fetched when one is first looked at. Each has open(element, place), which fills the element, close(), where(), the place to
+// come back to, and refine(state), which hears of changes of the address within the view.
+const VIEWS = { library: () => import("./library.js"), duplicates: () => import("./duplicates.js") };
 const KEEP = 400; // ms without scrolling before the place is kept
 
 const main = byId("main");
 const element = byId("view");
 let shown = "";
+let view = null; // the module of what is shown, once it is there
 let keeping = null;
 
 export const title = ({ view }) => (view ? S.views[view] : "");
@@ -35,10 +34,11 @@ export function way(view, ...content) {
 
 export function sync(now, how = null) {
   if (now.view === shown) {
-    if (shown) VIEWS[shown].refine?.(now);
+    view?.refine?.(now);
     return;
   }
-  if (shown) VIEWS[shown].close();
+  view?.close();
+  view = null;
   shown = now.view;
   main.classList.toggle("viewing", Boolean(shown));
   element.hidden = !shown;
@@ -50,9 +50,22 @@ export function sync(now, how = null) {
   if (shown) {
     results.leave();
     if (!how?.back) scrollTo({ top: 0, behavior: "instant" });
-    VIEWS[shown].open(element, state.place());
-    if (how) element.querySelector("h1").focus({ preventScroll: true });
+    open(shown, state.place(), Boolean(how));
   }
+}
+
+async function open(name, place, focus) {
+  let found;
+  try {
+    found = await VIEWS[name]();
+  } catch { // it could not be fetched, and a browser may remember that until the page is fetched anew
+    if (shown === name) results.say(S.offline, () => location.reload());
+    return;
+  }
+  if (shown !== name || view) return; // another one was chosen meanwhile, or this one twice
+  view = found;
+  view.open(element, place);
+  if (focus) element.querySelector("h1").focus({ preventScroll: true });
 }
 
 export function start() {
@@ -60,7 +73,7 @@ export function start() {
   ways.setAttribute("aria-label", S.ways);
   ways.append(...Object.keys(VIEWS).map((view) => way(view, icon(ICONS[view]), make("span", {}, S.views[view]))));
   for (const link of ways.children) link.title = link.textContent;
-  state.placeBy(() => (shown ? VIEWS[shown].where() : undefined));
+  state.placeBy(() => view?.where());
   addEventListener("scroll", () => {
     if (!shown) return;
     clearTimeout(keeping);
