@@ -16,11 +16,13 @@ _STATE = "dismissals"
 
 
 def put(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> int:
-    """Remember of every pair of the photos that they are not duplicates; returns how many pairs they make."""
-    pairs = list(combinations(sorted(set(photo_keys)), 2))
-    connection.executemany("INSERT OR IGNORE INTO dismissals (photo_key, other_key) VALUES (?, ?)", pairs)
+    """Remember of every pair of the photos that they are not duplicates; returns of how many that is new."""
+    pairs = combinations(sorted(set(photo_keys)), 2)
+    new = connection.executemany(
+        "INSERT OR IGNORE INTO dismissals (photo_key, other_key) VALUES (?, ?)", pairs
+    ).rowcount
     _grow(connection)
-    return len(pairs)
+    return max(0, new)
 
 
 def take_back(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> int:

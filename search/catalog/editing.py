@@ -45,7 +45,7 @@ def put_caption(home: Home, photo: str, text: str) -> Photo:
 
 
 def dismiss(home: Home, photos: Sequence[str]) -> int:
-    """Keep that these photos, by their ids, are not duplicates of each other; returns how many pairs that is.
+    """Keep that these photos, by their ids, are not duplicates of each other; returns of how many pairs that is new.
 
     Raises:
         UnknownPhotoError: no file of this index holds one of them; nothing is kept then.

@@ -181,6 +181,37 @@ def test_photos_are_said_to_be_no_duplicates_and_it_is_taken_back(grid: Page) ->
     expect(bar(page)).to_contain_text("Taken back")
 
 
+def test_undo_is_there_only_where_it_takes_nothing_older_back(grid: Page) -> None:
+    page = grid
+    for place in range(2):
+        page.locator(".tile").nth(place).click(modifiers=["ControlOrMeta"])
+    page.get_by_role("button", name="Not duplicates").click()
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    page.locator(".tile").nth(2).click()
+    with page.expect_response("**/api/duplicates/dismissals") as answered:
+        page.get_by_role("button", name="Not duplicates").click()
+    assert answered.value.json() == {"pairs": 2}
+    expect(bar(page)).to_contain_text("3 photos: not duplicates of each other")
+    expect(page.get_by_role("button", name="Undo")).to_have_count(0)
+    request = answered.value.request
+    page.evaluate(
+        "body => fetch('/api/duplicates/dismissals', "
+        "{ method: 'DELETE', body, headers: { 'Content-Type': 'application/json' } })",
+        request.post_data,
+    )
+
+
+def test_the_selection_ends_where_another_view_begins(grid: Page) -> None:
+    page = grid
+    page.locator(".tile").first.click(modifiers=["ControlOrMeta"])
+    expect(bar(page)).to_be_visible()
+    page.get_by_role("link", name="Library").click()
+    expect(bar(page)).to_be_hidden()
+    page.go_back()
+    expect(page.locator(".tile.shown")).to_have_count(11)
+    expect(bar(page)).to_be_hidden()
+
+
 @pytest.mark.parametrize("width", [390, 768, 1280])
 def test_the_bar_fits_at_every_width_and_hides_no_tile_that_is_focused(grid: Page, width: int) -> None:
     page = grid

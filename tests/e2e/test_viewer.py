@@ -39,8 +39,7 @@ def opened(page: Page, address: str, name: str = "rocket.jpg", query: str = "") 
     page.locator(".photo img").first.evaluate("image => image.decode()")
 
 
-@pytest.fixture
-def larger(page: Page) -> Any:
+def make_larger(page: Page) -> Page:
     """Say of every photo that it is ten times as large as it is, so that its thumbnail has too few pixels."""
 
     def enlarge(route: Route) -> None:
@@ -128,8 +127,8 @@ def test_a_double_click_goes_in_and_out_and_the_map_keeps_to_the_photo(page: Pag
     assert settled(page)["width"] == pytest.approx(before["width"], abs=1)
 
 
-def test_the_full_picture_is_asked_for_only_when_zoom_needs_it_and_moves_nothing(larger: Page, address: str) -> None:
-    page = larger
+def test_the_full_picture_is_asked_for_only_when_zoom_needs_it_and_moves_nothing(page: Page, address: str) -> None:
+    make_larger(page)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/picture") else None)
     opened(page, address)
@@ -219,3 +218,89 @@ def test_photos_like_it_stand_in_a_strip_and_back_leads_back(page: Page, address
     expect(page.locator("#viewer")).not_to_be_visible()
     expect(page).to_have_url(f"{address}?q=coffee")
     expect(page.get_by_role("link", name="coffee.png")).to_be_focused()
+
+
+def test_whoever_goes_on_by_a_button_stays_on_it(page: Page, address: str) -> None:
+    opened(page, address, name="coffee.png", query="?q=coffee&all=1")
+    first = page.url
+    expect(page.get_by_role("button", name="Close")).to_be_focused()
+    page.get_by_role("button", name="Next photo").focus()
+    for _ in range(2):
+        before = page.url
+        page.keyboard.press("Enter")
+        expect(page).not_to_have_url(before)
+        expect(page.get_by_role("button", name="Next photo")).to_be_focused()
+    for name in ("Where?", "Part", "Zoom in"):
+        before = page.url
+        page.locator(".stage").get_by_role("button", name=name).focus()
+        page.keyboard.press("ArrowLeft" if before != first else "ArrowRight")
+        expect(page).not_to_have_url(before)
+        expect(page.locator(".stage").get_by_role("button", name=name)).to_be_focused()
+
+
+def test_a_photo_that_did_not_come_comes_once_the_server_is_back(refused_page: Page, address: str) -> None:
+    page = refused_page
+    page.goto(address)
+    expect(page.locator(".tile.shown")).to_have_count(11)
+    page.route("**/api/**", lambda route: route.abort())
+    page.get_by_role("link", name="rocket.jpg").click()
+    expect(page.locator(".about > .notice")).to_contain_text("The server does not answer")
+    expect(page.locator(".failed")).to_contain_text("The server does not answer")  # not that the file is gone
+    page.unroute("**/api/**")
+    page.evaluate("dispatchEvent(new Event('online'))")
+    expect(page.locator(".facts")).to_be_visible()
+    expect(page.locator(".photo img")).to_be_visible()
+    expect(page.locator(".about > .notice")).to_have_count(0)
+
+
+def test_the_keys_and_the_wheel_wait_for_a_photo_whose_size_is_not_known(page: Page, address: str) -> None:
+    opened(page, address)
+    shared = page.url
+    held: list[Route] = []
+    page.route(re.compile(r"/api/(search|photos)"), lambda route: held.append(route))
+    page.goto(shared, wait_until="commit")
+    expect(page.locator(".stage")).to_be_visible()
+    for key in "+-0":
+        page.keyboard.press(key)
+    page.mouse.move(400, 400)
+    page.mouse.wheel(0, -200)
+    page.mouse.dblclick(400, 400)
+    for route in held:
+        route.continue_()
+    page.unroute_all()
+    expect(page.locator(".facts")).to_be_visible()
+    expect(page.locator(".photo img")).to_be_visible()
+
+
+def test_the_hits_come_to_a_shared_photo_without_disturbing_what_is_done_with_it(page: Page, address: str) -> None:
+    opened(page, address, query="?q=a+rocket&all=1")
+    shared = page.url
+    held: list[Route] = []
+    page.route("**/api/search?*", lambda route: held.append(route))
+    page.goto(shared)
+    expect(page.locator(".facts")).to_be_visible()
+    expect(page.locator(".reasons, .where, .next:enabled")).to_have_count(0)
+    page.get_by_role("button", name="Write a caption").click()
+    page.locator(".caption textarea").fill("Half a sent")
+    page.get_by_role("button", name="Part").click()
+    for route in held:
+        route.continue_()
+    page.unroute_all()
+    expect(page.locator(".reasons")).to_be_visible()
+    expect(page.locator(".where, .next:enabled")).to_have_count(2)
+    expect(page.locator(".drawing")).to_be_focused()
+    expect(page.locator(".caption textarea")).to_have_value("Half a sent")
+
+
+def test_a_full_picture_that_fails_is_explained_and_asked_for_again(refused_page: Page, address: str) -> None:
+    page = make_larger(refused_page)
+    page.route("**/picture", lambda route: route.fulfill(status=404, json={"detail": "It is gone."}))
+    opened(page, address)
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    expect(page.locator(".lack")).to_have_text("The photo cannot be shown any larger; its file may be gone.")
+    page.unroute("**/picture")
+    page.wait_for_timeout(2100)  # it is not asked for with every step
+    page.keyboard.press("+")
+    expect(page.locator(".photo .whole")).to_have_count(1)
+    expect(page.locator(".lack")).to_have_text("")

@@ -204,6 +204,7 @@ def test_what_a_person_dismissed_never_stands_in_one_group(home: Home) -> None:
         assert near(engine.duplicates()) == [[0, 1, 3]]
         assert dismiss(home, [photo_id(place) for place in (0, 1, 3)]) == 3
         assert near(engine.duplicates()) == [[0, 2]]
+        assert dismiss(home, [photo_id(place) for place in (0, 1, 3)]) == 0  # none of them is new
         assert take_dismissal_back(home, [photo_id(place) for place in range(4)]) == 4
         assert near(engine.duplicates()) == [[0, 1, 2, 3]]
 

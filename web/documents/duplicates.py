@@ -80,7 +80,7 @@ class Dismissal(Document):
 class DismissalAnswer(Document):
     """What a dismissal, or taking it back, came to."""
 
-    pairs: int = Field(description="How many pairs of photos that was.")
+    pairs: int = Field(description="Of how many pairs of photos that was new, or had been said.")
 
 
 DUPLICATES_EXAMPLE: dict[str, Any] = {

@@ -76,7 +76,6 @@ function draw(now) {
 async function search() {
   await results.run();
   byId("main").classList.remove("waiting");
-  viewer.refresh();
 }
 
 state.onChange((now, before, how) => {

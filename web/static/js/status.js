@@ -4,12 +4,13 @@ import * as api from "./page/api.js";
 import { byId, make } from "./page/dom.js";
 import * as events from "./page/events.js";
 import { ago } from "./page/formats.js";
-import { recover } from "./grid/results.js";
+import * as results from "./grid/results.js";
 import { S } from "./page/strings.js";
+import * as viewer from "./viewer/viewer.js";
 import { way } from "./views/views.js";
 
 const line = byId("state");
-const RECOVER = 5000; // ms after which a search that got no answer is tried again
+const RECOVER = 5000; // ms after which what got no answer is asked for again
 const GATHER = 3000; // ms at least between two times that new photos are shown
 const MINUTE = 60000;
 
@@ -45,6 +46,11 @@ async function runs() {
   } catch {
     // There is no index yet, or the server has gone: both are said.
   }
+}
+
+function recover() {
+  results.recover();
+  viewer.recover();
 }
 
 export function start(onNewPhotos) {

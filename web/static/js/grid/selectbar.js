@@ -60,7 +60,7 @@ async function notDuplicates() {
   const photos = selection.ids();
   const undo = async () => {
     try {
-      await api.bringTogether(photos);
+      await api.takeBack(photos);
       tell(S.takenBack);
     } catch (error) {
       tell(error.message);
@@ -68,8 +68,9 @@ async function notDuplicates() {
     bar.querySelector(".apart").focus();
   };
   try {
-    await api.keepApart(photos);
-    tell(S.keptApart(photos.length), undo);
+    const { pairs } = await api.dismiss(photos);
+    const allNew = pairs === (photos.length * (photos.length - 1)) / 2; // else undoing would take back more than this
+    tell(S.keptApart(photos.length), allNew ? undo : null);
   } catch (error) {
     tell(error.message);
   }

@@ -116,6 +116,6 @@ export function start() {
   });
   // What fits less comes behind the rest, which stays selected.
   state.onChange((now, before) => {
-    if (!state.sameSearch({ ...now, all: "" }, { ...before, all: "" })) selection.clear();
+    if (now.view !== before.view || !state.sameSearch({ ...now, all: "" }, { ...before, all: "" })) selection.clear();
   });
 }

@@ -67,8 +67,6 @@ export const setCaption = (id, caption) => ask(`/api/photos/${encodeURIComponent
 export const why = (id, q, signal) => ask(`/api/photos/${encodeURIComponent(id)}/why?${new URLSearchParams({ q })}`, { signal });
 export const similar = (id, { limit, collapse }, signal) =>
   ask(`/api/photos/${encodeURIComponent(id)}/similar?${new URLSearchParams({ limit, collapse })}`, { signal });
-export const keepApart = (photos) => ask("/api/duplicates/dismissals", write("POST", { photos }));
-export const bringTogether = (photos) => ask("/api/duplicates/dismissals", write("DELETE", { photos }));
 
 // Fails as a search does where no archive can be made of them; nothing of it is read.
 export async function checkArchive(photos) {
@@ -81,6 +79,8 @@ export async function checkArchive(photos) {
 }
 
 export const status = (signal) => ask("/api/status", { signal });
+// Of a picture that did not come a browser does not tell why.
+export const isAway = () => status().then(() => false, (error) => error.offline);
 export const models = (signal) => ask("/api/models", { signal });
 export const jobs = (limit, signal) => ask(`/api/jobs?limit=${limit}`, { signal });
 export const startJob = () => ask("/api/jobs", write("POST", { kind: "index" }));

@@ -19,5 +19,5 @@ export function reasons(hit) {
       make("meter", { min: "0", max: "1", value: String(Math.max(0, Math.min(1, similarity))), "aria-hidden": "true" }),
     );
   });
-  return make("section", {}, make("h3", {}, S.whyMatched), make("ul", { class: "why" }, ...lines));
+  return make("section", { class: "reasons" }, make("h3", {}, S.whyMatched), make("ul", { class: "why" }, ...lines));
 }

@@ -1,8 +1,10 @@
 // One photo, large, with what is known about it and why it is among the hits.
 
+import { onAnswer } from "../asking/answered.js";
 import * as api from "../page/api.js";
 import { heading } from "./caption.js";
 import { byId, fileName, icon, ICONS, make } from "../page/dom.js";
+import * as events from "../page/events.js";
 import * as examples from "../asking/examples.js";
 import { facts, written } from "./facts.js";
 import { listen } from "./gestures.js";
@@ -23,6 +25,11 @@ let running = null;
 let shown = "";
 let tile = ""; // the last one shown that is in the grid
 let zoom = null;
+let relate = null; // brings the arrows and the tools up to date with the answer
+let broken = false; // something did not come: worth opening again once the server is back
+
+// Each has one like it beside the next photo, which takes the focus over.
+const STAYING = ["prev", "next", "where", "part", "out", "level", "in"];
 
 const button = (kind, label, path, onclick) =>
   make("button", { class: `icon ${kind}`, type: "button", "aria-label": label, title: label, onclick }, icon(path));
@@ -40,20 +47,36 @@ async function step(by) {
   }
 }
 
-const complain = (error) => dialog.querySelector(".about")?.prepend(make("p", { class: "notice", role: "alert" }, error.message));
-
-// Whoever goes through a moment by the keyboard stays there when it is drawn anew; false: the focus was elsewhere.
-function keepingPlace(draw) {
-  const buttons = () => [...dialog.querySelectorAll(".moment button")];
-  const place = buttons().indexOf(document.activeElement);
-  draw();
-  buttons()[place]?.focus();
-  return place >= 0;
+function complain(error) {
+  const aside = dialog.querySelector(".about");
+  aside?.querySelector(":scope > .notice")?.remove();
+  aside?.prepend(make("p", { class: "notice", role: "alert" }, error.message));
+  if (error.offline || error.status >= 500) broken = true;
+  if (error.offline) events.doubt();
 }
 
-function about(id, photo, hit) {
+// Whoever goes through a moment, or on from photo to photo, by the keyboard stays on the button when it is drawn anew.
+function keepingPlace(draw) {
+  const had = document.activeElement;
+  const focusVisible = had.matches(":focus-visible");
+  const buttons = () => [...dialog.querySelectorAll(".moment button")];
+  const place = buttons().indexOf(had);
+  const kind = STAYING.find((each) => had.matches(`.stage .${each}`));
+  draw();
+  const now = document.activeElement;
+  if (dialog.contains(now) && now !== dialog && !now.disabled) return;
+  const heir = buttons()[place] ?? (kind && dialog.querySelector(`.stage .${kind}:enabled`));
+  if (heir) heir.focus({ focusVisible });
+  else dialog.querySelector(".close").focus({ focusVisible: false });
+}
+
+// What the answer tells of the photo.
+const answer = (id) => [moment(id), reasons(hitOf(id))].filter(Boolean);
+
+function about(id, photo) {
   return [
-    heading(id, photo ?? hit, (edited) => {
+    heading(id, photo ?? hitOf(id), (edited) => {
+      const hit = hitOf(id);
       if (hit) {
         hit.caption = edited.caption;
         retitle(hit);
@@ -62,7 +85,7 @@ function about(id, photo, hit) {
       dialog.querySelector(".photo img")?.setAttribute("alt", edited.caption || fileName(edited.path));
       const aside = dialog.querySelector(".about");
       const beside = [...aside.querySelectorAll(".alike")];
-      aside.replaceChildren(...about(id, edited, hit), ...beside);
+      aside.replaceChildren(...about(id, edited), ...beside);
       dialog.querySelector(".edit")?.focus();
     }),
     make(
@@ -72,8 +95,7 @@ function about(id, photo, hit) {
       isBlank() ? null : make("button", { class: "button", type: "button", title: S.addPicture, onclick: () => examples.add(id) }, S.addToSearch),
       make("a", { class: "button", href: api.fileUrl(id), target: "_blank", rel: "noopener" }, S.original),
     ),
-    moment(id),
-    reasons(hit),
+    ...answer(id),
     photo ? tags(photo) : null,
     photo?.text.length ? written(photo.text) : null,
     photo ? facts(photo) : null,
@@ -87,35 +109,45 @@ function staged(id, hit) {
   const image = make("img", { src: api.thumbUrl(id, "large"), alt: hit?.caption || (hit ? fileName(hit.path) : ""), draggable: "false" });
   const frame = make("div", { class: "photo" }, image);
   const view = make("div", { class: "pane" }, frame);
-  // Asked for in words, be it beside a picture: there is something to look for.
-  const inWords = hit?.why.some((reason) => reason.signal !== "image");
   const cut = part.button(frame, (box) => likeThis(`${id}@${box.join(",")}`));
-  const map = inWords ? where.button(id, state.get().q, frame) : [];
-  const place = placeOf(id);
   const previous = button("prev", S.previous, ICONS.previous, () => step(-1));
   const next = button("next", S.next, ICONS.next, () => step(1));
-  previous.disabled = place <= 0;
-  next.disabled = place < 0 || place >= total() - 1;
   const close = button("close", S.close, ICONS.close, () => state.closePhoto());
   const level = make("span", {});
   const fit = make("button", { class: "level", type: "button", title: S.zoomFit, "aria-keyshortcuts": "0", onclick: () => zoom.reset({ gliding: true }) }, level, make("span", { class: "unseen" }, S.zoomFit));
   const sizes = make(
     "div",
     { class: "sizes", role: "group", "aria-label": S.zoom },
-    make("button", { type: "button", "aria-label": S.zoomOut, title: S.zoomOut, "aria-keyshortcuts": "-", onclick: () => zoom.out() }, icon(ICONS.minus)),
+    make("button", { class: "out", type: "button", "aria-label": S.zoomOut, title: S.zoomOut, "aria-keyshortcuts": "-", onclick: () => zoom.out() }, icon(ICONS.minus)),
     fit,
-    make("button", { type: "button", "aria-label": S.zoomIn, title: S.zoomIn, "aria-keyshortcuts": "+", onclick: () => zoom.in() }, icon(ICONS.plus)),
+    make("button", { class: "in", type: "button", "aria-label": S.zoomIn, title: S.zoomIn, "aria-keyshortcuts": "+", onclick: () => zoom.in() }, icon(ICONS.plus)),
   );
   const said = make("span", { class: "unseen", role: "status" });
-  const stage = make("div", { class: "stage" }, view, close, previous, next, make("div", { class: "tools" }, cut, ...map.slice(0, 1)), ...map.slice(1), sizes, said);
-  image.addEventListener("error", () => {
+  const lack = make("p", { class: "lack", role: "status" });
+  const tools = make("div", { class: "tools" }, cut);
+  const stage = make("div", { class: "stage" }, view, close, previous, next, tools, sizes, said, lack);
+  relate = () => {
+    const place = placeOf(id);
+    previous.disabled = place <= 0;
+    next.disabled = place < 0 || place >= total() - 1;
+    // Asked for in words, be it beside a picture: there is something to look for.
+    const inWords = hitOf(id)?.why.some((reason) => reason.signal !== "image");
+    if (!inWords || tools.querySelector(".where")) return;
+    const [toggle, legend] = where.button(id, state.get().q, frame);
+    tools.append(toggle);
+    tools.after(legend);
+  };
+  relate();
+  image.addEventListener("error", async () => {
     zoom.end();
     sizes.remove();
-    view.replaceChildren(make("p", { class: "failed" }, S.noThumb));
+    const away = await api.isAway();
+    if (away && shown === id) broken = true;
+    view.replaceChildren(make("p", { class: "failed" }, away ? S.offline : S.noThumb));
   });
   const begin = () => {
     zoom?.end();
-    zoom = new Zoom({ id, stage, view, frame, image, size: hit?.width && hit.height ? { width: hit.width, height: hit.height } : null, level, said });
+    zoom = new Zoom({ id, stage, view, frame, image, size: hit?.width && hit.height ? { width: hit.width, height: hit.height } : null, level, said, lack });
     listen(view, zoom, step);
   };
   return { stage, image, close, begin };
@@ -126,26 +158,37 @@ const seen = (image) => new Promise((resolve) => {
   for (const event of ["load", "error"]) image.addEventListener(event, resolve);
 });
 
-async function open(id) {
+// Photos that were passed by are not waited for.
+function giveUp() {
   running?.abort();
+  const image = dialog.querySelector(".photo img");
+  if (image && !image.complete) image.removeAttribute("src");
+}
+
+async function open(id) {
+  giveUp();
+  broken = false;
   const controller = (running = new AbortController());
   shown = id;
   if (placeOf(id) >= 0) tile = id;
   follow(id);
   const hit = hitOf(id);
   const { stage, image, close, begin } = staged(id, hit);
-  const aside = make("div", { class: "about" }, ...about(id, null, hit));
+  const aside = make("div", { class: "about" }, ...about(id, null));
   dialog.setAttribute("aria-labelledby", "viewer-title");
-  const stepping = keepingPlace(() => dialog.replaceChildren(stage, aside));
-  if (!dialog.open) dialog.showModal();
+  if (dialog.open) keepingPlace(() => dialog.replaceChildren(stage, aside));
+  else {
+    dialog.replaceChildren(stage, aside);
+    dialog.showModal();
+    close.focus({ focusVisible: false });
+  }
   begin();
-  if (!stepping) close.focus({ focusVisible: false });
   dialog.scrollTop = 0;
   try {
     const photo = await api.photo(id, controller.signal);
     image.alt = photo.caption || fileName(photo.path);
     zoom.sized(photo.width, photo.height);
-    keepingPlace(() => aside.replaceChildren(...about(id, photo, hit)));
+    keepingPlace(() => aside.replaceChildren(...about(id, photo)));
   } catch (error) {
     if (error.name === "AbortError") return;
     complain(error);
@@ -158,7 +201,8 @@ export function sync() {
   const id = state.get().photo;
   if (id) open(id);
   else if (dialog.open) {
-    running?.abort();
+    giveUp();
+    broken = false;
     where.forget();
     zoom?.end();
     dialog.close();
@@ -167,12 +211,25 @@ export function sync() {
 }
 
 // After a reload the photo is there before the hits are: once they come, so do the arrows and the reasons.
-export function refresh() {
+function refresh() {
   const id = state.get().photo;
-  if (id && dialog.open && placeOf(id) >= 0) open(id);
+  if (!id || id !== shown || !dialog.open) return;
+  if (placeOf(id) >= 0) tile = id;
+  follow(id);
+  keepingPlace(() => {
+    relate();
+    for (const old of dialog.querySelectorAll(".about > :is(.moment, .reasons)")) old.remove();
+    dialog.querySelector(".about > .actions").after(...answer(id));
+  });
+}
+
+// The server is there: ask once more for what did not come.
+export function recover() {
+  if (broken && dialog.open) open(shown);
 }
 
 export function start() {
+  onAnswer((answer) => { if (answer) refresh(); });
   dialog.addEventListener("cancel", (event) => {
     event.preventDefault();
     state.closePhoto();

@@ -15,6 +15,7 @@ const TWICE = 2.5;
 const PAN = 90; // pixels for each press of an arrow
 const COARSE = 1.25; // the thumbnail is replaced where it would be drawn so much larger than it is
 const TOO_MANY = 200e6; // pixels: a browser might not survive them
+const AGAIN = 2000; // ms after which a full picture that did not come may be asked for again
 const REST = 150; // ms without a change after which the size is said, and the full picture is asked for
 const NARROW = matchMedia("(max-width: 860px)"); // as in viewer.css
 const NARROW_HEIGHT = 0.68; // of the window's: the rest is for what stands below the photo
@@ -23,12 +24,14 @@ const within = (place, length, room) => (length <= room ? (room - length) / 2 : 
 
 export class Zoom {
   // stage > view > frame > image, the large thumbnail of the photo `id`; size: { width, height } of the photo, if they are known.
-  constructor({ id, stage, view, frame, image, size, level, said }) {
-    Object.assign(this, { id, stage, view, frame, image, level, said });
+  constructor({ id, stage, view, frame, image, size, level, said, lack }) {
+    Object.assign(this, { id, stage, view, frame, image, level, said, lack });
     this.size = size;
     this.scale = null; // CSS pixels for one of the photo; null: as large as fits
     this.place = { x: 0, y: 0 }; // of the frame in the view
     this.whole = null; // the full picture
+    this.why = ""; // there is none
+    this.ended = false;
     this.resting = null;
     this.scrolled = 0;
     this.around = new ResizeObserver(() => this.layout());
@@ -51,6 +54,7 @@ export class Zoom {
   }
 
   end() {
+    this.ended = true;
     clearTimeout(this.resting);
     this.around.disconnect();
     this.stage.classList.remove("zoomed");
@@ -58,6 +62,7 @@ export class Zoom {
   }
 
   fit() {
+    if (!this.size) return 1;
     const { paddingTop, paddingBottom, paddingLeft, paddingRight } = getComputedStyle(this.view);
     const across = this.view.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
     const apart = NARROW.matches && !this.stage.classList.contains("zoomed");
@@ -91,23 +96,37 @@ export class Zoom {
   rest() {
     if (!this.size || !this.image.naturalWidth) return;
     const drawn = this.size.width * this.now * devicePixelRatio;
-    const better = this.size.width > this.image.naturalWidth && this.size.width * this.size.height <= TOO_MANY;
-    if (better && drawn > COARSE * this.image.naturalWidth) this.replace();
+    const coarse = this.size.width > this.image.naturalWidth && drawn > COARSE * this.image.naturalWidth;
+    if (coarse) this.replace();
+    const why = coarse && this.zoomed ? this.why : "";
+    if (this.lack.textContent !== why) this.lack.textContent = why; // said once
     if (this.zoomed || this.said.textContent) this.said.textContent = S.zoomedTo(this.now);
   }
 
   // What is there is covered once the full picture can be drawn at once: nothing flickers or moves.
   async replace() {
     if (this.whole) return;
+    if (this.size.width * this.size.height > TOO_MANY) {
+      this.why = S.tooManyPixels;
+      return;
+    }
     this.whole = make("img", { class: "whole", alt: "", decoding: "async", draggable: "false", src: api.pictureUrl(this.id) });
     this.view.setAttribute("aria-busy", "true");
     try {
       await this.whole.decode();
       this.image.after(this.whole);
+      this.why = "";
     } catch {
-      if (this.frame.isConnected) this.said.textContent = S.notWhole;
+      if (this.ended) return;
+      const away = await api.isAway();
+      this.why = away ? S.offline : S.notWhole;
+      setTimeout(() => {
+        this.whole = null;
+        if (away && !this.ended) this.rest();
+      }, AGAIN);
     }
     this.view.removeAttribute("aria-busy");
+    this.rest();
   }
 
   // point: { x, y } in the window that stays where it is; by default the middle.
@@ -131,6 +150,7 @@ export class Zoom {
   }
 
   reset({ gliding = false } = {}) {
+    if (!this.size) return;
     const was = this.stage.classList.contains("zoomed");
     this.scale = null;
     this.stage.classList.remove("zoomed");

@@ -154,6 +154,7 @@ export const en = {
   zoomLevel: (scale) => `${number.format(Math.round(100 * scale))} %`,
   zoomedTo: (scale) => `Shown at ${number.format(Math.round(100 * scale))} %`,
   notWhole: "The photo cannot be shown any larger; its file may be gone.",
+  tooManyPixels: "The photo has too many pixels to be shown any sharper here. Open the original to see them.",
   map: "Show on a map",
   mapHint: "Opens openstreetmap.org, which then learns this place",
   alike: "Like this one",

@@ -198,6 +198,7 @@ export const zh = {
   zoomLevel: (scale) => `${number.format(Math.round(100 * scale))}%`,
   zoomedTo: (scale) => `显示比例 ${number.format(Math.round(100 * scale))}%`,
   notWhole: "无法显示更大的照片，文件可能已不存在。",
+  tooManyPixels: "照片像素过多，此处无法显示得更清晰。请打开原始文件查看。",
   map: "在地图上查看",
   mapHint: "打开 openstreetmap.org，该网站会得知此位置",
   alike: "相似照片",
