@@ -7,7 +7,7 @@ import * as results from "../grid/results.js";
 import * as state from "../page/state.js";
 import { S } from "../page/strings.js";
 
-// Each has open(element, place), which fills the element, close(), where(), the place to come back to, and refine(state), which
+// Each has open(element, place, back), which fills the element, close(), where(), the place to come back to, and refine(state), which
 // hears of changes of the address within the view.
 const VIEWS = { library, duplicates };
 const KEEP = 400; // ms without scrolling before the place is kept
@@ -50,8 +50,8 @@ export function sync(now, how = null) {
   if (shown) {
     results.leave();
     if (!how?.back) scrollTo({ top: 0, behavior: "instant" });
-    VIEWS[shown].open(element, state.place());
-    if (how) element.querySelector("h1").focus({ preventScroll: true });
+    VIEWS[shown].open(element, state.place(), Boolean(how?.back));
+    if (how && !element.contains(document.activeElement)) element.querySelector("h1").focus({ preventScroll: true });
   }
 }
 
