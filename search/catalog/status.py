@@ -43,6 +43,7 @@ def status(home: Home, connection: sqlite3.Connection) -> dict[str, Any]:
         "fingerprint": model.fingerprint if model else None,
         "dimensions": model.dimensions if model else None,
         "generation": generation,
+        "revision": settings.revision(connection),
         "embedded": one(
             "SELECT count(*) FROM embeddings JOIN photos ON photos.key = photo_key"
             " WHERE model_key = ? AND orphaned_at IS NULL",

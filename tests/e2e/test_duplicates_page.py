@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from browsing import index, serving
+from browsing import index, serving, watched_page
 from PIL import Image
 from support import picture
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import Browser, Page, Route
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
@@ -130,17 +130,19 @@ def test_where_there_are_none_that_is_said(page: Page, address: str) -> None:
     expect(page.locator(".duplicates .last")).to_contain_text("No two photos show the same picture")
 
 
-def test_more_groups_come_when_they_are_asked_for(page: Page, copies: str) -> None:
-    def many(route: Route) -> None:
-        response = route.fetch(url=re.sub(r"offset=\d+", "offset=0", route.request.url))
-        answer = response.json()
-        offset = int(re.findall(r"offset=(\d+)", route.request.url)[0])
-        [group] = answer["groups"]
-        made = [{**group, "best": f"{offset + number:032}"} for number in range(min(20, 25 - offset))]
-        kinds = {**answer["kinds"], "exact": {"total": 25, "reclaimable": 0}}
-        route.fulfill(response=response, json={**answer, "total": 25, "kinds": kinds, "groups": made})
+def many_groups(route: Route) -> None:
+    """As though there were 25 groups."""
+    response = route.fetch(url=re.sub(r"offset=\d+", "offset=0", route.request.url))
+    answer = response.json()
+    offset = int(re.findall(r"offset=(\d+)", route.request.url)[0])
+    [group] = answer["groups"]
+    made = [{**group, "best": f"{offset + number:032}"} for number in range(min(20, 25 - offset))]
+    kinds = {**answer["kinds"], "exact": {"total": 25, "reclaimable": 0}}
+    route.fulfill(response=response, json={**answer, "total": 25, "kinds": kinds, "groups": made})
 
-    page.route("**/api/duplicates?*", many)
+
+def test_more_groups_come_when_they_are_asked_for(page: Page, copies: str) -> None:
+    page.route("**/api/duplicates?*", many_groups)
     page.goto(f"{copies}?view=duplicates&kind=exact")
     expect(page.locator(".group")).to_have_count(20)
     page.get_by_role("button", name="More groups").click()
@@ -162,3 +164,82 @@ def test_a_server_that_is_too_busy_can_be_asked_again(refused_page: Page, copies
     refused_page.get_by_role("button", name="Try again").click()
     expect(refused_page.locator(".group")).to_have_count(1)
     expect(refused_page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_path_that_is_more_than_one_line_is_left_out_of_a_list(page: Page, copies: str) -> None:
+    def hostile(route: Route) -> None:
+        response = route.fetch()
+        answer = response.json()
+        photo = answer["groups"][0]["photos"][0]
+        photo["paths"] = ["/best.jpg", "/a\n/keep/this.jpg", "/b\u2028/keep/this.jpg", "/c\ufffd.jpg", "/other.jpg"]
+        photo["files"] = 5
+        route.fulfill(response=response, json=answer)
+
+    page.route("**/api/duplicates?*", hostile)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{copies}?view=duplicates&kind=exact")
+    for place in (".about-copies", ".group"):
+        page.evaluate("navigator.clipboard.writeText('')")
+        page.locator(place).get_by_role("button", name="Copy paths of the others (4)").click()
+        said = page.get_by_role("status").filter(has_text="3 paths that no line of text can hold")
+        expect(said).to_have_count(1 if place == ".about-copies" else 2)
+        assert page.evaluate("navigator.clipboard.readText()") == "/other.jpg"
+
+
+def test_the_keyboard_stays_on_the_tabs(page: Page, copies: str) -> None:
+    page.goto(f"{copies}?view=duplicates&kind=foo")
+    tabs = page.get_by_role("navigation", name="Kind of copies").get_by_role("link")
+    expect(tabs.first).to_have_attribute("aria-current", "page")
+    tabs.last.focus()
+    page.route("**/api/duplicates?*", lambda route: None)  # no answer as yet
+    page.keyboard.press("Enter")
+    expect(tabs.last).to_have_attribute("aria-current", "page")
+    expect(tabs.last).to_be_focused()
+    page.unroute_all(behavior="ignoreErrors")
+
+
+def test_back_closes_the_comparison(page: Page, copies: str) -> None:
+    page.goto(f"{copies}?view=duplicates")
+    page.get_by_role("link", name=re.compile("^Near copies")).click()
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("dialog", name="Side by side")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.locator(".group.exact")).to_have_count(1)
+
+
+def test_what_was_said_of_photos_elsewhere_is_seen_here(page: Page, copies: str) -> None:
+    page.goto(f"{copies}?view=duplicates&kind=near")
+    expect(page.locator(".group")).to_have_count(1)
+    page.get_by_role("link", name="Library").click()
+    [group] = page.request.get(f"{copies}api/duplicates?kind=near").json()["groups"]
+    ids = [photo["id"] for photo in group["photos"]]
+    say = "async ([what, ids]) => { await (await import('/static/js/page/api.js'))[what](ids); }"
+    page.evaluate(say, ["dismiss", ids])
+    try:
+        page.go_back()
+        expect(page.locator(".duplicates .last")).to_contain_text("No two photos show the same picture")
+    finally:
+        page.evaluate(say, ["takeBack", ids])
+
+
+def test_what_could_not_be_done_is_not_promised(refused_page: Page, copies: str) -> None:
+    refused_page.route("**/api/duplicates/dismissals", lambda route: route.abort())
+    refused_page.goto(f"{copies}?view=duplicates&kind=near")
+    refused_page.get_by_role("button", name="Not duplicates").click()
+    expect(refused_page.locator(".group").get_by_role("alert")).to_have_text(
+        "The server does not answer. Try again when it is back."
+    )
+
+
+def test_on_a_telephone_nothing_is_wider_than_it(browser: Browser, copies: str) -> None:
+    small = {"width": 390, "height": 700}
+    with watched_page(browser, errors_expected=False, viewport=small, has_touch=True, is_mobile=True) as page:
+        page.route("**/api/duplicates?*", many_groups)
+        page.goto(f"{copies}?view=duplicates&kind=exact")
+        expect(page.locator(".group")).to_have_count(20)
+        more = page.get_by_role("button", name="More groups")
+        more.scroll_into_view_if_needed()
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        more.tap()
+        expect(page.locator(".group")).to_have_count(25)

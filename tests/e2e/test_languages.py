@@ -132,3 +132,17 @@ def test_what_is_still_composed_is_not_searched(chinese_page: Page, address: str
     expect(page).to_have_url(re.compile(r"\?q=%E7%8C%AB$"))
     expect(page.locator("#count strong")).to_have_text("0 张照片")
     assert tiles(page) == []
+
+
+def test_early_and_late_years_are_shown_as_they_are(page: Page, address: str) -> None:
+    page.goto(address)
+    shown = page.evaluate(
+        """async (days) => {
+          const { formatDate, formatPeriod } = await import("/static/js/page/formats.js");
+          return days.map((day) => [formatDate(day), formatPeriod(day.slice(0, 10))]);
+        }""",
+        ["0001-05-02", "0021-02-28", "2000-02-29T23:59:00", "9999-12-31"],
+    )
+    years = [[re.findall(r", (\d+)", text)[0] for text in each] for each in shown]
+    assert years == [["1", "1"], ["21", "21"], ["2000", "2000"], ["9999", "9999"]]
+    assert shown[2][0].startswith("February 29, 2000")

@@ -101,6 +101,7 @@ def test_one_comes_back_to_the_month_that_one_left(page: Page, library: str) -> 
     expect(page.locator(".tile")).to_have_count(1)
     page.go_back()
     expect(month).to_be_in_viewport()
+    expect(month).to_be_focused()
     assert abs(page.evaluate("scrollY") - top) < 60
     page.reload()
     expect(month).to_be_in_viewport()
@@ -188,3 +189,63 @@ def test_nobody_listens_while_the_tab_is_hidden(page: Page, address: str) -> Non
     assert page.evaluate(states) == [True]
     page.evaluate("hide(false)")
     assert page.evaluate(states) == [True, False]
+
+
+def busy(route: Route) -> None:
+    problem = {"title": "Service Unavailable", "status": 503, "detail": "Too much is asked at once."}
+    route.fulfill(status=503, json=problem, content_type="application/problem+json")
+
+
+def test_a_busy_server_is_asked_again(refused_page: Page, library: str) -> None:
+    page = refused_page
+    page.clock.install()
+    page.route("**/api/search?*", busy)
+    page.goto(f"{library}?view=library")
+    expect(page.locator(".overview").get_by_role("alert")).to_have_text("Too much is asked at once.")
+    page.unroute("**/api/search?*")
+    page.route(re.compile(r"/api/search\?.*q="), busy)
+    undated = page.get_by_role("link", name="Without a date, 1 photo")
+    with page.expect_response(lambda response: response.status == 503):
+        page.get_by_role("button", name="Try again").click()
+    expect(undated.locator("img")).to_have_count(0)
+    page.unroute_all()
+    page.clock.fast_forward(6000)
+    expect(undated.locator("img")).to_have_count(1)
+    expect(page.get_by_role("link", name="July 2017, 3 photos").locator("img")).to_have_count(3)
+
+
+def test_a_list_of_failures_that_broke_goes_on(refused_page: Page, library: str) -> None:
+    page = refused_page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.route("**/api/failures?*", busy)
+    page.goto(f"{library}?view=library")
+    page.get_by_role("heading", name="1 could not be read").click()
+    expect(page.locator("details[open] .wrong")).to_have_text("Too much is asked at once.")
+    page.unroute("**/api/failures?*")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".index")).to_contain_text("<img src=x onerror=alert(1)>.jpg")
+    expect(page.locator("details[open] .wrong")).to_have_text("")
+    assert all(url.endswith("offset=0") for url in asked if "/api/failures" in url)
+
+
+def test_without_an_index_it_says_what_to_type(refused_page: Page, tmp_path: Path) -> None:
+    with serving(tmp_path / "home") as address:
+        refused_page.goto(f"{address}?view=library")
+        expect(refused_page.locator(".overview code")).to_have_text("sightline index ~/Pictures")
+        expect(refused_page.get_by_role("button", name="Copy the command")).to_be_visible()
+        expect(refused_page.get_by_role("button", name="Re-index")).to_be_hidden()
+        expect(refused_page.locator(".card:visible h2")).to_have_text("Models")
+
+
+def test_a_server_that_goes_and_comes_back(refused_page: Page, folder: Path, library: str) -> None:
+    page = refused_page
+    with serving(folder / "home") as address:
+        page.goto(f"{address}?view=library")
+        expect(page.get_by_role("link", name="July 2017, 3 photos")).to_be_visible()
+    expect(page.locator("#state")).to_contain_text("The server does not answer")
+    page.get_by_role("button", name="Re-index").click()
+    expect(page.get_by_role("alert")).to_have_text("The server does not answer. Try again when it is back.")
+    with serving(folder / "home", int(address.rsplit(":", 1)[1].strip("/"))):
+        expect(page.locator("#state")).to_contain_text("model: starter")
+        expect(page.get_by_role("alert")).to_have_count(0)

@@ -41,6 +41,7 @@ class Status(BaseModel):
     fingerprint: str | None
     dimensions: int | None
     generation: int | None
+    revision: int = Field(description="Grows with every commit that changes which photos a search may find.")
     embedded: int
     captions: str = Field(description="The captioner, or `off`.")
     ocr: bool = Field(description="Whether text in pictures is read.")

@@ -1,6 +1,7 @@
 // What can be done by the keys: shown by `?`, and by the button at the foot for those who do not know of it.
 
 import { byId, icon, ICONS, make } from "./page/dom.js";
+import * as state from "./page/state.js";
 import { S } from "./page/strings.js";
 
 // By place, as S.keyPlaces names it: keys, and what S.keysDo says that they do.
@@ -51,6 +52,7 @@ export function start() {
   const button = byId("keys");
   button.textContent = S.keys;
   button.addEventListener("click", open);
+  state.onChange(() => dialog?.close()); // back leaves what it was opened over
   addEventListener("keydown", (event) => {
     if (event.key !== "?" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.(TYPING)) return;
     event.preventDefault();

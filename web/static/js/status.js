@@ -33,7 +33,7 @@ function draw() {
   show(
     item(S.statePhotos(status.photos)),
     status.model ? item(S.stateModel(status.model)) : null,
-    running ? item(S.stateRunning("index")) : lastRun ? item(S.stateLastRun(ago(lastRun))) : null,
+    running ? item(S.stateRunning) : lastRun ? item(S.stateLastRun(ago(lastRun))) : null,
     status.failures ? way("library", S.stateFailures(status.failures)) : null,
   );
 }

@@ -11,8 +11,14 @@ export class ApiError extends Error {
 
   get offline() { return this.status === 0; }
 
+  // The sentence where something was to be done, which nobody tries again by itself.
+  get ofAction() { return this.offline ? S.offlineAction : this.message; }
+
   get noIndex() { return this.kind === "urn:sightline:problem:no-index"; }
 }
+
+const DISMISSALS = "/api/duplicates/dismissals";
+export let dismissals = 0; // how often something was said about duplicates, or taken back, from this page
 
 async function ask(path, options) {
   let response;
@@ -32,6 +38,7 @@ async function ask(path, options) {
   if (!response.ok || body === null) {
     throw new ApiError(body?.detail ?? S.badAnswer(response.status), response.status, body?.type);
   }
+  if (path === DISMISSALS) dismissals++;
   return body;
 }
 

@@ -5,6 +5,17 @@ import { icon, ICONS, make } from "./dom.js";
 import { S } from "./strings.js";
 
 const SAID = 1800; // ms
+const SAID_MORE = 6000; // where there is more to read
+
+// What would end a line, or changes a path beyond use: control characters, other ends of lines, and what stands for bytes that are
+// no text.
+const NO_LINE = /[\p{Cc}\u2028\u2029\ufffd]/u;
+
+// Paths one a line, as { text, left }: those that would be more than one line, or another path, are left out; `left` of them.
+export function lines(paths) {
+  const fit = paths.filter((path) => !NO_LINE.test(path));
+  return { text: fit.join("\n"), left: paths.length - fit.length };
+}
 
 // Whether it was copied.
 export async function copy(text) {
@@ -35,7 +46,7 @@ function copySelected(text) {
   return copied;
 }
 
-// A button that copies what `textOf` gives, and says so. words: what stands on it; without them it shows an icon alone, and
+// A button that copies what `textOf` gives, a text or { text, left }, and says so. words: what stands on it; without them it shows an icon alone, and
 // `label` says what it is.
 export function copyButton(textOf, label, words = null) {
   const face = words ? make("span", {}, words) : null;
@@ -51,10 +62,13 @@ export function copyButton(textOf, label, words = null) {
   button.addEventListener("click", async () => {
     // Inside an open dialog, if the button is: what lies outside is not read out.
     (button.closest("dialog") ?? document.body).append(said);
-    if (await copy(textOf())) mark(ICONS.check, S.copied);
-    else mark(ICONS.close, S.notCopied);
+    const wanted = textOf();
+    const { text, left } = typeof wanted === "string" ? { text: wanted, left: 0 } : wanted;
+    if (!(await copy(text))) mark(ICONS.close, S.notCopied);
+    else if (left) mark(ICONS.check, S.copiedBut(left));
+    else mark(ICONS.check, S.copied);
     clearTimeout(timer);
-    timer = setTimeout(() => { mark(ICONS.copy, ""); said.remove(); }, SAID);
+    timer = setTimeout(() => { mark(ICONS.copy, ""); said.remove(); }, left ? SAID_MORE : SAID);
   });
   return button;
 }

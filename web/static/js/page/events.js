@@ -64,8 +64,8 @@ async function ask() {
     if (stream) return;
     const running = job?.state === "running" ? job.id : null;
     const waiting = Object.fromEntries(Object.entries(status.described).map(([stage, count]) => [stage, count.waiting]));
-    const { photos, failures, model, generation } = status;
-    tell("status", { photos, failures, waiting, model, generation, revision: status.embedded, job: running, detail: null });
+    const { photos, failures, model, generation, revision } = status;
+    tell("status", { photos, failures, waiting, model, generation, revision, job: running, detail: null });
     if (job && (running || latest.job?.id === job.id)) tell("job", job);
     tell("opened");
     if (!running) wait = CALM;

@@ -5,7 +5,7 @@ import { LANGUAGE } from "./language.js";
 export const number = new Intl.NumberFormat(LANGUAGE);
 
 // Of a hundred; what is nearly all is told apart from all.
-export const percentage = (value) => new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: value > 99 ? 2 : 0 }).format(value);
+export const percentage = (value) => new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: value > 99 && value < 100 ? 2 : 0 }).format(value);
 
 export function formatBytes(count) {
   const units = ["B", "kB", "MB", "GB"];
@@ -14,12 +14,19 @@ export function formatBytes(count) {
   return `${count < 10 && unit > 0 ? count.toFixed(1) : Math.round(count)} ${units[unit]}`;
 }
 
+// Date.UTC takes the year 21 for 1921.
+function utc(year, month, day, hour = 0, minute = 0) {
+  const date = new Date(Date.UTC(2000, month - 1, day, hour, minute));
+  date.setUTCFullYear(year, month - 1, day);
+  return date;
+}
+
 export function formatDate(iso) {
   // A time without an offset is the camera's wall clock: it is shown as written, never shifted.
   const match = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d))?/.exec(iso);
   if (!match) return iso;
   const [, year, month, day, hour, minute] = match;
-  const date = new Date(Date.UTC(+year, +month - 1, +day, +(hour ?? 0), +(minute ?? 0)));
+  const date = utc(+year, +month, +day, +(hour ?? 0), +(minute ?? 0));
   const options = { dateStyle: "long", timeZone: "UTC" };
   if (hour) options.timeStyle = "short";
   return new Intl.DateTimeFormat(LANGUAGE, options).format(date);
@@ -29,8 +36,7 @@ export function formatDate(iso) {
 export function formatPeriod(period, { long = false } = {}) {
   const [year, month, day] = period.split("-").map(Number);
   const options = { timeZone: "UTC", year: "numeric", ...(month && { month: long ? "long" : "short" }), ...(day && { day: "numeric" }) };
-  const date = new Date(Date.UTC(2000, (month ?? 1) - 1, day ?? 1));
-  date.setUTCFullYear(year); // Date.UTC takes the year 21 for 1921
+  const date = utc(year, month ?? 1, day ?? 1);
   return Number.isNaN(date.getTime()) ? period : new Intl.DateTimeFormat(LANGUAGE, options).format(date);
 }
 

@@ -6,7 +6,8 @@
 
 const KEYS = ["view", "kind", "q", "mode", "sort", "all", "apart", "like", "photo"];
 const SEARCH = ["q", "mode", "sort", "all", "apart", "like", "pictures"];
-const VIEWS = ["library", "duplicates"]; // what is shown instead of a search; `kind` is of duplicates
+const VIEWS = ["library", "duplicates"]; // what is shown instead of a search
+const KINDS = ["exact", "near"]; // of duplicates
 export const NOTHING = { view: "", kind: "", q: "", mode: "", sort: "", all: "", apart: "", like: "", photo: "", pictures: "" };
 
 const pictures = new Map();
@@ -21,6 +22,7 @@ function fromAddress() {
   // As the box would have it, which holds one line.
   for (const key of KEYS) state[key] = (parameters.get(key) ?? "").replace(/[\r\n]+/g, " ");
   if (!VIEWS.includes(state.view) || state.q || state.like) Object.assign(state, { view: "", kind: "" });
+  if (!KINDS.includes(state.kind)) state.kind = "";
   return state;
 }
 

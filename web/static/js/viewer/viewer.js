@@ -65,7 +65,9 @@ function keepingPlace(draw) {
   draw();
   const now = document.activeElement;
   if (dialog.contains(now) && now !== dialog && !now.disabled) return;
-  const heir = buttons()[place] ?? (kind && dialog.querySelector(`.stage .${kind}:enabled`));
+  const enabled = (each) => each && dialog.querySelector(`.stage .${each}:enabled`);
+  // At the last photo the way back: one more Enter should not close what is looked at.
+  const heir = buttons()[place] ?? enabled(kind) ?? enabled({ next: "prev", prev: "next" }[kind]);
   if (heir) heir.focus({ focusVisible });
   else dialog.querySelector(".close").focus({ focusVisible: false });
 }

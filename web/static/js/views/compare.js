@@ -3,7 +3,13 @@
 import * as api from "../page/api.js";
 import { fileName, icon, ICONS, make } from "../page/dom.js";
 import { differences } from "./duplicates-group.js";
+import * as state from "../page/state.js";
 import { S } from "../page/strings.js";
+
+let open = null;
+
+// Back leaves what it was opened over, and so the dialog.
+state.onChange(() => open?.close());
 
 function side(photo, best, label) {
   const image = make("img", { src: api.thumbUrl(photo.id, "large"), alt: photo.caption || fileName(photo.paths[0]), width: photo.width, height: photo.height });
@@ -25,7 +31,7 @@ export function compare([best, ...others]) {
   const several = others.length > 1;
   const dialog = make(
     "dialog",
-    { class: "compare", "aria-label": S.compareLabel, onclose: () => dialog.remove() },
+    { class: "compare", "aria-label": S.compareLabel, onclose: () => { dialog.remove(); open = null; } },
     make(
       "div",
       { class: "tools-row" },
@@ -45,6 +51,7 @@ export function compare([best, ...others]) {
     else if (event.key === "ArrowRight") step(1);
   });
   draw();
+  open = dialog;
   document.body.append(dialog);
   dialog.showModal();
 }

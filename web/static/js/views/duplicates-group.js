@@ -2,19 +2,25 @@
 
 import * as api from "../page/api.js";
 import { compare } from "./compare.js";
-import { copyButton } from "../page/copy.js";
+import { copyButton, lines } from "../page/copy.js";
 import { breakable, fileName, make } from "../page/dom.js";
-import { formatBytes, formatDate, percentage } from "../page/formats.js";
+import { formatBytes, formatDate } from "../page/formats.js";
 import * as state from "../page/state.js";
 import { S } from "../page/strings.js";
 
 const FEW = 12; // copies shown of a group before "more"
 const MOST_APART = 100; // photos that can be told apart at once: the server's own limit
 
-// The paths of all files but the best.
+// The paths of all files but the best, as far as they are shown: of a near group without the further files of the best photo, which
+// have an exact group of their own.
 export function othersOf({ kind, photos }) {
   return kind === "exact" ? photos[0].paths.slice(1) : photos.slice(1).flatMap((photo) => photo.paths);
 }
+
+// Whether there are more of them than are shown.
+export const partial = ({ copies, photos }) => copies > photos.length || photos.some((photo) => photo.files > photo.paths.length);
+
+export const copyOthers = (others, partly) => copyButton(() => lines(others), S.copyOthersHint, partly ? S.copyOthersShown(others.length) : S.copyOthers(others.length));
 
 const button = (text, onclick, properties = {}) => make("button", { class: "button", type: "button", onclick, ...properties }, text);
 
@@ -35,7 +41,7 @@ const pixels = ({ width, height }) => width * height;
 
 // What differs from the best is said beside it: [what it is, how it differs].
 export function differences(photo, best) {
-  const part = (one, other) => (one === other || !other ? "" : S.ofBest(percentage((100 * one) / other)));
+  const part = (one, other) => (one === other || !other ? "" : S.ofBest((100 * one) / other));
   return [
     [S.dimensions(photo.width, photo.height), part(pixels(photo), pixels(best))],
     [`${photo.format} · ${formatBytes(photo.bytes)}`, part(photo.bytes, best.bytes)],
@@ -57,7 +63,7 @@ function head(group, count, ...actions) {
     { class: "head" },
     make("h2", {}, count),
     make("span", { class: "soft" }, S.toReclaim(formatBytes(group.reclaimable))),
-    make("div", { class: "actions" }, ...actions, copyButton(() => others.join("\n"), S.copyOthersHint, S.copyOthers(others.length))),
+    make("div", { class: "actions" }, ...actions, copyOthers(others, partial(group))),
   );
 }
 
@@ -93,7 +99,7 @@ export function nearGroup(group, apart, keepApart) {
       section.querySelector("[data-apart]").focus();
     } catch (error) {
       section.querySelector(".notice")?.remove();
-      section.append(make("p", { class: "notice", role: "alert" }, error.message));
+      section.append(make("p", { class: "notice", role: "alert" }, error.ofAction));
     }
   };
 

@@ -1,9 +1,9 @@
 // Photos of which there are several copies, exact or near, in groups: the best first. They are shown, never deleted.
 
 import * as api from "../page/api.js";
-import { copyButton } from "../page/copy.js";
 import { make } from "../page/dom.js";
-import { exactGroup, nearGroup, othersOf } from "./duplicates-group.js";
+import { howToIndex } from "./how-to-index.js";
+import { copyOthers, exactGroup, nearGroup, othersOf, partial } from "./duplicates-group.js";
 import * as events from "../page/events.js";
 import { formatBytes } from "../page/formats.js";
 import * as state from "../page/state.js";
@@ -21,9 +21,10 @@ let kinds = null; // totals of both
 let unhashed = 0;
 let whole = false; // no further page
 let of = ""; // the state of the index that they are of
+let ownDismissals = 0; // made here, which the groups know of
 let asking = null; // the AbortController of the request under way
 
-const indexState = () => { const { photos, revision } = events.last("status") ?? {}; return `${photos} ${revision}`; };
+const indexState = () => { const { photos, revision } = events.last("status") ?? {}; return `${photos} ${revision} ${api.dismissals - ownDismissals}`; };
 
 function tabs() {
   if (!kinds) return [];
@@ -45,11 +46,12 @@ function head() {
   const focused = [...parts.tabs.children].indexOf(document.activeElement);
   parts.tabs.replaceChildren(...tabs());
   parts.tabs.children[focused]?.focus();
-  const others = groups.filter(({ apart }) => !apart).flatMap(({ group }) => othersOf(group));
+  const shown = groups.filter(({ apart }) => !apart).map(({ group }) => group);
+  const others = shown.flatMap(othersOf);
   parts.said.replaceChildren(...[
     kinds && make("p", { class: "soft" }, S.copiesHint[kind]),
     unhashed && kind === "near" ? make("p", { class: "soft" }, S.unhashed(unhashed)) : null,
-    others.length ? copyButton(() => others.join("\n"), S.copyOthersHint, S.copyOthers(others.length)) : null,
+    others.length ? copyOthers(others, !whole || shown.some(partial)) : null,
   ].filter(Boolean));
 }
 
@@ -72,6 +74,7 @@ function element(entry) {
   const keepApart = async (apart) => {
     const photos = group.photos.map((photo) => photo.id);
     await (apart ? api.dismiss(photos) : api.takeBack(photos));
+    ownDismissals++;
     entry.apart = apart;
     kinds.near.total += apart ? -1 : 1;
     kinds.near.reclaimable += (apart ? -1 : 1) * group.reclaimable;
@@ -107,7 +110,8 @@ async function more({ focus = false, upTo = PAGE } = {}) {
     if (focus) parts.list.children[first]?.querySelector(".face").focus();
   } catch (error) {
     if (error.name === "AbortError") return;
-    foot(make("div", { class: "notice", role: "alert" }, make("span", {}, error.noIndex ? S.noIndexHere : error.message), button(S.retry, () => more({ focus, upTo }))));
+    if (error.noIndex) return foot(make("div", { class: "said" }, ...howToIndex(S.noIndex, S.noIndexHint)));
+    foot(make("div", { class: "notice", role: "alert" }, make("span", {}, error.message), button(S.retry, () => more({ focus, upTo }))));
   } finally {
     clearTimeout(slow);
     if (asking === controller) asking = null;
@@ -118,7 +122,6 @@ function forget() {
   asking?.abort();
   asking = null;
   groups = [];
-  kinds = null;
   whole = false;
   of = indexState();
 }
@@ -152,7 +155,11 @@ events.on("status", (status) => {
     begin(null);
   }));
 });
-events.on("opened", () => { if (parts?.foot.querySelector(".notice")) more(); });
+events.on("opened", () => {
+  if (!parts) return;
+  for (const notice of parts.list.querySelectorAll(".group > .notice")) notice.remove();
+  if (parts.foot.querySelector(".notice, .said")) more();
+});
 
 export function open(parent, place) {
   const tabs = make("nav", { class: "tabs", "aria-label": S.copiesLabel });

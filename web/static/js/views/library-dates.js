@@ -3,6 +3,7 @@
 
 import * as api from "../page/api.js";
 import { byId, make } from "../page/dom.js";
+import { howToIndex } from "./how-to-index.js";
 import * as events from "../page/events.js";
 import { dayName, formatPeriod, monthName } from "../page/formats.js";
 import { WITHOUT_DATE } from "../page/query.js";
@@ -12,6 +13,7 @@ import { S } from "../page/strings.js";
 const FACES = 3;
 const NEAR = "500px"; // around the window, in which is asked for
 const CALM = 15000; // ms between two questions while the library grows
+const RETRY = 5000; // ms after which is asked again where the server is there and refuses
 const RAIL = 3; // sections from which on there is a way to each
 
 let element = null;
@@ -24,6 +26,8 @@ let asking = null; // the AbortController of the request under way
 let waiting = []; // elements that are in view and whose `ask` was not called yet
 let place = null; // to go to, once it is there
 let again = null;
+let retrying = null; // the timer of those that got no answer
+let followed = ""; // the address of the link by which one left
 let failed = false; // the whole library got no answer
 let asked = 0; // when the whole library was last asked for
 
@@ -43,18 +47,31 @@ async function askOn() {
   try {
     await target.ask(controller.signal);
     inView.unobserve(target);
-  } catch {
+  } catch (error) {
+    if (asking !== controller) return;
     stalled.add(target);
+    if (!error.offline && !error.noIndex) retrying ??= setTimeout(unstall, RETRY);
   }
   if (asking !== controller) return;
   asking = null;
   askOn();
 }
 
+function unstall() {
+  clearTimeout(retrying);
+  retrying = null;
+  waiting.push(...stalled);
+  stalled.clear();
+  askOn();
+}
+
 async function search(q, limit, facets, signal) {
   const key = `${limit} ${q}`;
-  if (!known.has(key)) known.set(key, await api.search({ q, apart: "1", limit, offset: 0, facets }, signal));
-  return known.get(key);
+  if (known.has(key)) return known.get(key);
+  const before = of;
+  const answer = await api.search({ q, apart: "1", limit, offset: 0, facets }, signal);
+  if (of === before) known.set(key, answer); // else it may be of the state before
+  return answer;
 }
 
 // The counts of longer periods: `length` characters of a day or a month are a month or a year.
@@ -79,6 +96,7 @@ function link(q, properties, ...content) {
     onclick: (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
+      followed = event.currentTarget.href;
       state.set(to);
       scrollTo({ top: 0, behavior: "instant" });
     },
@@ -140,6 +158,7 @@ function createSection({ on, undated: without }) {
     const parts = gathered(facets.dates.counts, 7).map(partOf);
     section.classList.remove("unknown");
     keep(list, parts, createCard, (card, part) => card.update(part));
+    comeBack();
   };
   section.classList.toggle("unknown", !without);
   return section;
@@ -162,6 +181,14 @@ function goTo(on) {
   section?.querySelector("a").focus({ preventScroll: true });
 }
 
+// To the link by which one left, unless one has gone elsewhere since.
+function comeBack() {
+  const link = followed && [...element.querySelectorAll("a")].find((each) => each.href === followed);
+  if (!link || !(document.activeElement === document.body || document.activeElement.matches(".library h1"))) return;
+  link.focus({ preventScroll: true });
+  followed = "";
+}
+
 function draw() {
   const items = sections.map((each) => ({ ...each, parts: each.parts?.map(partOf) ?? null }));
   const all = undated ? [...items, { on: "", photos: undated, undated: true, parts: [{ on: "", q: WITHOUT_DATE, name: S.withoutDate, label: S.withoutDate, photos: undated }] }] : items;
@@ -179,9 +206,10 @@ function draw() {
     if (section) scrollTo({ top: Math.round(section.getBoundingClientRect().top + scrollY - place.offset), behavior: "instant" });
     place = null;
   }
+  comeBack();
 }
 
-const say = (message) => element.children[1].replaceChildren(make("p", { class: "soft" }, message));
+const say = (...content) => element.children[1].replaceChildren(make("div", { class: "said" }, ...content));
 
 async function refresh() {
   clearTimeout(again);
@@ -195,10 +223,14 @@ async function refresh() {
     sections = sectionsOf(facets.dates);
     ({ undated } = facets.dates);
     if (facets.photos) draw();
-    else say(S.noPhotosHint);
+    else say(...howToIndex(S.noPhotos, S.noPhotosHint));
   } catch (error) {
     failed = true;
-    if (element && !sections.length) say(error.noIndex ? S.noIndexHere : error.message);
+    if (!element) return;
+    if (!error.offline && !error.noIndex) again ??= setTimeout(refresh, RETRY);
+    if (sections.length) return;
+    if (error.noIndex) say(...howToIndex(S.noIndex, S.noIndexHint));
+    else say(make("p", { role: "alert" }, error.message), make("button", { class: "button", type: "button", onclick: refresh }, S.retry));
   }
 }
 
@@ -215,10 +247,12 @@ function changed(status) {
   again = setTimeout(refresh, status.job === null ? 0 : Math.max(0, asked + CALM - Date.now()));
 }
 
-export function open(parent, at) {
+// back: one was here before, and comes back.
+export function open(parent, at, back) {
   element = parent;
   parent.append(make("nav", { class: "rail", "aria-label": S.jumpTo, hidden: true }), make("div", { class: "dated" }));
   place = at;
+  if (!back) followed = "";
   if (sections.length) draw();
   const status = events.last("status");
   if (status) changed(status);
@@ -235,6 +269,8 @@ export function close() {
   asking = null;
   clearTimeout(again);
   again = null;
+  clearTimeout(retrying);
+  retrying = null;
 }
 
 export function where() {
@@ -248,7 +284,5 @@ events.on("status", changed);
 // The server is there again, or an index.
 events.on("opened", () => {
   if (failed) refresh();
-  waiting.push(...stalled);
-  stalled.clear();
-  askOn();
+  unstall();
 });

@@ -8,9 +8,11 @@ import { S } from "../page/strings.js";
 
 const PAGE = 50; // failures
 const GATHER = 3000; // ms at least between two questions
+const CALM = 30000; // the same while a run is at work: what changes is told by events
 
 let card = null;
-let failed = null; // { details, count, list, more }
+let whole = null; // the last answer
+let failed = null; // { details, count, list, wrong, more }
 let asked = 0;
 let timer = null;
 let total = 0; // failures that there are
@@ -20,9 +22,14 @@ function folder({ path, photos, failures, indexed_at: at }) {
   return make("li", {}, make("span", { class: "path" }, ...breakable(path)), make("span", { class: "soft" }, facts.join(" · ")));
 }
 
-function draw(status) {
+// What the event tells is newer than what was asked for.
+function draw() {
+  const status = { ...whole, described: { ...whole.described } };
+  const { photos, model, generation, waiting: counts } = events.last("status") ?? status;
+  for (const stage of Object.keys(counts ?? {})) status.described[stage] = { waiting: counts[stage] };
+  Object.assign(status, { photos, model, generation });
   const waiting = Object.entries(status.described).filter(([, stage]) => stage.waiting).map(([name, stage]) => S.waiting[name](stage.waiting));
-  const copies = status.files - status.photos;
+  const copies = photos === whole.photos ? status.files - photos : 0; // else the files are of another state
   card.replaceChildren(
     card.firstChild,
     make("dl", { class: "pairs" }, ...[
@@ -36,22 +43,29 @@ function draw(status) {
 }
 
 function failure({ path, stage, reason }) {
-  return make("li", {}, make("p", { class: "path" }, ...breakable(path)), make("p", { class: "soft path" }, S.failedAt(stage, reason)));
+  return make("li", { tabindex: "-1" }, make("p", { class: "path" }, ...breakable(path)), make("p", { class: "soft path" }, S.failedAt(stage, reason)));
 }
 
 async function failures() {
-  const { list, more } = failed;
+  const { list, more, wrong } = failed;
+  const had = document.activeElement === more;
   more.hidden = true;
+  wrong.textContent = "";
   try {
     const answer = await api.failures(PAGE, list.children.length);
     if (failed?.list !== list) return;
     const first = list.children.length;
     list.append(...answer.failures.map(failure));
     ({ total } = answer);
+    more.textContent = S.moreFailures;
     more.hidden = list.children.length >= total || !answer.failures.length;
-    if (first && document.activeElement === document.body) list.children[first]?.focus();
+    if (had) list.children[first]?.focus();
   } catch (error) {
-    if (failed?.list === list) list.append(make("li", { class: "wrong" }, error.message));
+    if (failed?.list !== list) return;
+    wrong.textContent = error.message;
+    more.textContent = S.retry;
+    more.hidden = false;
+    if (had) more.focus();
   }
 }
 
@@ -70,17 +84,23 @@ async function ask() {
   timer = null;
   asked = Date.now();
   try {
-    const status = await api.status();
-    if (card) draw(status);
-  } catch {
-    // Said where the photos are.
+    whole = await api.status();
+    if (card) draw();
+  } catch (error) {
+    // What is wrong is said where the photos are.
+    if (card && !error.offline && !error.noIndex) timer ??= setTimeout(ask, GATHER);
   }
 }
 
 function soon(status) {
   if (!card) return;
-  if (status) countFailures(status.failures);
-  if (!timer) timer = setTimeout(ask, Math.max(0, asked + GATHER - Date.now()));
+  card.hidden = Boolean(status.detail);
+  countFailures(status.failures);
+  clearTimeout(timer);
+  timer = null;
+  if (status.detail) return;
+  if (whole) draw();
+  timer = setTimeout(ask, Math.max(0, asked + (status.job === null ? GATHER : CALM) - Date.now()));
 }
 
 export function open(aside) {
@@ -88,9 +108,10 @@ export function open(aside) {
   card.open = matchMedia("(min-width: 1000px)").matches; // where it stands beside the photos, not above them
   const list = make("ul", { class: "plain" });
   const count = make("h2");
-  const more = make("button", { class: "button", type: "button", hidden: true, onclick: () => failures() }, S.more);
-  const details = make("details", { class: "card", hidden: true, ontoggle: () => { if (details.open && !list.children.length) failures(); } }, make("summary", {}, count), list, more);
-  failed = { details, count, list, more };
+  const wrong = make("p", { class: "wrong", role: "status" });
+  const more = make("button", { class: "button", type: "button", hidden: true, onclick: () => failures() });
+  const details = make("details", { class: "card", hidden: true, ontoggle: () => { if (details.open && !list.children.length) failures(); } }, make("summary", {}, count), list, wrong, more);
+  failed = { details, count, list, wrong, more };
   total = 0;
   asked = 0;
   aside.append(card, details);
@@ -98,9 +119,10 @@ export function open(aside) {
 }
 
 export function close() {
-  card = failed = null;
+  card = failed = whole = null;
   clearTimeout(timer);
   timer = null;
 }
 
 events.on("status", soon);
+events.on("away", (error) => { if (card) card.hidden = error.noIndex; });

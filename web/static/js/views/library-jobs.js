@@ -29,7 +29,7 @@ async function act(request) {
     const known = events.last("job");
     if (!known || known.id !== job.id || known.state === "running") current = job;
   } catch (error) {
-    said = error.message;
+    said = error.ofAction;
   }
   busy = false;
   draw();
@@ -112,6 +112,11 @@ async function runs() {
   }
 }
 
+// Without an index there is nothing to look through anew.
+function hide(status) {
+  if (card) card.hidden = Boolean(status?.detail);
+}
+
 export function open(aside) {
   card = make("section", { class: "card job" });
   list = make("ul", { class: "plain" });
@@ -120,6 +125,7 @@ export function open(aside) {
   shownRunning = null;
   said = "";
   draw();
+  hide(events.last("status"));
   if (events.last("status")) runs(); // else it is the first to be heard of
 }
 
@@ -130,8 +136,15 @@ export function close() {
 events.on("job", (job) => {
   const ended = job.state !== "running";
   if (current && job.id < current.id) return;
+  if (job.id !== current?.id || job.state !== current.state) said = "";
   current = job;
   draw();
   if (ended && list) runs();
 });
-events.on("opened", () => { if (list) runs(); });
+events.on("opened", () => {
+  said = "";
+  draw();
+  if (list) runs();
+});
+events.on("status", hide);
+events.on("away", (error) => hide({ detail: error.noIndex }));

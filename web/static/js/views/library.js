@@ -9,12 +9,12 @@ import { S } from "../page/strings.js";
 
 const parts = [jobs, health, models];
 
-export function open(element, place) {
+export function open(element, place, back) {
   const overview = make("section", { class: "overview", "aria-label": S.byDate });
   const heading = make("h1", { tabindex: "-1" }, S.views.library);
   const aside = make("aside", { class: "index", "aria-label": S.theIndex });
   element.append(make("div", { class: "library" }, make("header", {}, heading, make("p", { class: "soft", id: "library-total" })), aside, overview));
-  dates.open(overview, place);
+  dates.open(overview, place, back);
   for (const part of parts) part.open(aside);
 }
 

@@ -5,7 +5,7 @@ import * as results from "../grid/results.js";
 import * as state from "../page/state.js";
 import { S } from "../page/strings.js";
 
-// Fetched when one is first looked at. Each has open(element, place), which fills the element, close(), where(), the place to
+// Fetched when one is first looked at. Each has open(element, place, back), which fills the element, close(), where(), the place to
 // come back to, and refine(state), which hears of changes of the address within the view.
 const VIEWS = { library: () => import("./library.js"), duplicates: () => import("./duplicates.js") };
 const KEEP = 400; // ms without scrolling before the place is kept
@@ -50,11 +50,11 @@ export function sync(now, how = null) {
   if (shown) {
     results.leave();
     if (!how?.back) scrollTo({ top: 0, behavior: "instant" });
-    open(shown, state.place(), Boolean(how));
+    open(shown, state.place(), how);
   }
 }
 
-async function open(name, place, focus) {
+async function open(name, place, how) {
   let found;
   try {
     found = await VIEWS[name]();
@@ -64,8 +64,8 @@ async function open(name, place, focus) {
   }
   if (shown !== name || view) return; // another one was chosen meanwhile, or this one twice
   view = found;
-  view.open(element, place);
-  if (focus) element.querySelector("h1").focus({ preventScroll: true });
+  view.open(element, place, Boolean(how?.back));
+  if (how && !element.contains(document.activeElement)) element.querySelector("h1").focus({ preventScroll: true });
 }
 
 export function start() {
