@@ -59,7 +59,7 @@ async function open(name, place, how) {
   try {
     found = await VIEWS[name]();
   } catch { // it could not be fetched, and a browser may remember that until the page is fetched anew
-    if (shown === name) results.say(S.offline, () => location.reload());
+    if (shown === name) results.say(S.offlineAction, () => location.reload());
     return;
   }
   if (shown !== name || view) return; // another one was chosen meanwhile, or this one twice
