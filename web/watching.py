@@ -60,9 +60,10 @@ class Watch:
         except (CatalogError, sqlite3.Error) as error:
             self._let_go()
             nothing = {"photos": 0, "failures": 0, "waiting": {}, "model": None, "generation": None, "revision": 0}
-            return State({**nothing, "job": None, "detail": str(error)}, None)
+            missing = not self._home.catalog_path.exists()
+            return State({**nothing, "job": None, "detail": str(error), "missing": missing}, None)
         running = job["id"] if job is not None and job["state"] == "running" else None
-        return State({**self._counts, "job": running, "detail": None}, job)
+        return State({**self._counts, "job": running, "detail": None, "missing": False}, job)
 
     def _let_go(self) -> None:
         if self._connection is not None:

@@ -46,10 +46,10 @@ def test_a_page_may_listen_before_there_is_an_index_and_to_the_servers_end(sampl
         states = (document for name, document in events if name == "status")
         status = next(states)
         assert StatusEvent.model_validate(status).photos == 0
-        assert "There is no index" in status["detail"] and not home.path.exists()
+        assert "There is no index" in status["detail"] and status["missing"] and not home.path.exists()
         shutil.copytree(sample_home.path, home.path)
         status = next(states)
-        assert (status["photos"], status["detail"], status["job"]) == (11, None, None)
+        assert (status["photos"], status["detail"], status["missing"], status["job"]) == (11, None, False, None)
         # Another file in its place, as when a backup is restored.
         shutil.copy(home.catalog_path, home.path / "aside.db")
         home.catalog_path.unlink()

@@ -69,6 +69,7 @@ class StatusEvent(Document):
     revision: int = Field(description="Grows with every commit that changes which photos a search may find.")
     job: int | None = Field(description="The id of the running job.")
     detail: str | None = Field(description="Why there is no index to search, and what to do; else `null`.")
+    missing: bool = Field(description="Whether that is because none was made yet.")
 
 
 class Failure(Document):

@@ -28,7 +28,8 @@ function show(...items) {
 function draw() {
   const status = events.last("status");
   if (!status) return;
-  if (status.detail) return show(make("span", { title: status.detail }, S.stateNoIndex));
+  if (status.missing) return show(item(S.stateNoIndex, { title: status.detail }));
+  if (status.detail) return show(item(status.detail, { class: "wrong" }));
   const running = status.job !== null;
   show(
     item(S.statePhotos(status.photos)),

@@ -65,7 +65,7 @@ async function ask() {
     const running = job?.state === "running" ? job.id : null;
     const waiting = Object.fromEntries(Object.entries(status.described).map(([stage, count]) => [stage, count.waiting]));
     const { photos, failures, model, generation, revision } = status;
-    tell("status", { photos, failures, waiting, model, generation, revision, job: running, detail: null });
+    tell("status", { photos, failures, waiting, model, generation, revision, job: running, detail: null, missing: false });
     if (job && (running || latest.job?.id === job.id)) tell("job", job);
     tell("opened");
     if (!running) wait = CALM;

@@ -230,7 +230,7 @@ async function refresh() {
     if (!error.offline && !error.noIndex) again ??= setTimeout(refresh, RETRY);
     if (sections.length) return;
     if (error.noIndex) say(...howToIndex(S.noIndex, S.noIndexHint));
-    else say(make("p", { role: "alert" }, error.message), make("button", { class: "button", type: "button", onclick: refresh }, S.retry));
+    else if (element.querySelector("[role=alert]")?.textContent !== error.message) say(make("p", { role: "alert" }, error.message), make("button", { class: "button", type: "button", onclick: refresh }, S.retry));
   }
 }
 
