@@ -1,7 +1,7 @@
 // What can be done with the photos that are selected: a bar at the bottom, while there are any.
 
 import * as api from "../page/api.js";
-import { copy } from "../page/copy.js";
+import { copy, lines } from "../page/copy.js";
 import { icon, ICONS, make } from "../page/dom.js";
 import { focusTile, veil } from "./grid.js";
 import { leaveFor } from "../viewer/leave.js";
@@ -31,8 +31,9 @@ function tell(text, undo = null) {
 }
 
 async function copyPaths() {
-  const copied = await copy(selection.hits().map((hit) => hit.path).join("\n"));
-  tell(copied ? S.pathsCopied(selection.size()) : S.notCopied);
+  const { text, left } = lines(selection.hits().map((hit) => hit.path));
+  const copied = await copy(text);
+  tell(!copied ? S.notCopied : left ? S.copiedBut(left) : S.pathsCopied(selection.size()));
 }
 
 function download() {
