@@ -47,8 +47,7 @@ function copySelected(text) {
 }
 
 // A button that copies what `textOf` gives, a text or { text, left }, and says so. words: what stands on it; without them it
-// shows an icon alone, and
-// `label` says what it is.
+// shows an icon alone, and `label` says what it is.
 export function copyButton(textOf, label, words = null) {
   const face = words ? make("span", {}, words) : null;
   const said = make("span", { class: "unseen", role: "status" });
