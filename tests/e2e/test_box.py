@@ -9,7 +9,7 @@ import pytest
 from browsing import tiles
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
@@ -24,6 +24,18 @@ def test_what_is_understood_stands_below_the_box_and_can_be_taken_back(page: Pag
     expect(conditions).to_have_text(["not a dog"])
     page.go_back()
     expect(conditions).to_have_text(["PNG", "not a dog"])
+
+
+def test_what_is_typed_before_the_page_listens_is_kept(page: Page, address: str) -> None:
+    held: list[Route] = []
+    page.route("**/static/js/main.js", held.append)
+    page.goto(address, wait_until="commit")
+    page.locator("#q").press_sequentially("a motorcycle")
+    while not held:
+        page.wait_for_timeout(10)
+    held[0].continue_()
+    expect(page).to_have_url(re.compile(r"\?q=a\+motorcycle$"))
+    expect(page.locator("#q")).to_have_value("a motorcycle")
 
 
 def test_a_filter_that_is_half_typed_is_said_and_the_hits_stay(refused_page: Page, address: str) -> None:

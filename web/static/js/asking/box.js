@@ -56,6 +56,7 @@ export function start() {
   box.addEventListener("input", typed);
   box.addEventListener("compositionend", typed);
   box.addEventListener("blur", () => commit({ done: true }));
+  if (box.value && !state.get().q) typed({}); // before the page listened
   byId("ask").addEventListener("submit", (event) => {
     event.preventDefault();
     commit({ done: true });

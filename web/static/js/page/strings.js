@@ -1,8 +1,8 @@
-// Every text that the page shows stands in one table for each language, under `languages/`; only the one that is spoken here is
-// fetched.
+// Every text that the page shows stands in one table for each language, under `languages/`. All are fetched with the page: one that
+// came later would have the page answer to nothing until it is there.
 
 import { LANGUAGE } from "./language.js";
+import { en } from "./languages/en.js";
+import { zh } from "./languages/zh.js";
 
-const table = LANGUAGE.split("-")[0];
-
-export const S = (await import(`./languages/${table}.js`))[table];
+export const S = { en, "zh-CN": zh }[LANGUAGE];
