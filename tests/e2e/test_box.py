@@ -28,7 +28,7 @@ def test_what_is_understood_stands_below_the_box_and_can_be_taken_back(page: Pag
 
 def test_what_is_typed_before_the_page_listens_is_kept(page: Page, address: str) -> None:
     held: list[Route] = []
-    page.route("**/static/js/main.js", held.append)
+    page.route("**/static/js/main.js", lambda route: held.append(route))
     page.goto(address, wait_until="commit")
     page.locator("#q").press_sequentially("a motorcycle")
     while not held:
