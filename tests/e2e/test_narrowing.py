@@ -32,6 +32,28 @@ def test_a_value_narrows_the_search_and_gives_it_back(page: Page, address: str) 
     expect(panel).to_be_hidden()
 
 
+def test_six_years_of_months_have_bars_that_can_be_seen(page: Page, address: str) -> None:
+    def dated(route: Route) -> None:
+        response = route.fetch()
+        answer = response.json()
+        if "facets" in answer:
+            months = [f"{year}-{month:02}" for year in range(2019, 2025) for month in range(1, 13)]
+            answer["facets"]["dates"] = {
+                "unit": "month",
+                "counts": [{"on": on, "photos": 3} for on in months],
+                "undated": 0,
+            }
+        route.fulfill(response=response, json=answer)
+
+    page.route("**/api/search?*", dated)
+    page.goto(address)
+    page.get_by_role("button", name="Filters", exact=True).click()
+    expect(page.locator(".bars i")).to_have_count(72)
+    widths = page.evaluate("[...document.querySelectorAll('.bars i')].map((bar) => bar.getBoundingClientRect().width)")
+    assert min(widths) > 2
+    page.unroute_all(behavior="wait")
+
+
 def test_dates_are_brushed_typed_and_taken_back(page: Page, address: str) -> None:
     def dated(route: Route) -> None:
         response = route.fetch()
