@@ -22,6 +22,8 @@ walk.start(byId("grid"));
 
 let blocks = null; // the hits of the present answer
 let running = null; // the AbortController of the search under way
+let begun = false; // something was asked for already
+let sayings = 0; // notices that were given
 let failed = false; // the last search got no answer: worth asking again once the server is back
 let offered = ""; // what stands at the end
 
@@ -53,6 +55,9 @@ export function isBlank(now = state.get()) {
 export async function run() {
   running?.abort();
   blocks?.want([]);
+  // An answer takes back what was said before it was asked for; what is said meanwhile, or before the first, is of something else.
+  const heard = begun ? sayings : -1;
+  begun = true;
   if (state.examples().some(({ key, file }) => key && !file)) {
     showNothing();
     count.textContent = "";
@@ -76,7 +81,7 @@ export async function run() {
     blocks?.stop();
     blocks = hitsOf(block, answer);
     failed = false;
-    clearNotice();
+    if (sayings === heard) clearNotice();
     draw(answer, at);
     answered(answer, what);
   } catch (error) {
@@ -213,6 +218,7 @@ export function leave() {
 }
 
 export function say(message, again = null) {
+  sayings += 1;
   notice.hidden = false;
   notice.replaceChildren(
     make("span", {}, message),
