@@ -38,7 +38,7 @@ def shown_as_it_is(source_path: str | bytes, format: str) -> bool:
             turned = read_exif(opened).orientation != 1
             if format == "JPEG":
                 return not turned or _turned_by_exif(opened)
-            return not turned and (format != "PNG" or _exif_behind(file) is None)
+            return not turned and not (format == "PNG" and _has_exif_behind(file))
     except PhotoError:
         raise
     except OSError as error:
@@ -54,17 +54,17 @@ def _turned_by_exif(opened: Image.Image) -> bool:
     return ExifTags.Base.Orientation in exif
 
 
-def _exif_behind(png: BinaryIO) -> bytes | None:
-    """The EXIF that a PNG has behind its pixels, where it is found only when they are decoded."""
+def _has_exif_behind(png: BinaryIO) -> bool:
+    """Whether a PNG has EXIF behind its pixels, where it is found only when they are decoded."""
     png.seek(8)
     pixels = False
     while len(head := png.read(8)) == 8:
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
         if kind == b"eXIf" and pixels:
-            return png.read(length)
+            return True
         pixels = pixels or kind == b"IDAT"
         png.seek(length + 4, os.SEEK_CUR)
-    return None
+    return False
 
 
 def full_picture(photo_id: str, source_path: str | bytes) -> bytes:

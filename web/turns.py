@@ -29,8 +29,10 @@ class Turns:
                 asks anew with each key: what nobody waits for should keep nobody waiting.
         """
         if len(self._waiting) >= self._most_waiting:
-            # Whoever has gone is answered when the turn comes, but takes no place until then.
-            self._waiting = [other for other in list(self._waiting) if not await other.is_disconnected()]
+            # Whoever has gone is answered when the turn comes, but takes no place until then. Asking each takes a
+            # moment, in which others come and go.
+            gone = [other for other in list(self._waiting) if await other.is_disconnected()]
+            self._waiting = [other for other in self._waiting if other not in gone]
         if len(self._waiting) >= self._most_waiting:
             raise ProblemError(
                 503, "Too much is asked of this server at once; try again in a moment.", headers={"Retry-After": "2"}
