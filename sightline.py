@@ -6,13 +6,14 @@ Exit status: 0 done, 1 failed, 2 wrong usage.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -24,8 +25,10 @@ from search.resources import version as installed_version
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from indexer.report import IndexReport
+    from indexer.report import IndexOptions, IndexReport
     from search.home import Home
+
+_Amount = TypeVar("_Amount", int, float)
 
 app = typer.Typer(
     name="sightline",
@@ -42,6 +45,13 @@ HomeOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 DeviceOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the model runs.")]
+EveryOption = Annotated[
+    str | None,
+    typer.Option(help="Go on, and look through all folders this often, such as 6h (with --watch: 24h by default)."),
+]
+PollOption = Annotated[
+    bool, typer.Option("--poll", help="Ask folders for changes, as is done on network drives anyway.")
+]
 ModelOption = Annotated[
     str | None,
     typer.Option(help="auto, a preset (see `sightline models`), ARCH/PRETRAINED, hf-hub:… or local-dir:…; remembered."),
@@ -72,6 +82,14 @@ def _failing_kindly(as_json: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         print("sightline: stopped; what was done so far is kept.", file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+def _amount(read: Callable[[str], _Amount], text: str | None) -> _Amount | None:
+    """What `read` makes of an option's text."""
+    try:
+        return None if text is None else read(text)
+    except SightlineError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _print(document: dict[str, Any], as_json: bool, show: Callable[[], None]) -> None:
@@ -122,12 +140,40 @@ def index(
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Threads that decode (default: one a core).")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on, and index what changes in the folders within seconds.")
+    ] = False,
+    every: EveryOption = None,
+    poll: PollOption = False,
+    confirm_removals: Annotated[
+        bool, typer.Option("--confirm-removals", help="What is gone was removed, however much it is.")
+    ] = False,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(help="Only files that match this pattern of gitignore, or several; off: all; remembered."),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="No files or folders that match this pattern, or several; off: none; remembered."),
+    ] = None,
+    hidden: Annotated[
+        bool | None, typer.Option("--hidden/--no-hidden", help="Whether names with a leading dot count; remembered.")
+    ] = None,
+    min_size: Annotated[
+        str | None, typer.Option(help="No smaller files, such as 20kB (default: 0); remembered.")
+    ] = None,
+    grace: Annotated[
+        str | None, typer.Option(help="How long removed photos are kept to come back (default: 30d); remembered.")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Index folders of photos, or bring all known ones up to date."""
+    from indexer import amounts
     from indexer.report import IndexOptions
 
+    min_bytes, kept = _amount(amounts.size, min_size), _amount(amounts.seconds, grace)
+    seconds = _amount(amounts.seconds, every)
     with _failing_kindly(as_json):
         options = IndexOptions(
             model,
@@ -139,7 +185,16 @@ def index(
             ocr=ocr,
             captions_dry_run=captions_dry_run,
             concepts=concepts,
+            confirm_removals=confirm_removals,
+            include=None if include is None else tuple(include),
+            exclude=None if exclude is None else tuple(exclude),
+            hidden=hidden,
+            min_bytes=min_bytes,
+            grace=kept,
         )
+        if watch or every is not None:
+            _follow(_home(home), list(paths or ()), options, watch, seconds, poll, as_json)
+            return
         report = _index(_home(home), list(paths or ()), options)
         _print(report.to_json(), as_json, lambda: printing.print_report(report))
 
@@ -386,7 +441,40 @@ def _free_port() -> int:
     return 8000
 
 
-def _index(home: Home, paths: list[str], options: Any) -> IndexReport:
+def _follow(
+    home: Home, paths: list[str], options: IndexOptions, watch: bool, every: float | None, poll: bool, as_json: bool
+) -> None:
+    """Index again and again until interrupted, which is how it ends well. With --json, a line for each run."""
+    import signal
+
+    from indexer.terminal import TerminalProgress
+    from indexer.watch import Follower
+
+    def reported(report: IndexReport) -> None:
+        if as_json:
+            print(json.dumps(report.to_json(), ensure_ascii=False), flush=True)
+        else:
+            printing.print_report(report)
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)  # a service manager's way to ask
+    with TerminalProgress() as progress:
+        follower = Follower(
+            home,
+            options,
+            progress,
+            watch=watch,
+            every=every,
+            poll=poll,
+            reported=reported,
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            follower.run(paths)
+
+
+def _index(home: Home, paths: list[str], options: IndexOptions) -> IndexReport:
     from indexer.run import run_index
     from indexer.terminal import TerminalProgress
 

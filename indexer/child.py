@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from indexer.report import IndexOptions
 from indexer.run import run_index
 from indexer.terminal import TerminalProgress, printable
 from search.errors import LockedError, SightlineError
@@ -36,7 +37,8 @@ def main() -> int:
     try:
         with TerminalProgress(live=False) as progress:
             home = Home(Path(sys.argv[1]))
-            run_index(home, progress=progress, started=lambda job: _answer(answers, {"job": job}))
+            options = IndexOptions(cause="page")
+            run_index(home, (), options, progress, lambda job: _answer(answers, {"job": job}))
     except SightlineError as error:
         print(f"sightline index: {printable(str(error))}", file=sys.stderr)
         _answer(answers, {"error": str(error), "locked": isinstance(error, LockedError)})

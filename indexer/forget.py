@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import Counter
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from indexer.absence import Absences
+from indexer.scan import GoneFile, Scan
 from search.catalog import changes, settings
 from search.catalog.clock import now
 from search.catalog.paths import join
@@ -14,9 +17,6 @@ from search.home import Home
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
-
-GoneFile = tuple[int, bytes, bytes]
-"""Key in the catalog, folder, name."""
 
 
 class Renames:
@@ -55,9 +55,17 @@ class Renames:
         return files
 
 
-def forget(home: Home, database: Database, scanned: list[bytes], gone: list[GoneFile], renames: Renames) -> int:
-    """Forget the files that are `gone` from the libraries `scanned` or were left behind by `renames`, and all that
-    falls with them.
+def forget(
+    home: Home,
+    database: Database,
+    scanned: list[bytes],
+    found: Scan,
+    renames: Renames,
+    absences: Absences,
+    grace: timedelta = changes.GRACE,
+) -> int:
+    """Forget the files that are gone, by what was `found` in the libraries `scanned`, or were left behind by `renames`,
+    and all that falls with them; photos without a file are kept for `grace`.
 
     Returns:
         how many files were forgotten.
@@ -65,20 +73,20 @@ def forget(home: Home, database: Database, scanned: list[bytes], gone: list[Gone
     connection: sqlite3.Connection = database.conn
     left = renames.left_behind()
     removed = 0
-    if gone or left:
+    if found.gone or found.left_out or left:
         with database.atomic():
+            gone = [*absences.decide([*found.gone, *left]), *found.left_out]
+            behind = {key for key, *_ in left}
             held = set()
             for key, folder, name in gone:
                 before = connection.total_changes
-                held.add(changes.forget_file(connection, key, folder, name))
-                removed += connection.total_changes > before
-            for key, folder, name in left:
                 held.add(photo := changes.forget_file(connection, key, folder, name))
-                removed += photo is not None  # what could not be read there was read anew with the others
+                # What could not be read in a library that was renamed was read anew with the others.
+                removed += photo is not None if key in behind else connection.total_changes > before
             changes.mark_orphans(connection, [photo for photo in held if photo is not None])
             settings.grow_revision(connection)
     with database.atomic():
-        purged = changes.purge_orphans(connection)
+        purged = changes.purge_orphans(connection, grace)
         for root in scanned:
             connection.execute("UPDATE libraries SET indexed_at = ? WHERE path = ?", (now(), root))
         # A folder that was renamed took its files along to the library that they were found in.

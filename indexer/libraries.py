@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Collection
 from pathlib import Path
 
 from search.catalog import paths
@@ -39,15 +40,16 @@ def outermost(roots: list[bytes]) -> list[bytes]:
     ]
 
 
-def root_of(home: Home, folder: Path | str | bytes) -> bytes:
-    """The folder's absolute path, links in it resolved, so that one folder is one library.
+def root_of(home: Home, folder: Path | str | bytes, known: Collection[bytes] = ()) -> bytes:
+    """The folder's absolute path, links in it resolved, so that one folder is one library. One of the `known` libraries
+    need not be there.
 
     Raises:
         SightlineError: there is no such folder, or it is the home itself.
     """
     named = os.fsencode(folder)
     root = os.path.realpath(os.path.expanduser(named))
-    if not os.path.isdir(root):
+    if not os.path.isdir(root) and root not in known:
         what = "is a file; name the folder that it is in" if os.path.exists(root) else "does not exist"
         raise SightlineError(f"{paths.display(named)} {what}.")
     if root == os.fsencode(os.path.realpath(home.path)):

@@ -41,7 +41,7 @@ def _holder(home: Home) -> str:
     try:
         connection = connect_to_read(home)
         try:
-            job = jobs.running(connection)
+            job = jobs.running(home, connection)
         finally:
             connection.close()
     except CatalogError:

@@ -48,7 +48,10 @@ def print_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None
     print(f"{document['photos']} photos in {document['files']} files, {document['failures']} could not be read")
     for library in document["libraries"]:
         indexed = library["indexed_at"] or "never"
-        print(f"  {printable(library['path'])}: {library['photos']} photos, last indexed {indexed}")
+        missing = f", {library['missing']} files missing" if library["missing"] else ""
+        print(f"  {printable(library['path'])}: {library['photos']} photos, last indexed {indexed}{missing}")
+        if library["offline"]:
+            print(f"    {printable(library['offline'])}")
     print(f"model {document['model']} ({document['fingerprint']}), {document['embedded']} embedded")
     print(f"home {printable(document['home'])}, generation {document['generation']}")
     wanted = document["captions"] != "off"
@@ -58,12 +61,17 @@ def print_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None
     print(f"text in pictures: {_progress(document['described']['text']) if document['ocr'] else 'not read'}")
     for job in document["jobs"]:
         print(
-            f"  {job['started_at']} {job['kind']} {job['state']}"
+            f"  {job['started_at']} {job['kind']} by {_whom(job)} {job['state']}"
             + (f": {printable(job['message'])}" if job["message"] else "")
             + (f": {_how_far(job['progress'])}" if job["progress"] else "")
         )
     for failure in failed:
         print(printable(f"{failure['path']}: {failure['reason']}"))
+
+
+def _whom(job: dict[str, Any]) -> str:
+    """Who asked for a job: a person on a command line, or what runs by itself."""
+    return printable(job["user"] or "somebody") if job["cause"] == "command" else f"the {job['cause']}"
 
 
 def _how_far(progress: dict[str, Any]) -> str:

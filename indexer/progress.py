@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 
+class Preempted(Exception):
+    """Something more urgent waits for the end of this run; raised by `advance`, it ends the run as if it were stopped,
+    with what was done so far kept."""
+
+
 class Progress(Protocol):
-    """Hears of a run. Called from the run's own thread, often; it should return at once."""
+    """Hears of a run. Called from the run's own thread, often; it should return at once, or raise `Preempted`."""
 
     def stage(self, name: str, total: int | None) -> None:
         """A stage begins: `scan`, `load`, `embed` or `publish`, of `total` files where that is known, `balance`, of as

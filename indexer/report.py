@@ -21,6 +21,10 @@ class IndexOptions:
         batch_size: photos in one forward pass.
         workers: threads that read and decode.
         download: whether a model that is not on this machine may be downloaded.
+        confirm_removals: whether what is gone was removed, by a person's word, however much it is.
+        include, exclude, hidden, min_bytes: what of the libraries is indexed, as `indexer.rules.Rules` has it.
+        grace: seconds for which photos without a file are kept.
+        cause: who asked for the run: `command`, `page`, `watch` or `schedule`.
     """
 
     model: str | None = None
@@ -33,6 +37,18 @@ class IndexOptions:
     ocr: bool | None = None
     captions_dry_run: bool = False
     concepts: str | None = None
+    confirm_removals: bool = False
+    include: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] | None = None
+    hidden: bool | None = None
+    min_bytes: int | None = None
+    grace: float | None = None
+    cause: str = "command"
+
+    @property
+    def rules(self) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None, bool | None, int | None]:
+        """What of the libraries is indexed: the arguments of `Rules.changed`."""
+        return self.include, self.exclude, self.hidden, self.min_bytes
 
     @property
     def threads(self) -> int:
@@ -42,8 +58,10 @@ class IndexOptions:
 
 @dataclass
 class IndexReport:
-    """What a run did: counts of files, from `embedded` on of photos; `seconds` of the whole and of each stage; and
-    sentences on what `waits` for a later run. `not_described` are photos that a stage of describing failed on.
+    """What a run did: counts of files (`missing` are those that are not there and were kept), from `embedded` on of
+    photos; `seconds` of the whole and of each stage; and sentences on what `waits` for a later run, or for a person.
+    `not_described` are photos that a stage of describing failed on; a run that was `preempted` has not looked at
+    everything.
     """
 
     model: str = ""
@@ -51,6 +69,7 @@ class IndexReport:
     updated: int = 0
     moved: int = 0
     removed: int = 0
+    missing: int = 0
     unchanged: int = 0
     failed: int = 0
     embedded: int = 0
@@ -61,6 +80,7 @@ class IndexReport:
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
     waits: list[str] = field(default_factory=list)
+    preempted: bool = False
 
     @property
     def photos_per_second(self) -> float:
@@ -70,7 +90,7 @@ class IndexReport:
 
     def counts(self) -> dict[str, int]:
         """The counts alone, as a job keeps them."""
-        return {name: value for name, value in asdict(self).items() if isinstance(value, int)}
+        return {name: value for name, value in asdict(self).items() if type(value) is int}
 
     def to_json(self) -> dict[str, Any]:
         """The contract of `sightline index --json`."""

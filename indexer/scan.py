@@ -11,14 +11,13 @@ import errno
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
+from indexer.rules import Level, Sieve
 from indexer.suffixes import SUFFIXES
 from search.catalog.paths import is_within, join
-
-SKIPPED_FOLDERS = frozenset({b"@eadir", b"#recycle", b"$recycle.bin", b"system volume information", b"lost+found"})
-"""Folders of other programs, in lower case; hidden ones (a leading dot) are skipped too."""
 
 FAILED_FOR_NOW = -1
 """The modification time recorded for a file that could not be opened: no file has it, so each run tries again."""
@@ -41,37 +40,66 @@ class FoundFile:
         return join(self.folder, self.name)
 
 
+GoneFile = tuple[int, bytes, bytes]
+"""Key in the catalog, folder, name."""
+
+
 def modified_ns(status: os.stat_result) -> int:
     """When the file was last written, in nanoseconds; dates beyond the year 2262, which SQLite cannot hold, are cut."""
     return max(0, min(status.st_mtime_ns, 2**63 - 1))
 
 
+def is_photo_name(name: bytes) -> bool:
+    """Whether a file of this name may be a photo."""
+    return name.lower().endswith(_SUFFIXES)
+
+
 @dataclass
 class Scan:
-    """What a scan of one folder tree found.
+    """What a scan found.
 
     Attributes:
         to_read: new and changed files.
-        gone: files that are no longer there: catalog key, folder, name.
+        gone: files of the catalog that are no longer there.
+        left_out: files of the catalog that the rules leave out by now, whether or not they are there.
+        returned: keys of files that were missing, and are there as they had been.
+        photos: how many files that may be photos were seen, left out or not.
         unchanged: how many files are as the catalog has them; `failed` of these could not be read back then.
         unreadable: folders that could not be listed, each with a sentence; what the catalog has below them stays.
     """
 
     to_read: list[FoundFile] = field(default_factory=list)
-    gone: list[tuple[int, bytes, bytes]] = field(default_factory=list)
+    gone: list[GoneFile] = field(default_factory=list)
+    left_out: list[GoneFile] = field(default_factory=list)
+    returned: list[int] = field(default_factory=list)
+    photos: int = 0
     unchanged: int = 0
     failed: int = 0
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
+
+    def add(self, other: Scan) -> None:
+        """Take in what another scan found."""
+        for one in ("to_read", "gone", "left_out", "returned", "unreadable"):
+            getattr(self, one).extend(getattr(other, one))
+        self.photos += other.photos
+        self.unchanged += other.unchanged
+        self.failed += other.failed
+
+    @property
+    def blind(self) -> list[bytes]:
+        """The folders that could not be listed."""
+        return [folder for folder, _ in self.unreadable]
 
 
 def scan(
     connection: sqlite3.Connection,
     root: bytes,
     *,
+    sieve: Sieve,
     skip: bytes,
     seen: Callable[[int], None] = lambda count: None,
 ) -> Scan:
-    """Compare the tree below `root` (absolute) with the catalog.
+    """Compare the tree below `root` (absolute), a library or a folder in one, with the catalog.
 
     `skip` is a folder never entered, by whatever name (the home may lie inside a library); `seen` hears how
     many files were seen so far.
@@ -80,33 +108,121 @@ def scan(
         OSError: `root` itself cannot be listed.
     """
     result = Scan()
-    visited: set[bytes] = set()
-    count = 0
-    for folder, entries in _walk(root, skip, result.unreadable):
-        visited.add(folder)
-        known = {
-            row[0]: row[1:]
-            for row in connection.execute(
-                "SELECT name, key, size, mtime_ns, failure FROM files WHERE folder = ?", (folder,)
-            )
-        }
-        for name, status in entries:
-            count += 1
-            size, modified = status.st_size, modified_ns(status)
-            before = known.pop(name, None)
-            if before is not None and _is_as(before[1:3], (size, modified), join(folder, name)):
-                result.unchanged += before[3] is None
-                result.failed += before[3] is not None
-            else:
-                result.to_read.append(FoundFile(folder, name, size, modified, before[0] if before else None))
-        result.gone.extend((row[0], folder, name) for name, row in known.items())
-        seen(count)
-    blind = [folder for folder, _ in result.unreadable]
-    for (folder,) in connection.execute("SELECT DISTINCT folder FROM files").fetchall():
-        if folder not in visited and is_within(folder, root) and not any(is_within(folder, below) for below in blind):
-            rows = connection.execute("SELECT key, name FROM files WHERE folder = ?", (folder,))
-            result.gone.extend((key, folder, name) for key, name in rows)
+    level = sieve.level(root)
+    os.stat(root)
+    if level is not None:
+        _compare_tree(connection, root, level, sieve, skip, result, seen)
+    else:
+        _miss_below(connection, root, set(), sieve, result)
     return result
+
+
+def scan_places(
+    connection: sqlite3.Connection, places: Sequence[bytes], *, sieve: Sieve, root: bytes, skip: bytes
+) -> Scan:
+    """Compare some files and folders of the library `root`, by their absolute paths, with the catalog; of folders all
+    that is in them. Costs what lies there, however large the library is."""
+    result = Scan()
+    own = os.path.realpath(skip)
+    levels: dict[bytes, Level | None] = {}
+    for place in dict.fromkeys(places):
+        folder, name = os.path.split(place)
+        try:
+            real = os.path.realpath(place)
+            if is_within(real, own):
+                continue
+            if real != place and is_within(real, os.path.realpath(root)) and sieve.level(os.path.dirname(real)):
+                continue  # behind a link; where it really lies it is of this library as well
+            if folder not in levels:
+                levels[folder] = sieve.level(folder)
+            level = levels[folder]
+            status = _status(place)
+            if level is not None and status is not None and stat.S_ISDIR(status.st_mode):
+                inner = level.enter(name)
+                if inner is not None:
+                    _compare_tree(connection, place, inner, sieve, skip, result)
+                    continue
+            there = level is not None and status is not None and stat.S_ISREG(status.st_mode) and is_photo_name(name)
+            entries = [(name, status)] if there and status is not None else []
+            _compare(connection, folder, level, entries, result, only=name)
+        except OSError as error:
+            result.unreadable.append((folder, _reason(error)))
+            continue
+        _miss_below(connection, place, set(), sieve, result)
+    return result
+
+
+def _compare_tree(
+    connection: sqlite3.Connection,
+    root: bytes,
+    level: Level,
+    sieve: Sieve,
+    skip: bytes,
+    result: Scan,
+    seen: Callable[[int], None] = lambda count: None,
+) -> None:
+    visited: set[bytes] = set()
+    for folder, within, entries in _walk(root, level, skip, result.unreadable):
+        visited.add(folder)
+        _compare(connection, folder, within, entries, result)
+        seen(result.photos)
+    _miss_below(connection, root, visited, sieve, result)
+
+
+def _compare(
+    connection: sqlite3.Connection,
+    folder: bytes,
+    level: Level | None,
+    entries: Sequence[tuple[bytes, os.stat_result]],
+    result: Scan,
+    only: bytes | None = None,
+) -> None:
+    """Compare the photo files of one folder, or one of them, with the catalog."""
+    one, values = (" AND name = ?", (folder, only)) if only is not None else ("", (folder,))
+    known = {
+        row[0]: row[1:]
+        for row in connection.execute(
+            f"SELECT name, key, size, mtime_ns, failure, missing_at FROM files WHERE folder = ?{one}", values
+        )
+    }
+    for name, status in entries:
+        result.photos += 1
+        size, modified = status.st_size, modified_ns(status)
+        if level is None or not level.takes(name, size):
+            continue
+        before = known.pop(name, None)
+        if before is not None and _is_as(before[1:3], (size, modified), join(folder, name)):
+            result.unchanged += before[3] is None
+            result.failed += before[3] is not None
+            if before[4] is not None:
+                result.returned.append(before[0])
+        else:
+            result.to_read.append(FoundFile(folder, name, size, modified, before[0] if before else None))
+    for name, (key, size, *_) in known.items():
+        taken = level is not None and level.takes(name, size)
+        (result.gone if taken else result.left_out).append((key, folder, name))
+
+
+def _miss_below(connection: sqlite3.Connection, root: bytes, visited: set[bytes], sieve: Sieve, result: Scan) -> None:
+    """What the catalog has at and below `root` in folders that were not visited."""
+    blind = result.blind
+    below = root.rstrip(os.sep.encode()) + os.sep.encode()
+    # All that begins with `below` sorts before what begins with the next byte.
+    for (folder,) in connection.execute(
+        "SELECT DISTINCT folder FROM files WHERE folder = ? OR (folder >= ? AND folder < ?)",
+        (root, below, below[:-1] + bytes([below[-1] + 1])),
+    ).fetchall():
+        if folder in visited or any(is_within(folder, each) for each in blind):
+            continue
+        try:
+            level = sieve.level(folder)
+        except OSError as error:
+            result.unreadable.append((folder, _reason(error)))
+            continue
+        rows = connection.execute("SELECT key, name, size FROM files WHERE folder = ?", (folder,))
+        for key, name, size in rows.fetchall():
+            taken = level is not None and level.takes(name, size)
+            (result.gone if taken else result.left_out).append((key, folder, name))
 
 
 def _is_as(before: tuple[int, int], now: tuple[int, int], path: bytes) -> bool:
@@ -115,20 +231,22 @@ def _is_as(before: tuple[int, int], now: tuple[int, int], path: bytes) -> bool:
 
 
 def _walk(
-    root: bytes, skip: bytes, unreadable: list[tuple[bytes, str]]
-) -> Iterator[tuple[bytes, list[tuple[bytes, os.stat_result]]]]:
+    root: bytes, level: Level, skip: bytes, unreadable: list[tuple[bytes, str]]
+) -> Iterator[tuple[bytes, Level, list[tuple[bytes, os.stat_result]]]]:
     """Every folder with its photo files. Real folders come first, so that a link never gives a photo its path where
     the folder itself is in the library."""
     entered: set[tuple[int, int]] = set()
     with contextlib.suppress(OSError):
         own = os.stat(skip)
         entered.add((own.st_dev, own.st_ino))
-    real, linked = [root], list[bytes]()
+    real: list[tuple[bytes, Callable[[], Level | None]]] = [(root, lambda: level)]
+    linked: list[tuple[bytes, Callable[[], Level | None]]] = []
     while real or linked:
-        folder = real.pop() if real else linked.pop()
+        folder, enter = real.pop() if real else linked.pop()
         try:
+            within = enter()
             status = os.stat(folder)
-            if (status.st_dev, status.st_ino) in entered:
+            if within is None or (status.st_dev, status.st_ino) in entered:
                 continue
             entered.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
@@ -137,14 +255,14 @@ def _walk(
                     kind = _kind(entry)
                     if kind == "file" and (found := _regular(entry)) is not None:
                         files.append((entry.name, found))
-                    elif kind in ("folder", "linked folder") and not _skipped(entry.name):
-                        (real if kind == "folder" else linked).append(entry.path)
+                    elif kind in ("folder", "linked folder"):
+                        (real if kind == "folder" else linked).append((entry.path, partial(within.enter, entry.name)))
         except OSError as error:
             if folder == root:
                 raise
-            unreadable.append((folder, f"it cannot be listed: {(error.strerror or str(error)).lower()}"))
+            unreadable.append((folder, _reason(error)))
             continue
-        yield folder, files
+        yield folder, within, files
 
 
 def _kind(entry: os.DirEntry[bytes]) -> str:
@@ -155,8 +273,7 @@ def _kind(entry: os.DirEntry[bytes]) -> str:
             return "linked folder"
     except OSError:  # a link that leads round in a circle
         return "other"
-    hidden = entry.name.startswith(b".")
-    return "file" if not hidden and entry.name.lower().endswith(_SUFFIXES) else "other"
+    return "file" if is_photo_name(entry.name) else "other"
 
 
 def _regular(entry: os.DirEntry[bytes]) -> os.stat_result | None:
@@ -170,5 +287,15 @@ def _regular(entry: os.DirEntry[bytes]) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
-def _skipped(name: bytes) -> bool:
-    return name.startswith(b".") or name.lower() in SKIPPED_FOLDERS
+def _status(path: bytes) -> os.stat_result | None:
+    """The status of what lies at a path, links followed; None where nothing does."""
+    try:
+        return os.stat(path)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
+
+
+def _reason(error: OSError) -> str:
+    return f"it cannot be listed: {(error.strerror or str(error)).lower()}"

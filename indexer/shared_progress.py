@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
+from typing import Any
 
 from indexer.progress import Progress
 from search.catalog import job_progress
@@ -12,15 +14,21 @@ from search.home import Home
 
 EVERY = 1.0
 """Seconds between two writings."""
+BEAT = 5.0
+"""Seconds after which it is written again although nothing moved: a sign of life, while a model is loaded, say."""
 _WINDOW = 30
 """The rate is that of the last writings, so many: it follows a run that grows slower, and no single batch shakes it."""
 
 
 class SharedProgress:
-    """A `Progress` that tells another one everything, and writes how far the job is into the home."""
+    """A `Progress` that tells another one everything, and writes how far the job is into the home, until closed."""
 
     def __init__(self, inner: Progress, home: Home, job: int) -> None:
         """Tell `inner`; write for `job` of `home`."""
+        self._lock = threading.Lock()
+        self._last: dict[str, Any] = {}
+        self._closed = threading.Event()
+        threading.Thread(target=self._beat, name="beat", daemon=True).start()
         self._inner = inner
         self._home = home
         self._job = job
@@ -45,6 +53,18 @@ class SharedProgress:
         """See `Progress.say`."""
         self._inner.say(sentence)
 
+    def close(self) -> None:
+        """The job has ended: show nothing any more."""
+        self._closed.set()
+        with self._lock:
+            job_progress.remove(self._home)
+
+    def _beat(self) -> None:
+        while not self._closed.wait(BEAT):
+            with self._lock:
+                if self._last and not self._closed.is_set():
+                    job_progress.write(self._home, self._job, {**self._last, "at": now()})
+
     def _write(self, done: int, failed: int) -> None:
         moment = time.monotonic()
         rate: float | None = None
@@ -53,10 +73,8 @@ class SharedProgress:
             rate = max(0.0, (done - done_before) / (moment - before))
         self._written.append((moment, done))
         left = max(0, self._total - done) / rate if self._total is not None and rate else None
-        job_progress.write(
-            self._home,
-            self._job,
-            {
+        with self._lock:
+            self._last = {
                 "stage": self._name,
                 "done": done,
                 "total": self._total,
@@ -64,5 +82,5 @@ class SharedProgress:
                 "rate": None if rate is None else round(rate, 2),
                 "seconds_left": None if left is None else round(left, 1),
                 "at": now(),
-            },
-        )
+            }
+            job_progress.write(self._home, self._job, self._last)

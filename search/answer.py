@@ -100,6 +100,7 @@ class Hit:
         score: what the hits are ordered by; None where nothing was ranked.
         others: ids of further photos of the same moment that answer too, best first; none unless they collapse.
         preview: RGB of 4 x 3 pixels, rows from the top; None where that is not known.
+        offline: no file of it was there when its library was last looked through: a drive is away.
     """
 
     id: str
@@ -113,6 +114,7 @@ class Hit:
     height: int
     others: tuple[str, ...] = ()
     preview: bytes | None = None
+    offline: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The contract's fields."""
@@ -128,6 +130,7 @@ class Hit:
             "height": self.height,
             "others": list(self.others),
             "preview": None if self.preview is None else base64.b64encode(self.preview).decode("ascii"),
+            "offline": self.offline,
         }
 
 

@@ -64,6 +64,7 @@ def explained(
                 photo.height,
                 tuple(ids[other] for other in others),
                 photo.preview,
+                photo.offline,
             )
         )
     return tuple(hits)

@@ -87,6 +87,13 @@ def save_checkpoint(
 
 
 _UNDONE = {
+    6: (
+        "DROP INDEX files_missing",
+        "ALTER TABLE files DROP COLUMN missing_at",
+        "ALTER TABLE libraries DROP COLUMN offline",
+        "ALTER TABLE jobs DROP COLUMN user",
+        "ALTER TABLE jobs DROP COLUMN cause",
+    ),
     5: (
         "DROP TABLE dismissals",
         "DROP INDEX files_failed",

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from search.catalog import job_progress, jobs
+from search.catalog import jobs
 from search.catalog.connection import Reader
 from web.access import EngineAccess
 from web.problems import ProblemError
@@ -96,7 +96,7 @@ class Jobs:
     def find(self, job: int) -> dict[str, Any]:
         """The document of one job. Raises ProblemError 404 where there is no such job."""
         with self._access.catalog() as connection:
-            found = jobs.find(connection, job)
+            found = jobs.find(self._access.home, connection, job)
         if found is None:
             raise ProblemError(404, f"There is no job {job}; `GET /api/jobs` lists the last ones.")
         return self.shown(found)
@@ -104,18 +104,18 @@ class Jobs:
     def recent(self, limit: int) -> list[dict[str, Any]]:
         """The newest jobs, newest first."""
         with self._access.catalog() as connection:
-            return [self.shown(job) for job in jobs.recent(connection, limit)]
+            return [self.shown(job) for job in jobs.recent(self._access.home, connection, limit)]
 
     def newest(self, connection: Reader) -> dict[str, Any] | None:
         """The newest job that `connection` sees, or None before the first."""
-        found = jobs.recent(connection, 1)
+        found = jobs.recent(self._access.home, connection, 1)
         return self.shown(found[0]) if found else None
 
     def shown(self, job: dict[str, Any]) -> dict[str, Any]:
-        """A job's document with its progress, and whether this server can stop it."""
+        """A job's document, with whether this server can stop it."""
         child = self._child
         ours = child is not None and child.job == job["id"] and child.runs
-        return {**job_progress.with_progress(self._access.home, job), "stoppable": ours and job["state"] == "running"}
+        return {**job, "stoppable": ours and job["state"] == "running"}
 
     def ask_to_stop(self) -> None:
         """The server is ending: so does its job. Returns at once."""
@@ -134,7 +134,7 @@ class Jobs:
 
     def _busy(self, job: int | None, sentence: str = "") -> ProblemError:
         with self._access.catalog() as connection:
-            running = jobs.running(connection)
+            running = jobs.running(self._access.home, connection)
         if running is not None and job in (None, running["id"]):
             job = running["id"]
             sentence = f"Job {job} (`sightline {running['kind']}`, since {running['started_at']}) is at work already."

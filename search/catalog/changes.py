@@ -12,7 +12,7 @@ from search.catalog import words
 from search.catalog.clock import now
 from search.catalog.paths import is_within
 
-ORPHANS_KEPT = timedelta(days=30)
+GRACE = timedelta(days=30)
 """How long a photo without a file keeps its embedding and captions, so that one that comes back costs nothing."""
 
 
@@ -123,7 +123,7 @@ def put_file(
     connection.execute(
         "INSERT INTO files (library_key, folder, name, size, mtime_ns, photo_key, failure) VALUES (?,?,?,?,?,?,?)"
         " ON CONFLICT (folder, name) DO UPDATE SET library_key = excluded.library_key, size = excluded.size,"
-        " mtime_ns = excluded.mtime_ns, photo_key = excluded.photo_key, failure = excluded.failure",
+        " mtime_ns = excluded.mtime_ns, photo_key = excluded.photo_key, failure = excluded.failure, missing_at = NULL",
         (library_key, folder, name, size, mtime_ns, photo_key, failure),
     )
 
@@ -134,6 +134,31 @@ def forget_file(connection: sqlite3.Connection, key: int, folder: bytes, name: b
         "DELETE FROM files WHERE key = ? AND folder = ? AND name = ? RETURNING photo_key", (key, folder, name)
     ).fetchone()
     return row[0] if row else None
+
+
+def put_offline(connection: sqlite3.Connection, root: bytes, sentence: str | None) -> None:
+    """Say why the library at `root` is away; None: it is there."""
+    connection.execute(
+        "UPDATE libraries SET offline = ? WHERE path = ? AND offline IS NOT ?", (sentence, root, sentence)
+    )
+
+
+def missing(connection: sqlite3.Connection, library_key: int) -> set[int]:
+    """The keys of the missing files of a library."""
+    rows = connection.execute("SELECT key FROM files WHERE library_key = ? AND missing_at IS NOT NULL", (library_key,))
+    return {row[0] for row in rows}
+
+
+def mark_missing(connection: sqlite3.Connection, file_keys: Iterable[int]) -> None:
+    """These files are not where they were, and are not given up."""
+    connection.executemany(
+        "UPDATE files SET missing_at = ? WHERE key = ? AND missing_at IS NULL", [(now(), key) for key in file_keys]
+    )
+
+
+def mark_found(connection: sqlite3.Connection, file_keys: Iterable[int]) -> None:
+    """These files are where they were."""
+    connection.executemany("UPDATE files SET missing_at = NULL WHERE key = ?", [(key,) for key in file_keys])
 
 
 def mark_orphans(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:
@@ -147,9 +172,9 @@ def mark_orphans(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> N
     words.refresh(connection, keys)
 
 
-def purge_orphans(connection: sqlite3.Connection) -> list[str]:
-    """Delete what is known of photos that have been orphans for `ORPHANS_KEPT`; returns their ids."""
-    limit = (datetime.now(UTC) - ORPHANS_KEPT).isoformat(timespec="seconds")
+def purge_orphans(connection: sqlite3.Connection, grace: timedelta = GRACE) -> list[str]:
+    """Delete what is known of photos that have been orphans for as long as `grace`; returns their ids."""
+    limit = (datetime.now(UTC) - grace).isoformat(timespec="seconds")
     rows = connection.execute("DELETE FROM photos WHERE orphaned_at < ? RETURNING id", (limit,)).fetchall()
     return [row[0] for row in rows]
 

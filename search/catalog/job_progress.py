@@ -1,4 +1,5 @@
-"""How far the running job is, for other processes to see: a small file in the home, replaced about once a second.
+"""How far the running job is, for other processes to see: a small file in the home, replaced about once a second, and
+every few seconds as a sign of life where nothing moves.
 
 It is no part of the catalog: a commit a second would cost a flush to the disk each, and would wait for the batch's own
 transaction. It names its job, so one that a killed process left behind is of no job that runs.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from datetime import datetime
 from typing import Any
 
 from search.home import Home
@@ -26,16 +28,12 @@ def read(home: Home, job: int) -> dict[str, Any] | None:
     there is nothing of it."""
     try:
         progress = json.loads(home.progress_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(progress, dict) or progress.pop("job", None) != job:
+        if not isinstance(progress, dict) or progress.pop("job", None) != job:
+            return None
+        datetime.fromisoformat(progress["at"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return progress
-
-
-def with_progress(home: Home, job: dict[str, Any]) -> dict[str, Any]:
-    """A job's document with its `progress`: null where it does not run, or has not told anything yet."""
-    return {**job, "progress": read(home, job["id"]) if job["state"] == "running" else None}
 
 
 def remove(home: Home) -> None:

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from search.catalog import paths
 
@@ -21,13 +21,14 @@ class Photo:
     Attributes:
         id: hash of the file's bytes, 32 hexadecimal digits; the name by which the world knows the photo.
         key: the catalog's own number for it, and its id in the vector index.
-        paths: every file that holds it, as the bytes that the file system uses.
+        paths: every file that holds it, as the bytes that the file system uses; those that are there come first.
         modified_ns: when each of these files was last written, as it was when it was indexed.
         width, height: pixels, upright.
         taken_at: ISO 8601, with the offset where the camera wrote one.
         kind: `photo`, `screenshot`, `document` or `drawing`; None before it was tagged.
         caption, caption_by: what is said of it, and who says it: `you`, or a captioner's name.
         preview: None where an earlier version indexed it.
+        offline: no file of it was there when its library was last looked through.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Photo:
     caption_by: str | None
     added_at: str
     preview: Preview | None
+    offline: bool
 
     @property
     def path(self) -> str:
@@ -67,13 +69,14 @@ WHERE orphaned_at IS NULL AND key IN (SELECT value FROM json_each(?))
 def photos_by_key(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, Photo]:
     """The live photos among `keys`; a photo whose last file has gone is not among them."""
     listed = json.dumps([int(key) for key in keys])
-    places: dict[int, list[tuple[bytes, int]]] = {}
-    for key, folder, name, modified in connection.execute(
-        "SELECT photo_key, folder, name, mtime_ns FROM files"
-        " WHERE photo_key IN (SELECT value FROM json_each(?)) ORDER BY key",
+    places: dict[int, list[_Place]] = {}
+    for key, folder, name, modified, away in connection.execute(
+        "SELECT photo_key, folder, name, mtime_ns, missing_at IS NOT NULL OR offline IS NOT NULL AS away FROM files"
+        " JOIN libraries ON libraries.key = library_key"
+        " WHERE photo_key IN (SELECT value FROM json_each(?)) ORDER BY away, files.key",
         (listed,),
     ):
-        places.setdefault(key, []).append((paths.join(folder, name), modified))
+        places.setdefault(key, []).append(_Place(paths.join(folder, name), modified, bool(away)))
     return {row[1]: _photo(row, places[row[1]]) for row in connection.execute(_PHOTOS, (listed,)) if row[1] in places}
 
 
@@ -105,14 +108,20 @@ def photo_by_id(connection: sqlite3.Connection, photo_id: str) -> Photo | None:
     return photos_by_key(connection, [row[0]]).get(row[0]) if row else None
 
 
-def _photo(row: tuple[Any, ...], places: Sequence[tuple[bytes, int]]) -> Photo:
+class _Place(NamedTuple):
+    path: bytes
+    modified_ns: int
+    away: bool
+
+
+def _photo(row: tuple[Any, ...], places: Sequence[_Place]) -> Photo:
     identity, key, width, height, form, size, taken_at, camera, lens, latitude, longitude, kind, *rest = row
     added_at, preview, caption, author = rest
     return Photo(
         id=identity,
         key=key,
-        paths=tuple(path for path, _ in places),
-        modified_ns=tuple(modified for _, modified in places),
+        paths=tuple(place.path for place in places),
+        modified_ns=tuple(place.modified_ns for place in places),
         width=width,
         height=height,
         format=form,
@@ -127,4 +136,5 @@ def _photo(row: tuple[Any, ...], places: Sequence[tuple[bytes, int]]) -> Photo:
         caption_by=author,
         added_at=added_at,
         preview=preview,
+        offline=all(place.away for place in places),
     )

@@ -2,6 +2,8 @@
 
 Paths are BLOBs, because a file name on Linux is any byte sequence. Times are ISO 8601 text. A photo is *live* while at
 least one file holds it; `orphaned_at` is set when the last one goes, so that a photo that comes back costs nothing.
+A file is *missing* (`missing_at`) while it is not where it was and yet not given up: its library is away, or too much
+of it went at once; why a whole library is away is `offline`, a sentence.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
 
-VERSION = 5
+VERSION = 6
 """What `PRAGMA user_version` says in a catalog that has had every migration below."""
 
 _TABLES = """
@@ -189,6 +191,14 @@ CREATE INDEX descriptions_failed ON descriptions (photo_key, stage) WHERE failur
 INSERT INTO settings (name, value) VALUES ('dismissals', '0'), ('words_state', lower(hex(randomblob(8))))
 """
 
+_ABSENCES = """
+ALTER TABLE jobs ADD COLUMN cause TEXT NOT NULL DEFAULT 'command';
+ALTER TABLE jobs ADD COLUMN user TEXT;
+ALTER TABLE libraries ADD COLUMN offline TEXT;
+ALTER TABLE files ADD COLUMN missing_at TEXT;
+CREATE INDEX files_missing ON files (library_key) WHERE missing_at IS NOT NULL
+"""
+
 
 def migrations() -> Migrations:
     """Every migration, in order. A transaction wraps each, its number in `PRAGMA user_version` included."""
@@ -220,6 +230,11 @@ def migrations() -> Migrations:
     def looks_and_dismissals(db: Database) -> None:
         _run(db, _DUPLICATES)
         db.execute("PRAGMA user_version = 5")
+
+    @steps(name="0006")
+    def causes_of_jobs_and_absences(db: Database) -> None:
+        _run(db, _ABSENCES)
+        db.execute("PRAGMA user_version = 6")
 
     return steps
 

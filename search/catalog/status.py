@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from search.catalog import descriptions, job_progress, jobs, model_records, paths, settings
+from search.catalog import descriptions, jobs, model_records, paths, settings
 from search.catalog.descriptions import CAPTIONS, TAGS, TEXT
 from search.home import Home
 from search.models.names import STARTER
@@ -20,8 +20,9 @@ def status(home: Home, connection: sqlite3.Connection) -> dict[str, Any]:
     model = model_records.active(connection)
     key = model.key if model else -1
     libraries = connection.execute(
-        "SELECT path, indexed_at, count(DISTINCT photo_key), count(photo_key), count(failure) FROM libraries"
-        " LEFT JOIN files ON library_key = libraries.key GROUP BY libraries.key ORDER BY libraries.key"
+        "SELECT path, indexed_at, offline, count(DISTINCT photo_key), count(photo_key), count(failure),"
+        " count(missing_at) FROM libraries LEFT JOIN files ON library_key = libraries.key"
+        " GROUP BY libraries.key ORDER BY libraries.key"
     )
     generation = connection.execute("SELECT max(key) FROM generations WHERE model_key = ?", (key,)).fetchone()[0]
     return {
@@ -36,8 +37,10 @@ def status(home: Home, connection: sqlite3.Connection) -> dict[str, Any]:
                 "files": files,
                 "failures": failed,
                 "indexed_at": indexed,
+                "missing": files if offline is not None else missing,
+                "offline": offline,
             }
-            for path, indexed, photos, files, failed in libraries
+            for path, indexed, offline, photos, files, failed, missing in libraries
         ],
         "model": model.name if model else None,
         "fingerprint": model.fingerprint if model else None,
@@ -52,5 +55,5 @@ def status(home: Home, connection: sqlite3.Connection) -> dict[str, Any]:
         "captions": settings.get(connection, CAPTIONS) or STARTER,
         "ocr": settings.get(connection, TEXT) == "on",
         "described": {stage: descriptions.progress(connection, stage) for stage in (CAPTIONS, TAGS, TEXT)},
-        "jobs": [job_progress.with_progress(home, job) for job in jobs.recent(connection)],
+        "jobs": jobs.recent(home, connection),
     }

@@ -118,7 +118,7 @@ def test_orphans_are_forgotten_after_their_time(home: Home, photos: Path, monkey
     run_index(home, [photos], STARTER)
     shutil.rmtree(photos / "inner")
     run_index(home)
-    monkeypatch.setattr(changes, "ORPHANS_KEPT", -changes.ORPHANS_KEPT)
+    monkeypatch.setattr(changes, "GRACE", -changes.GRACE)
     run_index(home)
     with closing(connect_to_read(home)) as connection:
         assert connection.execute("SELECT count(*) FROM photos").fetchone()[0] == 6

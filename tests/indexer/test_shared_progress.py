@@ -13,6 +13,7 @@ from indexer.printing import print_status
 from indexer.progress import Silent
 from indexer.shared_progress import SharedProgress
 from search.catalog import job_progress, jobs
+from search.catalog.clock import now
 from search.catalog.connection import connect_to_write
 from search.catalog.status import status
 from search.home import Home
@@ -81,11 +82,11 @@ def test_what_a_killed_process_left_behind_is_of_no_job(home: Home, seen: Any, t
 def test_status_says_how_far_the_running_job_is(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     with closing(connect_to_write(home)) as connection:
         job = jobs.start(connection, "index")
-        far = {"stage": "embed", "done": 5, "total": 9, "failed": 1, "rate": 2.5, "seconds_left": 1.6, "at": "now"}
+        far = {"stage": "embed", "done": 5, "total": 9, "failed": 1, "rate": 2.5, "seconds_left": 1.6, "at": now()}
         job_progress.write(home, job, far)
         document = status(home, connection)
         assert document["jobs"][0]["progress"] == far
         print_status(document, [])
-        assert "index running: embed, 5 of 9, about 2 s left" in capsys.readouterr().out
+        assert "running: embed, 5 of 9, about 2 s left" in capsys.readouterr().out
         jobs.end(connection, job, "done")
         assert status(home, connection)["jobs"][0]["progress"] is None

@@ -23,6 +23,7 @@ from indexer.progress import Silent
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from search.catalog import job_progress, jobs
+from search.catalog.clock import now
 from search.catalog.connection import connect_to_read, connect_to_write
 from search.home import Home
 from web.app import create_app
@@ -141,7 +142,7 @@ def test_a_job_of_somebody_else_is_shown_and_left_alone(address: str, indexed: H
     with writer_lock(indexed), closing(connect_to_write(indexed)) as connection:
         with connection:
             job = jobs.start(connection, "index")
-        far = {"stage": "embed", "done": 5, "total": 9, "failed": 1, "rate": 2.5, "seconds_left": 1.6, "at": "now"}
+        far = {"stage": "embed", "done": 5, "total": 9, "failed": 1, "rate": 2.5, "seconds_left": 1.6, "at": now()}
         job_progress.write(indexed, job, far)
         shown = httpx.get(f"{address}api/jobs/{job}").json()
         assert shown["state"] == "running" and shown["progress"] == far and shown["stoppable"] is False

@@ -36,7 +36,11 @@ class Run(Document):
 
     id: int
     kind: str
-    state: State = Field(description="`died`: its process is gone, and said no more. The next job goes on from there.")
+    state: State = Field(
+        description="`died`: its process is gone, or silent for a minute. The next job goes on from there."
+    )
+    cause: Literal["command", "page", "watch", "schedule"] = Field(description="What asked for it.")
+    user: str | None = Field(description="As whom it ran, where that has a name.")
     host: str
     pid: int
     started_at: str
@@ -91,6 +95,8 @@ JOB_EXAMPLE: dict[str, Any] = {
     "id": 17,
     "kind": "index",
     "state": "running",
+    "cause": "page",
+    "user": "photos",
     "host": "nas",
     "pid": 4711,
     "started_at": "2026-11-22T09:30:00+00:00",

@@ -71,6 +71,7 @@ class PhotoDocument(Document):
     tags: list[Tag] = Field(description="Best first.")
     text: list[TextLine] = Field(description="What was read in the picture, in reading order.")
     added_at: str | None
+    offline: bool = Field(description="No file of it was there when its folder was last looked through.")
     urls: Urls
 
 

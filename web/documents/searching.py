@@ -57,6 +57,7 @@ class Hit(Document):
         description="The photo as 4 x 3 pixels, stretched over the whole of it: RGB, rows from the top, as base64. "
         "`null` where an earlier version indexed it."
     )
+    offline: bool = Field(description="No file of it was there when its folder was last looked through.")
 
 
 class Condition(Document):
@@ -175,6 +176,7 @@ SEARCH_EXAMPLE: dict[str, Any] = {
             "height": 3024,
             "others": [],
             "preview": "hHhqjIFzmIx9oJSFZFhKblZGeV5Nc2BSMy0mSCwlTS8mPTEp",
+            "offline": False,
         }
     ],
     "listing": "5f2c9a0b7d41e638",

@@ -18,6 +18,8 @@ class Library(Document):
     files: int
     failures: int
     indexed_at: str | None
+    missing: int = Field(description="Files that are not where they were, and are not given up.")
+    offline: str | None = Field(description="Why the whole of it is away, and what to do; `null` while it is there.")
 
 
 class Described(Document):

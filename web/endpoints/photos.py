@@ -43,6 +43,7 @@ def photo_json(photo: Photo, tags: Sequence[tuple[str, float]], text: Sequence[T
         "tags": [{"tag": tag, "score": score} for tag, score in tags],
         "text": [asdict(line) for line in text],
         "added_at": photo.added_at,
+        "offline": photo.offline,
         "urls": {
             "thumb": f"{base}/thumb?size=small",
             "medium": f"{base}/thumb?size=medium",

@@ -1,0 +1,169 @@
+"""The stage of a run that reads and embeds: what a survey found new or changed, and what the model has not seen yet."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from typing import TYPE_CHECKING
+
+from indexer.forget import Renames
+from indexer.libraries import Libraries, is_below
+from indexer.model_choice import LoadedModel, ModelChoice, weights_stamp
+from indexer.progress import Preempted, Progress
+from indexer.report import IndexOptions, IndexReport
+from indexer.scan import FoundFile
+from indexer.survey import Survey
+from search.catalog import changes, model_records, settings
+from search.catalog.connection import connect_to_read
+from search.catalog.model_records import ModelRecord
+from search.home import Home
+from search.vectors.generations import publish
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from search.models.encoder import Encoder
+
+_UNPUBLISHED = 50_000
+"""After so many embeddings a long run publishes, so that readers need not gather too much from the catalog."""
+
+
+class EmbedStage:
+    """Embeds, and makes the model the one that answers once it has seen all that can be seen."""
+
+    def __init__(
+        self,
+        home: Home,
+        database: Database,
+        options: IndexOptions,
+        loaded: LoadedModel,
+        report: IndexReport,
+        progress: Progress,
+        timed: Callable[[str, int | None], AbstractContextManager[None]],
+    ) -> None:
+        """Count in `report`, tell `progress`; `timed` surrounds each stage with its name and its number of photos."""
+        self.home = home
+        self.database = database
+        self.connection: sqlite3.Connection = database.conn
+        self.options = options
+        self.loaded = loaded
+        self.report = report
+        self.progress = progress
+        self._stage = timed
+
+    def embed(self, survey: Survey, choice: ModelChoice, job: int, renames: Renames) -> None:
+        """Embed with the model of `choice`; `renames` hears of files that were found elsewhere.
+
+        Raises:
+            ModelError: the model cannot be loaded.
+            Preempted: `progress` says that something more urgent waits; what was embedded is kept.
+        """
+        found = survey.found
+        active = model_records.active(self.connection)
+        if not found.to_read and choice.settled and active and not self._photos_without(active, survey):
+            return
+        with self._stage("load", None):
+            encoder, model = self._load(choice)
+        again = self._photos_without(model, survey)
+        self.report.unchanged -= len(again)  # they are counted when they are read
+        to_read = found.to_read + again
+        if not to_read:
+            self._activate(model)
+            return
+        from indexer.embed import BATCH_SIZE, embed
+        from indexer.measure import EmbeddingMeter
+        from indexer.pipeline import read_ahead
+        from indexer.record import Recorder
+
+        library_of = Libraries(self.connection)
+        gone = {key for key, _, _ in found.gone}
+        recorder = Recorder(self.database, model, job, self.report, library_of, gone, renames)
+        if active is None:
+            self._activate(model)  # a first index answers while it is being made
+        known = _Known(self.home, self.connection, model)
+        done = published = 0
+        files = read_ahead(
+            to_read,
+            encoder.preprocess,
+            known=known,
+            workers=self.options.threads,
+            look_ahead=3 * (self.options.batch_size or BATCH_SIZE[encoder.device]),
+        )
+        meter = EmbeddingMeter(len(to_read))
+        failed = self.report.failed  # of earlier runs, whose files are as they were
+        embedded = embed(encoder, files, len(to_read), self.options.batch_size, meter.model_seconds)
+        with self._stage("embed", len(to_read)), closing(files), closing(embedded):  # however it ends, threads end too
+            try:
+                for batch, vectors in embedded:
+                    recorder.add(batch, vectors)
+                    done += len(batch)
+                    self.progress.advance(done, self.report.failed - failed)
+                    if self.report.embedded - published > _UNPUBLISHED:
+                        publish(self.home, self.connection, model)
+                        published = self.report.embedded
+            except Preempted:
+                recorder.commit()
+                raise
+            recorder.commit()
+        meter.keep(self.database, encoder, model, self.report.embedded)
+        self._activate(model)
+
+    def _load(self, choice: ModelChoice) -> tuple[Encoder, ModelRecord]:
+        encoder = self.loaded.get(choice.name, self.options)
+        with self.database.atomic():
+            model = model_records.register(
+                self.connection,
+                name=encoder.name,
+                fingerprint=encoder.fingerprint,
+                dimensions=encoder.dim,
+                logit_scale=encoder.logit_scale,
+                logit_bias=encoder.logit_bias,
+            )
+            if choice.lasting:  # so that a run that is cut off goes on with it
+                settings.put(self.connection, "model", model.name)
+        return encoder, model
+
+    def _activate(self, model: ModelRecord) -> None:
+        with self.database.atomic():
+            model_records.activate(self.connection, model.key)
+            settings.put(self.connection, "weights_stamp", weights_stamp(model.name))
+            settings.grow_revision(self.connection)
+
+    def _photos_without(self, model: ModelRecord, survey: Survey) -> list[FoundFile]:
+        """A file, where this run has scanned, of each live photo that the model has not embedded yet."""
+        if not survey.scanned:
+            return []
+        found = survey.found
+        busy = {file.known for file in found.to_read} | {key for key, *_ in (*found.gone, *found.left_out)}
+        chosen: dict[int, FoundFile] = {}
+        for photo, *row in self.connection.execute(
+            "SELECT photo_key, folder, name, size, mtime_ns, files.key FROM files JOIN photos ON photos.key = photo_key"
+            " WHERE orphaned_at IS NULL AND NOT EXISTS"
+            " (SELECT 1 FROM embeddings WHERE model_key = ? AND embeddings.photo_key = photos.key) ORDER BY files.key",
+            (model.key,),
+        ):
+            file = FoundFile(*row)
+            seen = is_below(file.folder, survey.scanned) and not is_below(file.folder, found.blind)
+            if seen and file.known not in busy:
+                chosen.setdefault(photo, file)
+        return list(chosen.values())
+
+
+class _Known:
+    """Whether the model has embedded a photo already; asked by many threads, so each has a connection of its own."""
+
+    def __init__(self, home: Home, connection: sqlite3.Connection, model: ModelRecord) -> None:
+        self._home = home
+        self._model = model
+        self._local = threading.local()
+        # Most first runs find nothing twice; they are spared a question for each photo.
+        self._any = connection.execute("SELECT 1 FROM embeddings WHERE model_key = ? LIMIT 1", (model.key,)).fetchone()
+
+    def __call__(self, photo_id: str) -> bool:
+        if not self._any:
+            return False
+        if not hasattr(self._local, "connection"):
+            self._local.connection = connect_to_read(self._home)
+        return changes.embedded_photo(self._local.connection, self._model.key, photo_id) is not None

@@ -1,0 +1,122 @@
+"""Listening to folders: the operating system tells of changes in them; network drives are asked for theirs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+from indexer.arrivals import Arrivals
+from search.catalog.paths import is_within
+
+POLL_SECONDS = 10.0
+"""Between two looks at a drive whose changes nobody tells."""
+_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afpfs", "ncpfs", "9p", "virtiofs", "webdav", "davfs"}
+_NOT_TELLING = ("fuse",)  # a kind of file system whose name begins so may or may not tell
+_LOOK_SECONDS = 0.25
+_DEBOUNCE_MS = 400
+_ROOTS_EVERY = 2.0  # seconds after which the folders themselves are looked at: a drive may have come or gone
+_LONGEST_PAUSE = 60.0
+
+
+class Listener:
+    """Listens to some folders in a thread of its own, and tells `Arrivals` until it is closed."""
+
+    def __init__(self, roots: list[bytes], arrivals: Arrivals, say: Callable[[str], None], *, polling: bool) -> None:
+        """Start to listen to `roots` (absolute); `say` hears of what a person should know."""
+        self._roots = roots
+        self._arrivals = arrivals
+        self._say = say
+        self._polling = polling
+        self._stop = threading.Event()
+        self.listens = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="listen", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._stop.set()
+        self._thread.join()
+
+    def _listen(self) -> None:
+        pause = 1.0
+        while not self._stop.is_set():
+            states = [_identity(root) for root in self._roots]
+            try:
+                self._hear([root for root, state in zip(self._roots, states, strict=True) if state], states)
+                pause = 1.0
+                continue
+            except FileNotFoundError:
+                pass  # one has gone just now
+            except (OSError, RuntimeError) as error:
+                # What was missed meanwhile is found by looking at all of it.
+                if not self._polling and "limit" in str(error):
+                    self._polling = True
+                    self._say(
+                        "The system cannot tell of changes in so many folders; they are looked through every "
+                        f"{POLL_SECONDS:.0f} s instead. On Linux, a larger fs.inotify.max_user_watches mends that."
+                    )
+            self._arrivals.changed_as_a_whole(self._roots)
+            self._stop.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _hear(self, roots: list[bytes], states: list[tuple[int, int] | None]) -> None:
+        """Listen until a folder comes, goes or is another one.
+
+        Raises:
+            OSError, RuntimeError: the system cannot tell, or told of a name that is no text.
+        """
+        from watchfiles import Change, watch
+
+        if not roots:
+            self.listens.set()
+            while not self._stop.wait(_ROOTS_EVERY):
+                if [_identity(root) for root in self._roots] != states:
+                    break
+            self._arrivals.changed_as_a_whole(self._roots)
+            return
+        changes = watch(
+            *map(os.fsdecode, roots),
+            watch_filter=None,
+            debounce=_DEBOUNCE_MS,
+            step=100,
+            stop_event=self._stop,
+            rust_timeout=int(_LOOK_SECONDS * 1000),
+            yield_on_timeout=True,
+            raise_interrupt=False,
+            force_polling=self._polling,
+            poll_delay_ms=int(POLL_SECONDS * 1000),
+            ignore_permission_denied=True,
+        )
+        for tick, some in enumerate(changes, start=1):
+            self.listens.set()
+            # What changes in a folder is told by itself.
+            paths = [path for kind, path in some if kind != Change.modified or not os.path.isdir(path)]
+            self._arrivals.changed(map(os.fsencode, paths))
+            self._arrivals.look()
+            if tick % int(_ROOTS_EVERY / _LOOK_SECONDS) == 0:
+                now = [_identity(root) for root in self._roots]
+                if now != states:
+                    gone = [root for root, was, is_now in zip(self._roots, states, now, strict=True) if was != is_now]
+                    self._arrivals.changed_as_a_whole(gone)
+                    return
+
+
+def tells(root: bytes) -> bool:
+    """Whether the system tells of changes in this folder: not those that another machine makes on a network drive."""
+    import psutil
+
+    if sys.platform == "win32" and root.startswith(b"\\\\"):
+        return False
+    mounts = [(os.fsencode(part.mountpoint), part.fstype.lower()) for part in psutil.disk_partitions(all=True)]
+    kind = max(((len(place), kind) for place, kind in mounts if is_within(root, place)), default=(0, ""))[1]
+    return kind not in _NETWORK and not kind.startswith(_NOT_TELLING)
+
+
+def _identity(root: bytes) -> tuple[int, int] | None:
+    try:
+        status = os.stat(root)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,199 @@
+"""What of a library is indexed: patterns of the home, `.sightlineignore` files, hidden names, a least size.
+
+Patterns are those of gitignore (https://git-scm.com/docs/gitignore), matched by pathspec: in a `.sightlineignore` they
+are relative to its folder, and one deeper in the tree has the last word; those of the home are relative to the library.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from search.catalog import paths, settings
+from search.errors import SightlineError
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+IGNORE_FILE = b".sightlineignore"
+SKIPPED_FOLDERS = frozenset({b"@eadir", b"#recycle", b"$recycle.bin", b"system volume information", b"lost+found"})
+"""Folders of other programs, in lower case, which are never entered."""
+_MOST_BYTES = 1_000_000  # of an ignore file; a larger one is none
+_SETTING = "rules"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the home indexes of its libraries.
+
+    Attributes:
+        include: where there are any, only files that match one of these patterns.
+        exclude: no file that matches one of these, nor a folder.
+        hidden: whether names with a leading dot count.
+        min_bytes: no smaller file.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    hidden: bool = False
+    min_bytes: int = 0
+
+    def changed(
+        self,
+        include: Sequence[str] | None,
+        exclude: Sequence[str] | None,
+        hidden: bool | None,
+        min_bytes: int | None,
+    ) -> Rules:
+        """These rules with what is not None in the place of theirs; patterns that are `off` alone are none.
+
+        Raises:
+            SightlineError: a pattern cannot be one.
+        """
+        changes: dict[str, object] = {}
+        for name, patterns in (("include", include), ("exclude", exclude)):
+            if patterns is not None:
+                changes[name] = () if tuple(patterns) == ("off",) else tuple(patterns)
+                for pattern in patterns:
+                    if _spec([pattern]) is None:
+                        raise SightlineError(
+                            f"{pattern!r} is no pattern; they are those of gitignore, such as '*.png'."
+                        )
+        if hidden is not None:
+            changes["hidden"] = hidden
+        if min_bytes is not None:
+            changes["min_bytes"] = min_bytes
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+def read(connection: sqlite3.Connection) -> Rules:
+    """The rules that the home remembers."""
+    kept: dict[str, Any] = json.loads(settings.get(connection, _SETTING) or "{}")
+    for name in ("include", "exclude"):
+        kept[name] = tuple(kept.get(name, ()))
+    return Rules(**kept)
+
+
+def keep(connection: sqlite3.Connection, rules: Rules) -> None:
+    """Remember them, in the caller's transaction."""
+    settings.put(connection, _SETTING, json.dumps(asdict(rules)))
+
+
+class Sieve:
+    """The rules at work on one library."""
+
+    def __init__(self, rules: Rules, root: bytes, say: Callable[[str], None] = lambda sentence: None) -> None:
+        """Sift the library `root` (absolute); `say` hears of patterns that cannot be any."""
+        self._rules = rules
+        self._root = root
+        self._say = say
+        self._include = _spec(rules.include)
+        self._exclude = _spec(rules.exclude)
+
+    def top(self) -> Level:
+        """The level of the library's own folder. Raises OSError where its ignore file cannot be read."""
+        return self._level(self._root, ())
+
+    def level(self, folder: bytes) -> Level | None:
+        """The level of a folder in the library, which need not be there any more; None where it is left out.
+
+        Raises:
+            OSError: an ignore file above it, or in it, cannot be read.
+        """
+        level: Level | None = self.top()
+        for name in folder[len(self._root) :].split(os.sep.encode()):
+            if name and level is not None:
+                level = level.enter(name)
+        return level
+
+    def _level(self, folder: bytes, above: _Specs) -> Level:
+        spec = self._ignore_file(folder)
+        return Level(self, folder, (*above, (folder, spec)) if spec is not None else above)
+
+    def _ignore_file(self, folder: bytes) -> GitIgnoreSpec | None:
+        try:
+            descriptor = os.open(os.path.join(folder, IGNORE_FILE), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        with os.fdopen(descriptor, "rb") as stream:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+                self._say(
+                    f"{paths.display(os.path.join(folder, IGNORE_FILE))} is no list of patterns; it is passed over."
+                )
+                return None
+            lines = stream.read().decode("utf-8", "surrogateescape").splitlines()
+        sound = []
+        for number, line in enumerate(lines, start=1):
+            if _spec([line]) is None:
+                where = paths.display(os.path.join(folder, IGNORE_FILE))
+                self._say(f"Line {number} of {where} is no pattern; it is passed over.")
+            else:
+                sound.append(line)
+        return _spec(sound)
+
+    def _leaves_out(self, folder: bytes, name: bytes, specs: _Specs, *, is_folder: bool) -> bool:
+        if name.startswith(b".") and not self._rules.hidden:
+            return True
+        if is_folder and name.lower() in SKIPPED_FOLDERS:
+            return True
+        if not (specs or self._exclude or self._include):
+            return False
+        path = os.path.join(folder, name)
+        if self._exclude is not None and _says(self._exclude, self._root, path, is_folder):
+            return True
+        for base, spec in reversed(specs):  # the deepest that says anything
+            said = _says(spec, base, path, is_folder)
+            if said is not None:
+                if said:
+                    return True
+                break
+        return not is_folder and self._include is not None and not _says(self._include, self._root, path, is_folder)
+
+
+_Specs = tuple[tuple[bytes, "GitIgnoreSpec"], ...]
+
+
+@dataclass(frozen=True)
+class Level:
+    """A folder that is not left out, with the ignore files that hold in it."""
+
+    _sieve: Sieve
+    _folder: bytes
+    _specs: _Specs
+
+    def takes(self, name: bytes, size: int) -> bool:
+        """Whether a file of this folder, of `size` bytes, is indexed as far as the rules go."""
+        rules = self._sieve._rules
+        return size >= rules.min_bytes and not self._sieve._leaves_out(self._folder, name, self._specs, is_folder=False)
+
+    def enter(self, name: bytes) -> Level | None:
+        """The level of a folder in this one; None where it is left out. Raises OSError where its ignore file cannot be
+        read."""
+        if self._sieve._leaves_out(self._folder, name, self._specs, is_folder=True):
+            return None
+        return self._sieve._level(os.path.join(self._folder, name), self._specs)
+
+
+def _says(spec: GitIgnoreSpec, base: bytes, path: bytes, is_folder: bool) -> bool | None:
+    """Whether the patterns at `base` match the path; None where they say nothing of it."""
+    relative = os.fsdecode(path[len(base) :]).lstrip(os.sep)
+    said: bool | None = spec.check_file(relative + "/" if is_folder else relative).include
+    return said
+
+
+def _spec(lines: Sequence[str]) -> GitIgnoreSpec | None:
+    """The patterns of these lines; None where there are no lines, or one is no pattern."""
+    if not lines:
+        return None
+    from pathspec import GitIgnoreSpec
+
+    try:
+        return GitIgnoreSpec.from_lines(lines)
+    except ValueError:
+        return None

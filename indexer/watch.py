@@ -1,0 +1,261 @@
+"""Following the folders for as long as the process lives: what changes is indexed within seconds, all of it is looked
+through now and then, and what a run that was cut off has left is gone on with.
+
+Each run is short or makes way: a photo that was just saved is not to wait for the captions of a hundred thousand.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+
+from indexer import rules
+from indexer.arrivals import Arrivals
+from indexer.listening import Listener, tells
+from indexer.model_choice import LoadedModel
+from indexer.progress import Preempted, Progress
+from indexer.report import IndexOptions, IndexReport
+from indexer.rules import Sieve
+from indexer.run import run_index
+from indexer.scan import Scan, scan_places
+from search.catalog import paths
+from search.catalog.connection import connect_to_read
+from search.errors import CatalogError, LockedError, SightlineError
+from search.home import Home
+
+DAILY = 24 * 3600.0
+"""Seconds between two looks at everything, where nothing else is asked for: not every change is told."""
+_MAKE_WAY = {"embed", "captions", "text", "tags"}
+_LEAST = 2.0  # seconds that a stage works before it makes way, so that it comes to an end some day
+_LOCKED = 2.0
+_FAILED = 60.0
+_SLEPT = 60.0  # seconds by which the clock goes ahead of the machine's own: it was asleep, and missed what happened
+
+
+class Follower:
+    """Follows the libraries of one home."""
+
+    def __init__(
+        self,
+        home: Home,
+        options: IndexOptions,
+        progress: Progress,
+        *,
+        watch: bool = True,
+        every: float | None = None,
+        poll: bool = False,
+        started: Callable[[int], None] | None = None,
+        reported: Callable[[IndexReport], None] = lambda report: None,
+    ) -> None:
+        """Nothing is done before `run`.
+
+        Args:
+            home: whose libraries.
+            options: of every run; `confirm_removals` is for the first alone.
+            progress: hears of every run.
+            watch: whether changes are listened for.
+            every: seconds between two looks at everything; None: `DAILY`.
+            poll: whether folders are asked for changes, rather than waiting to be told.
+            started: hears the id of each job.
+            reported: hears what each run did.
+        """
+        self.arrivals = Arrivals()
+        self._home = home
+        self._options = options
+        self._progress = progress
+        self._watch = watch
+        self._every = every or DAILY
+        self._poll = poll
+        self._started = started
+        self._reported = reported
+        self._model = LoadedModel()
+        self._stopped = threading.Event()
+        self._listeners: list[Listener] = []
+        self._listened: list[bytes] = []
+        self._owed = False  # a run made way before it had described what it was to
+
+    def stop(self) -> None:
+        """Let `run` return when its present run has ended, or raise `KeyboardInterrupt` in it to end that too."""
+        self._stopped.set()
+        self.arrivals.wake()
+
+    def run(self, folders: Sequence[str] = ()) -> None:
+        """Index `folders`, then follow all libraries until stopped.
+
+        Raises:
+            SightlineError: the first run cannot be done as it was asked for.
+        """
+        whole = Schedule(self._every)
+        try:
+            if folders:
+                self._listen()
+                self._index(None, folders)
+                whole.done()
+            while not self._stopped.is_set():
+                self._listen()
+                if self.arrivals.ready():
+                    places = self.arrivals.take()
+                    if places is None:
+                        whole.bring_forward(0)
+                    elif self._concerns(places):
+                        self._try(places, whole)
+                elif whole.is_due():
+                    self._try(None, whole)
+                elif self._owed:
+                    self._try([], whole)
+                else:
+                    self.arrivals.wait(min(whole.seconds_left(), 5.0))
+        finally:
+            for listener in self._listeners:
+                listener.close()
+
+    def _try(self, places: list[bytes] | None, whole: Schedule) -> None:
+        """One run; what it cannot do now, a later one does."""
+        if places is None:
+            whole.done()
+        try:
+            report = self._index(places)
+        except LockedError:
+            self.arrivals.put_back(places or ())
+            self._owed = places == []
+            if places is None:
+                whole.bring_forward(_LOCKED)
+            self._stopped.wait(_LOCKED)
+        except SightlineError as error:
+            self._progress.say(str(error))
+            whole.bring_forward(_FAILED)
+            self._stopped.wait(_LOCKED)
+        else:
+            if report.preempted and places is None:
+                whole.bring_forward(0)
+
+    def _index(self, places: list[bytes] | None, folders: Sequence[str] = ()) -> IndexReport:
+        cause = "command" if folders else "schedule" if places is None else "watch"
+        options = self._options if folders else replace(self._options, confirm_removals=False)
+        progress = _MakingWay(self._progress, self._urgent, whole=places is None)
+        self._owed = False
+        report = run_index(
+            self._home,
+            folders,
+            replace(options, cause=cause),
+            progress,
+            self._started,
+            places=places,
+            model=self._model,
+        )
+        self._owed = report.preempted and places is not None
+        self._reported(report)
+        return report
+
+    def _listen(self) -> None:
+        """Listen to the libraries that there are now."""
+        if not self._watch:
+            return
+        roots = self._roots()
+        if roots == self._listened:
+            return
+        for listener in self._listeners:
+            listener.close()
+        asked = [root for root in roots if self._poll or not tells(root)]
+        told = [root for root in roots if root not in asked]
+        self._listeners = [
+            Listener(some, self.arrivals, self._progress.say, polling=polling)
+            for some, polling in ((told, False), (asked, True))
+            if some
+        ]
+        for listener in self._listeners:
+            listener.listens.wait(30)
+        # What happened in a library before anybody listened is found by looking at it.
+        if self._listened:
+            self.arrivals.changed_as_a_whole(root for root in roots if root not in self._listened)
+        self._listened = roots
+
+    def _roots(self) -> list[bytes]:
+        try:
+            with closing(connect_to_read(self._home)) as connection:
+                return [row[0] for row in connection.execute("SELECT path FROM libraries ORDER BY key")]
+        except CatalogError:
+            return []
+
+    def _urgent(self) -> bool:
+        """Whether a photo has arrived, or gone; what has not is forgotten by this."""
+        places = self.arrivals.take() if self.arrivals.ready() else []
+        urgent = places is None or self._concerns(places)
+        if urgent:
+            self.arrivals.put_back(places)
+        return urgent
+
+    def _concerns(self, places: list[bytes]) -> bool:
+        """Whether anything at these places is not as the catalog has it; many changes are of no concern."""
+        found = Scan()
+        skip = os.fsencode(self._home.path.resolve())
+        if not places:
+            return False
+        with closing(connect_to_read(self._home)) as connection:
+            known = rules.read(connection)
+            for (root,) in connection.execute("SELECT path FROM libraries").fetchall():
+                inside = [place for place in places if paths.is_within(place, root)]
+                if root in inside or (inside and not os.path.isdir(root)):
+                    return True
+                found.add(scan_places(connection, inside, sieve=Sieve(known, root), root=root, skip=skip))
+        return bool(found.to_read or found.gone or found.left_out or found.returned)
+
+
+class Schedule:
+    """When everything is to be looked through: at once, every so many seconds, and after the machine was asleep."""
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+        self._due = self._checked = time.monotonic()
+        self._clock = time.time()
+
+    def done(self) -> None:
+        """It is looked through now."""
+        self._due = time.monotonic() + self._every
+
+    def bring_forward(self, seconds: float) -> None:
+        """Look in so many seconds, if not sooner."""
+        self._due = min(self._due, time.monotonic() + seconds)
+
+    def is_due(self) -> bool:
+        """Whether it is time."""
+        own, clock = time.monotonic(), time.time()
+        if (clock - self._clock) - (own - self._checked) > _SLEPT:
+            self._due = own
+        self._checked, self._clock = own, clock
+        return own >= self._due
+
+    def seconds_left(self) -> float:
+        """Until it is time."""
+        return max(0.0, self._due - time.monotonic())
+
+
+class _MakingWay:
+    """A `Progress` that ends a long stage when a photo has arrived."""
+
+    def __init__(self, inner: Progress, urgent: Callable[[], bool], *, whole: bool) -> None:
+        self._inner = inner
+        self._urgent = urgent
+        self._stages = _MAKE_WAY if whole else _MAKE_WAY - {"embed"}
+        self._name = ""
+        self._began = 0.0
+
+    def stage(self, name: str, total: int | None) -> None:
+        """See `Progress.stage`."""
+        self._inner.stage(name, total)
+        self._name, self._began = name, time.monotonic()
+
+    def advance(self, done: int, failed: int) -> None:
+        """See `Progress.advance`."""
+        self._inner.advance(done, failed)
+        late = time.monotonic() - self._began >= _LEAST
+        if late and self._name in self._stages and self._urgent():
+            raise Preempted("It made way for photos that had just arrived; the next run goes on from there.")
+
+    def say(self, sentence: str) -> None:
+        """See `Progress.say`."""
+        self._inner.say(sentence)
