@@ -257,12 +257,20 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="A further name by which browsers may call the server.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Index what changes in the folders within seconds, beside serving.")
+    ] = False,
+    every: EveryOption = None,
+    poll: PollOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Serve the web page and the HTTP API."""
+    from indexer import amounts
     from web.server import serve as run_server
     from web.settings import ServerSettings
+
+    seconds = _amount(amounts.seconds, every)
 
     def ready(address: str) -> None:
         if as_json:
@@ -279,7 +287,15 @@ def serve(
             )
         run_server(
             _home(home),
-            ServerSettings(host, port, token or None, allowed_hosts=tuple(allow_host or ())),
+            ServerSettings(
+                host,
+                port,
+                token or None,
+                allowed_hosts=tuple(allow_host or ()),
+                watch=watch,
+                every=seconds,
+                poll=poll,
+            ),
             ready,
         )
 
@@ -423,7 +439,7 @@ def demo(
         _print({"index": report.to_json(), **outcome}, as_json, lambda: printing.print_demo(report, outcome))
         if not (no_serve or as_json):  # with --json, stdout is one document, and the server would add to it
             print("\nTry: a motorcycle · a rocket launch · a flower -red · drop any picture on the page", flush=True)
-            serve("127.0.0.1", _free_port() if port is None else port, None, None, place.path, False)
+            serve("127.0.0.1", _free_port() if port is None else port, home=place.path)
         if not outcome["passed"]:
             print("sightline: an example query did not find the photo that it should; see above.", file=sys.stderr)
             raise typer.Exit(1)  # no error's document: the outcome's own stands on stdout

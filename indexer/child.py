@@ -1,8 +1,12 @@
-"""`sightline index` as the child of a server: brings all known libraries of the home in `sys.argv[1]` up to date.
+"""`sightline index` as the child of a server: brings all known libraries of the home in `sys.argv[1]` up to date, or
+follows them.
 
-On stdout it writes one line of JSON: the id of its job, or why there is none. What is for the log goes to stderr. It
-stops, as on Ctrl+C, when its stdin ends: the server closes it to stop a run, and the operating system does so when the
-server is gone, however it went. That works on every platform, and no signal can reach another process by mistake.
+`sys.argv[2]` says in JSON what is wanted: the `cause` of the run; or, to follow the folders, whether to `watch` them,
+`every` how many seconds to look through all, and whether to `poll`. On stdout it writes lines of JSON: the id of a job
+that it starts, or why there is none. What is for the log goes to stderr.
+
+It stops, as on Ctrl+C, when its stdin ends: the server closes it to stop a run, and the operating system does so when
+the server is gone, however it went. That works on every platform, and no signal can reach another process by mistake.
 """
 
 from __future__ import annotations
@@ -18,9 +22,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from indexer.progress import Progress
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from indexer.terminal import TerminalProgress, printable
+from indexer.watch import Follower
 from search.errors import LockedError, SightlineError
 from search.home import Home
 
@@ -36,9 +42,7 @@ def main() -> int:
     threading.Thread(target=_stop_with_stdin, name="stdin", daemon=True).start()
     try:
         with TerminalProgress(live=False) as progress:
-            home = Home(Path(sys.argv[1]))
-            options = IndexOptions(cause="page")
-            run_index(home, (), options, progress, lambda job: _answer(answers, {"job": job}))
+            _index(Home(Path(sys.argv[1])), json.loads(sys.argv[2]), progress, answers)
     except SightlineError as error:
         print(f"sightline index: {printable(str(error))}", file=sys.stderr)
         _answer(answers, {"error": str(error), "locked": isinstance(error, LockedError)})
@@ -47,6 +51,26 @@ def main() -> int:
         print("sightline index: stopped; what was done so far is kept.", file=sys.stderr)
         return 1
     return 0
+
+
+def _index(home: Home, wanted: dict[str, Any], progress: Progress, answers: int) -> None:
+    def started(job: int) -> None:
+        _answer(answers, {"job": job})
+
+    if "watch" in wanted:
+        follower = Follower(
+            home,
+            IndexOptions(),
+            progress,
+            watch=wanted["watch"],
+            every=wanted["every"],
+            poll=wanted["poll"],
+            patient=True,
+            started=started,
+        )
+        follower.run()
+    else:
+        run_index(home, (), IndexOptions(cause=wanted["cause"]), progress, started)
 
 
 def _answer(stream: int, document: dict[str, Any]) -> None:

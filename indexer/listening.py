@@ -14,7 +14,7 @@ POLL_SECONDS = 10.0
 """Between two looks at a drive whose changes nobody tells."""
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afpfs", "ncpfs", "9p", "virtiofs", "webdav", "davfs"}
 _NOT_TELLING = ("fuse",)  # a kind of file system whose name begins so may or may not tell
-_LOOK_SECONDS = 0.25
+_TICK_SECONDS = 0.25
 _DEBOUNCE_MS = 400
 _ROOTS_EVERY = 2.0  # seconds after which the folders themselves are looked at: a drive may have come or gone
 _LONGEST_PAUSE = 60.0
@@ -82,7 +82,7 @@ class Listener:
             debounce=_DEBOUNCE_MS,
             step=100,
             stop_event=self._stop,
-            rust_timeout=int(_LOOK_SECONDS * 1000),
+            rust_timeout=int(_TICK_SECONDS * 1000),
             yield_on_timeout=True,
             raise_interrupt=False,
             force_polling=self._polling,
@@ -94,8 +94,7 @@ class Listener:
             # What changes in a folder is told by itself.
             paths = [path for kind, path in some if kind != Change.modified or not os.path.isdir(path)]
             self._arrivals.changed(map(os.fsencode, paths))
-            self._arrivals.look()
-            if tick % int(_ROOTS_EVERY / _LOOK_SECONDS) == 0:
+            if tick % int(_ROOTS_EVERY / _TICK_SECONDS) == 0:
                 now = [_identity(root) for root in self._roots]
                 if now != states:
                     gone = [root for root, was, is_now in zip(self._roots, states, now, strict=True) if was != is_now]

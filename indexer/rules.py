@@ -120,18 +120,17 @@ class Sieve:
             descriptor = os.open(os.path.join(folder, IGNORE_FILE), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         except (FileNotFoundError, NotADirectoryError):
             return None
+        where = paths.display(os.path.join(folder, IGNORE_FILE))
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+            os.close(descriptor)
+            self._say(f"{where} is no list of patterns; it is passed over.")
+            return None
         with os.fdopen(descriptor, "rb") as stream:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
-                self._say(
-                    f"{paths.display(os.path.join(folder, IGNORE_FILE))} is no list of patterns; it is passed over."
-                )
-                return None
-            lines = stream.read().decode("utf-8", "surrogateescape").splitlines()
+            lines = stream.read(_MOST_BYTES).decode("utf-8", "surrogateescape").splitlines()
         sound = []
         for number, line in enumerate(lines, start=1):
             if _spec([line]) is None:
-                where = paths.display(os.path.join(folder, IGNORE_FILE))
                 self._say(f"Line {number} of {where} is no pattern; it is passed over.")
             else:
                 sound.append(line)
@@ -153,7 +152,10 @@ class Sieve:
                 if said:
                     return True
                 break
-        return not is_folder and self._include is not None and not _says(self._include, self._root, path, is_folder)
+        if is_folder or self._include is None:
+            return False
+        # What is in a folder that is wanted, is wanted.
+        return not self._include.match_file(os.fsdecode(path[len(self._root) :]).replace(os.sep, "/").strip("/"))
 
 
 _Specs = tuple[tuple[bytes, "GitIgnoreSpec"], ...]
@@ -181,10 +183,23 @@ class Level:
 
 
 def _says(spec: GitIgnoreSpec, base: bytes, path: bytes, is_folder: bool) -> bool | None:
-    """Whether the patterns at `base` match the path; None where they say nothing of it."""
-    relative = os.fsdecode(path[len(base) :]).lstrip(os.sep)
-    said: bool | None = spec.check_file(relative + "/" if is_folder else relative).include
-    return said
+    """Whether the patterns at `base` match the path itself; None where they say nothing of it.
+
+    As git has it: the last pattern that matches decides, and what holds for a folder holds for what is in it only in so
+    far as nobody looks there. pathspec's own verdict is on paths alone, of which it knows no folders.
+    """
+    relative = os.fsdecode(path[len(base) :]).replace(os.sep, "/").strip("/")
+    if is_folder:
+        relative += "/"
+    for pattern in reversed(spec.patterns):
+        if pattern.include is None or (found := pattern.match_file(relative)) is None:
+            continue
+        # The one group of a pattern's expression is the slash behind a folder: within the path, it was the folder that
+        # matched. Of `*/`, which matches every slash, only the first is told.
+        slash, last = found.match.lastgroup, len(relative) - 1
+        if slash is None or found.match.start(slash) == last or (is_folder and found.match.re.search(relative, last)):
+            return bool(pattern.include)
+    return None
 
 
 def _spec(lines: Sequence[str]) -> GitIgnoreSpec | None:

@@ -6,6 +6,7 @@ Each run is short or makes way: a photo that was just saved is not to wait for t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -22,7 +23,7 @@ from indexer.report import IndexOptions, IndexReport
 from indexer.rules import Sieve
 from indexer.run import run_index
 from indexer.scan import Scan, scan_places
-from search.catalog import paths
+from search.catalog import model_records, paths
 from search.catalog.connection import connect_to_read
 from search.errors import CatalogError, LockedError, SightlineError
 from search.home import Home
@@ -31,7 +32,10 @@ DAILY = 24 * 3600.0
 """Seconds between two looks at everything, where nothing else is asked for: not every change is told."""
 _MAKE_WAY = {"embed", "captions", "text", "tags"}
 _LEAST = 2.0  # seconds that a stage works before it makes way, so that it comes to an end some day
+_LOOK_SECONDS = 0.25
 _LOCKED = 2.0
+_PATIENCE = 5.0
+"""Seconds between two looks at which libraries there are."""
 _FAILED = 60.0
 _SLEPT = 60.0  # seconds by which the clock goes ahead of the machine's own: it was asleep, and missed what happened
 
@@ -48,6 +52,7 @@ class Follower:
         watch: bool = True,
         every: float | None = None,
         poll: bool = False,
+        patient: bool = False,
         started: Callable[[int], None] | None = None,
         reported: Callable[[IndexReport], None] = lambda report: None,
     ) -> None:
@@ -60,6 +65,7 @@ class Follower:
             watch: whether changes are listened for.
             every: seconds between two looks at everything; None: `DAILY`.
             poll: whether folders are asked for changes, rather than waiting to be told.
+            patient: whether it waits for a first library, where there is none yet.
             started: hears the id of each job.
             reported: hears what each run did.
         """
@@ -70,12 +76,15 @@ class Follower:
         self._watch = watch
         self._every = every or DAILY
         self._poll = poll
+        self._patient = patient
         self._started = started
         self._reported = reported
         self._model = LoadedModel()
         self._stopped = threading.Event()
         self._listeners: list[Listener] = []
         self._listened: list[bytes] = []
+        self._began = False
+        self._warm = False
         self._owed = False  # a run made way before it had described what it was to
 
     def stop(self) -> None:
@@ -90,12 +99,18 @@ class Follower:
             SightlineError: the first run cannot be done as it was asked for.
         """
         whole = Schedule(self._every)
+        threading.Thread(target=self._look, name="arrivals", daemon=True).start()
         try:
-            if folders:
+            if not self._patient:
                 self._listen()
-                self._index(None, folders)
+                self._first(folders)
                 whole.done()
+                if self._owed:
+                    whole.bring_forward(0)
             while not self._stopped.is_set():
+                if self._patient and not self._roots():
+                    self._stopped.wait(_PATIENCE)
+                    continue
                 self._listen()
                 if self.arrivals.ready():
                     places = self.arrivals.take()
@@ -107,11 +122,39 @@ class Follower:
                     self._try(None, whole)
                 elif self._owed:
                     self._try([], whole)
+                elif self._watch and not self._warm:
+                    self._load()
                 else:
-                    self.arrivals.wait(min(whole.seconds_left(), 5.0))
+                    self.arrivals.wait(min(whole.seconds_left(), _PATIENCE))
         finally:
+            self._stopped.set()
             for listener in self._listeners:
                 listener.close()
+
+    def _load(self) -> None:
+        """Load the model before it is needed: the first photo to arrive should not wait for that."""
+        self._warm = True
+        with contextlib.suppress(SightlineError), closing(connect_to_read(self._home)) as connection:
+            active = model_records.active(connection)
+            if active is not None:
+                self._model.get(active.name, self._options)
+
+    def _look(self) -> None:
+        while not self._stopped.wait(_LOOK_SECONDS):
+            self.arrivals.look()
+
+    def _first(self, folders: Sequence[str]) -> None:
+        """The run that was asked for; it waits for another one that is at work."""
+        said = False
+        while not self._stopped.is_set():
+            try:
+                self._owed = self._index(None, folders).preempted
+                return
+            except LockedError as error:
+                if not said:
+                    self._progress.say(str(error))
+                said = True
+                self._stopped.wait(_LOCKED)
 
     def _try(self, places: list[bytes] | None, whole: Schedule) -> None:
         """One run; what it cannot do now, a later one does."""
@@ -134,8 +177,8 @@ class Follower:
                 whole.bring_forward(0)
 
     def _index(self, places: list[bytes] | None, folders: Sequence[str] = ()) -> IndexReport:
-        cause = "command" if folders else "schedule" if places is None else "watch"
-        options = self._options if folders else replace(self._options, confirm_removals=False)
+        cause = "watch" if places is not None else "schedule" if self._began or self._patient else "command"
+        options = replace(self._options, confirm_removals=False) if self._began else self._options
         progress = _MakingWay(self._progress, self._urgent, whole=places is None)
         self._owed = False
         report = run_index(
@@ -147,6 +190,7 @@ class Follower:
             places=places,
             model=self._model,
         )
+        self._began = True
         self._owed = report.preempted and places is not None
         self._reported(report)
         return report
@@ -197,9 +241,9 @@ class Follower:
             return False
         with closing(connect_to_read(self._home)) as connection:
             known = rules.read(connection)
-            for (root,) in connection.execute("SELECT path FROM libraries").fetchall():
+            for root, offline in connection.execute("SELECT path, offline FROM libraries").fetchall():
                 inside = [place for place in places if paths.is_within(place, root)]
-                if root in inside or (inside and not os.path.isdir(root)):
+                if inside and (offline or root in inside or not os.path.isdir(root)):
                     return True
                 found.add(scan_places(connection, inside, sieve=Sieve(known, root), root=root, skip=skip))
         return bool(found.to_read or found.gone or found.left_out or found.returned)

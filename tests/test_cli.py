@@ -21,7 +21,9 @@ from indexer.terminal import printable
 
 pytestmark = pytest.mark.usefixtures("away_from_home")
 STAGES = {"scan", "load", "embed", "publish", "balance", "vocabulary", "tags", "captions"}
-HIT = {"id", "path", "score", "relevant", "why", "caption", "taken_at", "width", "height", "others", "preview"}
+HIT = {"id", "path", "score", "relevant", "why", "caption", "taken_at", "width", "height", "others", "preview"} | {
+    "offline"
+}
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from web.endpoints.service import service_router
 from web.endpoints.suggesting import suggest_router
 from web.endpoints.why import why_router
 from web.events import Events
+from web.following import Following
 from web.guards import Guard
 from web.jobs import Jobs
 from web.outermost import Metrics, Outermost
@@ -75,13 +76,19 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     metrics = Metrics()
     jobs = Jobs(access)
     events = Events(Watch(home, jobs))
+    follows = settings.watch or settings.every is not None
+    following = Following(home, watch=settings.watch, every=settings.every, poll=settings.poll) if follows else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         access.warm_in_background()
+        if following is not None:
+            following.start()
         yield
         stop_soon()
         await run_in_threadpool(jobs.close)
+        if following is not None:
+            await run_in_threadpool(following.close)
         access.close()
 
     app = FastAPI(
@@ -97,6 +104,8 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     def stop_soon() -> None:
         events.close()
         jobs.ask_to_stop()
+        if following is not None:
+            following.ask_to_stop()
 
     app.state.stop_soon = stop_soon
     problems.install(app)
@@ -109,7 +118,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     app.include_router(archive_router(access))
     app.include_router(why_router(access, thumbnails, decoder))
     app.include_router(duplicates_router(access))
-    app.include_router(service_router(access, metrics))
+    app.include_router(service_router(access, jobs, metrics))
     app.include_router(job_router(access, jobs))
     app.include_router(event_router(events))
     app.include_router(model_router(access))

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 from search.catalog import jobs
 from search.catalog.connection import Reader
+from search.home import Home
 from web.access import EngineAccess
 from web.problems import ProblemError
+from web.processes import start_indexer
 
 logger = logging.getLogger("sightline.web")
-# The modules beside this one, wherever the server was started.
-_PROGRAM = (
-    f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
-    "from indexer.child import main; sys.exit(main())"
-)
 _STOPPING_SECONDS = 10.0
 """A request to stop waits so long for the batch in flight."""
 _CLOSING_SECONDS = 5.0
@@ -59,7 +53,7 @@ class Jobs:
                 if self.find(child.job)["state"] == "running":
                     raise self._busy(child.job)
                 child.wait(_STOPPING_SECONDS)  # it has said how it ended, and does so
-            child = _Child(self._access.home.path)
+            child = _Child(self._access.home)
             said = child.first_line
             if "job" not in said:
                 if said.get("locked"):
@@ -150,16 +144,9 @@ class _Child:
         job: that id; 0 where it did not start.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Home) -> None:
         """Start it, and wait until it has a job or has failed."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM, str(home.absolute())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # Ctrl+C in the server's terminal is the server's alone.
-            start_new_session=True,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-        )
+        self._process = start_indexer(home, cause="page")
         assert self._process.stdin is not None and self._process.stdout is not None
         self._stdin = self._process.stdin
         with self._process.stdout as stdout:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from web.index_figures import IndexFigures
 from web.problems import MEDIA_TYPE, detail_for, problem
 
 logger = logging.getLogger("sightline.web")
@@ -53,10 +54,7 @@ class Metrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
             registry=self.registry,
         )
-        self.photos = Gauge("sightline_photos", "Photos in the catalog.", registry=self.registry)
-        self.generation = Gauge(
-            "sightline_index_generation", "The generation that searches use.", registry=self.registry
-        )
+        self.index = IndexFigures(self.registry)
 
     def record(self, scope: Scope, status: int, seconds: float) -> None:
         """Count one answer. Routes and methods are named from what we know, so that a client cannot make

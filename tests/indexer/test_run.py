@@ -26,6 +26,7 @@ from search.home import Home
 from search.vectors.generations import publish
 
 STARTER = IndexOptions(model="starter", captions="off")
+CONFIRMED = IndexOptions(confirm_removals=True)
 COUNTS = ("added", "updated", "moved", "removed", "unchanged", "failed", "embedded")
 
 
@@ -106,7 +107,7 @@ def test_removed_photos_leave_every_answer_and_come_back_for_nothing(home: Home,
         like = next(hit.id for hit in hits if "/inner/" not in hit.path)
         aside = photos.with_name("aside")
         (photos / "inner").rename(aside)
-        assert counts(run_index(home)) == {"removed": 4, "unchanged": 6}
+        assert counts(run_index(home, [], CONFIRMED)) == {"removed": 4, "unchanged": 6}
         assert len(engine.search(Request("anything", limit=100, include_all=True)).hits) == 6  # the same engine sees it
         assert engine.search(Request(like=(like,), limit=100)).total == 5
         aside.rename(photos / "inner")
@@ -117,7 +118,7 @@ def test_removed_photos_leave_every_answer_and_come_back_for_nothing(home: Home,
 def test_orphans_are_forgotten_after_their_time(home: Home, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_index(home, [photos], STARTER)
     shutil.rmtree(photos / "inner")
-    run_index(home)
+    run_index(home, [], CONFIRMED)
     monkeypatch.setattr(changes, "GRACE", -changes.GRACE)
     run_index(home)
     with closing(connect_to_read(home)) as connection:
@@ -387,8 +388,9 @@ def test_a_long_run_publishes_in_between(home: Home, photos: Path, monkeypatch: 
         covered.append(generation.photos if generation else 0)
         return generation
 
-    monkeypatch.setattr("indexer.run.publish", noted)
-    monkeypatch.setattr("indexer.run._UNPUBLISHED", 3)
+    for module in ("run", "embed_stage"):
+        monkeypatch.setattr(f"indexer.{module}.publish", noted)
+    monkeypatch.setattr("indexer.embed_stage._UNPUBLISHED", 3)
     monkeypatch.setattr("indexer.record.GROUP_FILES", 4)
     run_index(home, [photos], IndexOptions(model="starter", captions="off", batch_size=1))
     assert len(covered) >= 2 and covered[-1] == 10

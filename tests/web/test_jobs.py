@@ -162,7 +162,7 @@ def test_a_job_does_not_outlive_its_server(indexed: Home, library: Path) -> None
         process.kill()
     with closing(connect_to_read(indexed)) as connection:
         until = time.monotonic() + 30
-        while (ended := jobs.find(connection, job["id"])) and ended["state"] == "running":
+        while (ended := jobs.find(indexed, connection, job["id"])) and ended["state"] == "running":
             assert time.monotonic() < until
             time.sleep(0.05)
     assert ended is not None and ended["state"] == "stopped"

@@ -12,11 +12,14 @@ from search.resources import version
 from web.access import EngineAccess
 from web.answers import json_answer
 from web.documents.service import Health, Status
+from web.jobs import Jobs
 from web.outermost import Metrics
 from web.problems import ProblemError, responses
 
+_JOBS = 200
 
-def service_router(access: EngineAccess, metrics: Metrics) -> APIRouter:
+
+def service_router(access: EngineAccess, jobs: Jobs, metrics: Metrics) -> APIRouter:
     """`/api/status`, `/healthz`, `/readyz` and `/metrics`."""
     router = APIRouter(tags=["service"])
 
@@ -54,13 +57,12 @@ def service_router(access: EngineAccess, metrics: Metrics) -> APIRouter:
         responses={200: {"description": "Prometheus' text format.", "content": {"text/plain": {}}}},
     )
     def figures() -> Response:
-        """Requests by route and status, their latencies, photos, and the generation in use."""
+        """Requests by route and status, their latencies, the state of the index, and its jobs."""
         try:
-            state = access.engine().status()
+            state, last = access.engine().status(), jobs.recent(_JOBS)
         except (ProblemError, SightlineError):
-            state = {}
-        metrics.photos.set(state.get("photos") or 0)
-        metrics.generation.set(state.get("generation") or 0)
+            state, last = {}, []
+        metrics.index.set(state, last)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return router
