@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
+
+from sightline import app
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILES = [ROOT / "docker" / "Dockerfile", ROOT / "docker" / "Dockerfile.gpu"]
@@ -91,18 +94,19 @@ def test_server_is_published_on_this_machine_alone() -> None:
     assert SERVICES["server"]["ports"] == ["127.0.0.1:8000:8000"]
 
 
-def test_photos_are_indexed_again_and_again() -> None:
-    (script,) = SERVICES["reindex"]["command"]
-    assert "sightline index /photos" in script
-    assert re.search(r"sleep .*REINDEX_SECONDS", script)
-    # Compose would put its own variables in the place of a single dollar sign.
-    assert not re.search(r"(?<!\$)\$(?!\$)", script)
+@pytest.mark.parametrize("name", ["follow", "follow-gpu"])
+def test_photos_are_followed(name: str) -> None:
+    command = SERVICES[name]["command"]
+    assert command == ["index", "/photos", "--watch", "--every", "${EVERY:-6h}"]
+    options = [word for word in command if word.startswith("--")]
+    told = CliRunner().invoke(app, ["index", "--help"]).output
+    assert all(option in told for option in options)
 
 
 def test_only_the_gpu_profile_asks_for_a_gpu() -> None:
     asking = {name for name, service in SERVICES.items() if "deploy" in service}
     assert (
-        asking == {name for name, service in SERVICES.items() if service.get("profiles") == ["gpu"]} == {"reindex-gpu"}
+        asking == {name for name, service in SERVICES.items() if service.get("profiles") == ["gpu"]} == {"follow-gpu"}
     )
 
 

@@ -2,7 +2,7 @@
 
 import * as api from "../page/api.js";
 import { onAnswer } from "./answered.js";
-import { byId, icon, ICONS, make } from "../page/dom.js";
+import { byId, icon, ICONS, make, ornament } from "../page/dom.js";
 import { box } from "./examples.js";
 import { isBlank, say } from "../grid/results.js";
 import * as state from "../page/state.js";
@@ -60,7 +60,7 @@ function card(search) {
   whole.search = search;
   whole.show = ({ total, hits }) => {
     count.textContent = S.found(total);
-    face.replaceChildren(...hits.map((hit) => make("img", { src: api.thumbUrl(hit.id), alt: "", loading: "lazy" })));
+    face.replaceChildren(...hits.map((hit) => ornament(api.thumbUrl(hit.id), { loading: "lazy" })));
   };
   if (found.has(search.id)) whole.show(found.get(search.id));
   else inView.observe(whole);

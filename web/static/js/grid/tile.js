@@ -34,9 +34,11 @@ export class Tile {
       this.image,
       this.words,
       this.date,
+      hit.offline ? make("span", { class: "away", title: S.away }, icon(ICONS.away), make("span", { class: "unseen" }, S.away)) : null,
       hit.others.length ? make("span", { class: "more", title: S.moreOfMoment(hit.others.length) }, `+${hit.others.length}`) : null,
     );
     this.link.classList.toggle("less", !hit.relevant);
+    this.link.classList.toggle("offline", hit.offline);
     for (const kind of ["shown", "known", "broken"]) this.link.classList.toggle(kind, old?.link.classList.contains(kind) ?? false);
     this.check = make("button", { class: "check", type: "button", tabindex: "-1" }, icon(ICONS.check));
     this.selected = make("span", { class: "unseen" });

@@ -16,6 +16,10 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+// A small picture that is an ornament: where it is not to be had, nothing is shown in its place.
+export const ornament = (src, properties = {}) =>
+  make("img", { src, alt: "", decoding: "async", ...properties, onerror: ({ target }) => target.classList.add("lacking") });
+
 export function icon(path) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 24 24");
@@ -45,6 +49,7 @@ export const ICONS = {
   duplicates: "M8.5 4.5h9a2 2 0 0 1 2 2v9M5.5 8.5h8a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2h-8a2 2 0 0 1-2-2v-8a2 2 0 0 1 2-2Z",
   copy: "M9 9h9.5a1 1 0 0 1 1 1v9.5a1 1 0 0 1-1 1H9a1 1 0 0 1-1-1V10a1 1 0 0 1 1-1ZM5 15.5a1 1 0 0 1-1-1V5a1 1 0 0 1 1-1h9.5a1 1 0 0 1 1 1",
   check: "m5 12.5 4.5 4.5L19 7.5",
+  away: "M4 4l16 16M8.5 5.5h9a2 2 0 0 1 2 2v9M4.5 7.5v9a2 2 0 0 0 2 2h10",
   search: "M11 4.5a6.5 6.5 0 1 1 0 13 6.5 6.5 0 0 1 0-13Zm5 11.5 4.5 4.5",
 };
 

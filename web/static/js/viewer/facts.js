@@ -38,7 +38,8 @@ export function facts(photo) {
   row(names.place, ...placed(photo));
   row(names.added, photo.added_at && formatMoment(photo.added_at));
   row(names.path, ...photo.paths.map(copiable));
-  return make("section", {}, make("h3", {}, S.details), make("dl", { class: "facts" }, ...rows));
+  const away = photo.offline ? make("p", { class: "notice" }, S.awayHint) : null;
+  return make("section", {}, make("h3", {}, S.details), away, make("dl", { class: "facts" }, ...rows));
 }
 
 export const written = (lines) =>

@@ -1,7 +1,7 @@
 // Rows of small photos beside a large one: of the same moment, and those most like it.
 
 import * as api from "../page/api.js";
-import { fileName, make } from "../page/dom.js";
+import { fileName, make, ornament } from "../page/dom.js";
 import { leaderOf } from "../grid/results.js";
 import * as state from "../page/state.js";
 import { S } from "../page/strings.js";
@@ -11,7 +11,7 @@ const ALIKE = 12;
 const small = (id, label, properties) => make(
   "li",
   {},
-  make("button", { type: "button", "aria-label": label, title: label, ...properties }, make("img", { src: api.thumbUrl(id), alt: "", loading: "lazy", decoding: "async" })),
+  make("button", { type: "button", "aria-label": label, title: label, ...properties }, ornament(api.thumbUrl(id), { loading: "lazy" })),
 );
 
 // The photos that stand behind one hit, that hit first: each a click away.

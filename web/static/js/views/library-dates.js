@@ -2,7 +2,7 @@
 // library; the months of a year, and the faces of a month, are asked for when they come into view.
 
 import * as api from "../page/api.js";
-import { byId, make } from "../page/dom.js";
+import { byId, make, ornament } from "../page/dom.js";
 import { howToIndex } from "./how-to-index.js";
 import * as events from "../page/events.js";
 import { dayName, formatPeriod, monthName } from "../page/formats.js";
@@ -134,7 +134,7 @@ function createCard({ on, q, name, label }) {
   };
   card.ask = async (signal) => {
     const { hits } = await search(q ?? `on:${on}`, FACES, false, signal);
-    face.replaceChildren(...hits.map((hit) => make("img", { src: api.thumbUrl(hit.id), alt: "", decoding: "async" })));
+    face.replaceChildren(...hits.map((hit) => ornament(api.thumbUrl(hit.id))));
   };
   return card;
 }

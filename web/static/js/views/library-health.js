@@ -17,9 +17,10 @@ let asked = 0;
 let timer = null;
 let total = 0; // failures that there are
 
-function folder({ path, photos, failures, indexed_at: at }) {
-  const facts = [S.found(photos), failures ? S.unreadable(failures) : "", at ? S.lookedThrough(ago(at)) : ""].filter(Boolean);
-  return make("li", {}, make("span", { class: "path" }, ...breakable(path)), make("span", { class: "soft" }, facts.join(" · ")));
+function folder({ path, photos, failures, missing, offline, indexed_at: at }) {
+  const facts = [S.found(photos), failures ? S.unreadable(failures) : "", missing ? S.missing(missing) : "", at ? S.lookedThrough(ago(at)) : ""].filter(Boolean);
+  const away = offline ? make("span", { class: "wrong path" }, offline) : null;
+  return make("li", {}, make("span", { class: "path" }, ...breakable(path)), make("span", { class: "soft" }, facts.join(" · ")), away);
 }
 
 // What the event tells is newer than what was asked for.

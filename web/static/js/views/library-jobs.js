@@ -71,7 +71,7 @@ function draw() {
       make("p", { class: "figures soft" }),
       running.stoppable
         ? button(busy ? S.stopping : S.stop, "", () => { if (!busy) act(() => api.stopJob(running.id)); })
-        : make("p", { class: "soft" }, S.startedElsewhere(running.pid, running.host)),
+        : make("p", { class: "soft" }, S.causes[running.cause] ?? S.startedElsewhere(running.pid, running.host)),
       alert,
     ] : [
       make("h2", {}, S.lastRun),
@@ -93,7 +93,7 @@ function entry(job) {
     {},
     make("p", {}, make("span", { class: job.state === "failed" || job.state === "died" ? "wrong" : "" }, S.states[job.state] ?? job.state), ` · ${counted(job.counts)}`),
     job.message ? make("p", { class: "soft path" }, job.message) : null,
-    make("p", { class: "soft" }, [formatMoment(job.started_at), job.ended_at && S.lasted(duration((Date.parse(job.ended_at) - Date.parse(job.started_at)) / 1000))].filter(Boolean).join(" · ")),
+    make("p", { class: "soft" }, [formatMoment(job.started_at), S.causes[job.cause], job.ended_at && S.lasted(duration((Date.parse(job.ended_at) - Date.parse(job.started_at)) / 1000))].filter(Boolean).join(" · ")),
   );
 }
 

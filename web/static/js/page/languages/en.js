@@ -140,6 +140,8 @@ export const en = {
   searchFor: (query) => `Search for ${query}`,
   textInPicture: "Text in the picture",
   details: "Details",
+  away: "Its drive or folder is not there",
+  awayHint: "Its drive or folder was not there when it was last looked for. What is known of the photo is kept.",
   noThumb: "This photo cannot be shown; its file may be gone.",
   facts: {
     taken: "Taken", camera: "Camera", lens: "Lens", size: "Size", file: "File", place: "Place", added: "Added", path: "Where",
@@ -236,6 +238,7 @@ export const en = {
   stopping: "Stopping…",
   running: "Indexing",
   startedElsewhere: (pid, host) => `Started in a terminal, as process ${pid} on ${host}: stop it there, with Ctrl+C.`,
+  causes: { watch: "because something changed in the folders", schedule: "as scheduled" },
   stages: {
     words: "Bringing the words up to date", scan: "Looking through the folders", load: "Loading the model", embed: "Looking at photos",
     publish: "Making photos searchable", balance: "Measuring the library", vocabulary: "Preparing the tags", tags: "Tagging photos",
@@ -271,6 +274,7 @@ export const en = {
   },
   folders: (count) => plural(count, "folder", "folders"),
   unreadable: (count) => `${number.format(count)} unreadable`,
+  missing: (count) => `${number.format(count)} missing`,
   lookedThrough: (when) => `looked through ${when}`,
   couldNotRead: (count) => `${number.format(count)} could not be read`,
   failedAt: (stage, reason) => (stage === "read" ? reason : `${stage === "captions" ? "No caption" : "No text"}: ${reason}`),

@@ -145,6 +145,8 @@ export const zh = {
   searchFor: (query) => `搜索 ${query}`,
   textInPicture: "图中文字",
   details: "详细信息",
+  away: "所在的磁盘或文件夹不在",
+  awayHint: "上次查找时，所在的磁盘或文件夹不在。照片的信息会保留。",
   noThumb: "无法显示此照片，文件可能已不存在。",
   facts: {
     taken: "拍摄时间", camera: "相机", lens: "镜头", size: "尺寸", file: "文件", place: "位置", added: "添加时间", path: "路径",
@@ -240,6 +242,7 @@ export const zh = {
   stopping: "正在停止…",
   running: "正在索引",
   startedElsewhere: (pid, host) => `由 ${host} 上的进程 ${pid} 在终端中启动：请在那里按 Ctrl+C 停止。`,
+  causes: { watch: "因文件夹有变化", schedule: "定时运行" },
   stages: {
     words: "更新文字索引", scan: "扫描文件夹", load: "加载模型", embed: "分析照片", publish: "使照片可搜索", balance: "统计图库",
     vocabulary: "准备标签", tags: "添加标签", captions: "生成说明", text: "识别图中文字", other: "处理中",
@@ -274,6 +277,7 @@ export const zh = {
   },
   folders: (count) => `${number.format(count)} 个文件夹`,
   unreadable: (count) => `${number.format(count)} 个无法读取`,
+  missing: (count) => `${number.format(count)} 个缺失`,
   lookedThrough: (when) => `上次扫描：${when}`,
   couldNotRead: (count) => `${number.format(count)} 个文件无法读取`,
   failedAt: (stage, reason) => (stage === "read" ? reason : `${stage === "captions" ? "没有说明" : "没有识别文字"}：${reason}`),
