@@ -15,6 +15,7 @@ from indexer.progress import Preempted, Progress
 from indexer.report import IndexOptions, IndexReport
 from indexer.scan import FoundFile
 from indexer.survey import Survey
+from search import failpoints
 from search.catalog import changes, model_records, settings
 from search.catalog.connection import connect_to_read
 from search.catalog.model_records import ModelRecord
@@ -123,6 +124,7 @@ class EmbedStage:
             )
             if choice.lasting:  # so that a run that is cut off goes on with it
                 settings.put(self.connection, "model", model.name)
+        failpoints.reach("model registered")
         return encoder, model
 
     def _activate(self, model: ModelRecord) -> None:
@@ -130,6 +132,7 @@ class EmbedStage:
             model_records.activate(self.connection, model.key)
             settings.put(self.connection, "weights_stamp", weights_stamp(model.name))
             settings.grow_revision(self.connection)
+            failpoints.reach("model activated")
 
     def _photos_without(self, model: ModelRecord, survey: Survey) -> list[FoundFile]:
         """A file, where this run has scanned, of each live photo that the model has not embedded yet."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from indexer.absence import Absences
 from indexer.scan import GoneFile, Scan
+from search import failpoints
 from search.catalog import changes, settings
 from search.catalog.clock import now
 from search.catalog.paths import join
@@ -85,6 +86,7 @@ def forget(
                 removed += photo is not None if key in behind else connection.total_changes > before
             changes.mark_orphans(connection, [photo for photo in held if photo is not None])
             settings.grow_revision(connection)
+            failpoints.reach("files forgotten")
     with database.atomic():
         purged = changes.purge_orphans(connection, grace)
         for root in scanned:
@@ -96,6 +98,7 @@ def forget(
             if not os.path.isdir(path):
                 connection.execute("DELETE FROM libraries WHERE key = ?", (key,))
     if purged:
+        failpoints.reach("orphans purged")
         from indexer.thumbnails import Thumbnails  # here, since it brings Pillow along, which few runs need for this
 
         thumbnails = Thumbnails(home)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from search import failpoints
 from search.catalog import jobs
 from search.catalog.connection import connect_to_read
 from search.errors import CatalogError, LockedError
@@ -32,6 +33,7 @@ def writer_lock(home: Home) -> Iterator[None]:
     except OSError as error:
         raise CatalogError(f"Cannot write to {home.path}: {error.strerror or error}.") from error
     try:
+        failpoints.reach("lock taken")
         yield
     finally:
         lock.release()

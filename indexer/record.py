@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from indexer.forget import Renames
 from indexer.pipeline import ReadFile
 from indexer.report import IndexReport
+from search import failpoints
 from search.catalog import changes, descriptions, jobs, settings, words
 from search.catalog.model_records import ModelRecord
 from search.catalog.paths import join
@@ -68,10 +69,12 @@ class Recorder:
             try:
                 with self._database.atomic():
                     self._write()
+                    failpoints.reach("group written")
             except BaseException:
                 for name, count in before.items():
                     setattr(self._report, name, count)
                 raise
+            failpoints.reach("group committed")
         self._group.clear()
         self._began = time.monotonic()
 

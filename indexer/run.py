@@ -23,7 +23,7 @@ from indexer.report import IndexOptions, IndexReport
 from indexer.shared_progress import SharedProgress
 from indexer.survey import Survey
 from indexer.tag import remember_concepts, tag
-from search import background
+from search import background, failpoints
 from search.catalog import changes, jobs, model_records, settings, words
 from search.catalog.connection import connect_to_read, connect_to_write
 from search.catalog.descriptions import CAPTIONS, TEXT
@@ -134,6 +134,7 @@ class _Run:
         try:
             with self.database.atomic():
                 job = jobs.start(self.connection, "index", self.options.cause)
+            failpoints.reach("job started")
             self.progress = SharedProgress(self.progress, self.home, job)
             if started is not None:
                 started(job)
@@ -153,7 +154,9 @@ class _Run:
                     settings.put(self.connection, _GRACE, str(self.options.grace))
                 if self.options.concepts is not None:
                     remember_concepts(self.connection, self.options.concepts)
+            failpoints.reach("library added")
             survey = self._survey(roots, kept, places)
+            failpoints.reach("scanned")
             embedding = EmbedStage(
                 self.home, self.database, self.options, self.model, self.report, self.progress, self._stage
             )
@@ -173,6 +176,7 @@ class _Run:
                 self.model.release()  # its memory is for whoever describes
             for stage in (CAPTIONS, TEXT):
                 stages.describe(self.database, stage, self.options, self.report, self.progress, self._stage)
+            failpoints.reach("job ending")
             self._end(job, "done", " ".join(self.report.waits) or None)
         except Preempted as preempted:
             self.report.preempted = True
@@ -261,6 +265,7 @@ class _Run:
             with self.database.atomic():
                 background.keep(self.connection, model.key, name, measured)
                 settings.grow_revision(self.connection)
+                failpoints.reach("balance kept")
 
     def _encoder(self, name: str) -> Encoder:
         """The model, loaded at the first need."""

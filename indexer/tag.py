@@ -18,7 +18,7 @@ import numpy as np
 
 from indexer.progress import Progress
 from indexer.report import IndexReport
-from search import kinds, tagging, vocabulary
+from search import failpoints, kinds, tagging, vocabulary
 from search.catalog import descriptions, model_records, settings, tags
 from search.catalog.descriptions import TAGS
 from search.catalog.model_records import ModelRecord
@@ -173,6 +173,7 @@ class PhotoTagging:
                 descriptions.seen_by(self._connection, TAGS, calibration.author)
                 tags.put_tags(self._connection, calibration.author, dict(zip(keys, named, strict=True)))
                 tags.put_kinds(self._connection, dict(zip(keys, taken, strict=True)))
+                failpoints.reach("tags written")
             done += len(photos)
             advance(done)
 

@@ -18,6 +18,7 @@ from typing import Final
 from PIL import Image
 
 from indexer import read
+from search import failpoints
 from search.home import Home
 
 SIZES: Final = {"small": 320, "medium": 640, "large": 1600}
@@ -108,6 +109,7 @@ def _save(path: Path, content: bytes) -> None:
     try:
         with open(number, "wb") as file:
             file.write(content)
+        failpoints.reach("thumbnail written")
         os.replace(beside, path)
     except BaseException:
         with contextlib.suppress(OSError):

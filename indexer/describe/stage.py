@@ -23,6 +23,7 @@ from indexer.describe.captioner import ended, first_line
 from indexer.look import look
 from indexer.read import decode, whole_file
 from indexer.scan import modified_ns
+from search import failpoints
 from search.catalog import changes, descriptions, settings, words
 from search.catalog.changes import Look
 from search.catalog.descriptions import PendingPhoto
@@ -173,6 +174,7 @@ def _keep(
                 descriptions.record(connection, key, work.stage, work.author)
                 kept.described += 1
         words.refresh(connection, [key for key, found in group if not isinstance(found, Exception)])
+        failpoints.reach("descriptions written")
     outcome.described += kept.described
     outcome.failed += kept.failed
     outcome.waiting += kept.waiting

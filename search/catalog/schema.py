@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from search import failpoints
+
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
 
@@ -243,3 +245,4 @@ def _run(db: Database, script: str) -> None:
     for statement in script.split(";\n"):
         if statement.strip():
             db.execute(statement)
+    failpoints.reach("migrating")

@@ -16,6 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from search import failpoints
 from search.catalog.clock import now
 from search.catalog.model_records import ModelRecord
 from search.home import Home
@@ -74,6 +75,7 @@ def publish(home: Home, connection: sqlite3.Connection, model: ModelRecord) -> G
             FlatIndex(keys, vectors).write(aside)
         except RuntimeError as error:  # FAISS's own way to say that a file cannot be written
             raise OSError(str(error)) from error
+        failpoints.reach("vectors written")
         checksums = {file.name: _checksum(file) for file in sorted(aside.iterdir())}
         for file in aside.iterdir():
             _flush(file)
@@ -90,6 +92,7 @@ def publish(home: Home, connection: sqlite3.Connection, model: ModelRecord) -> G
                 shutil.rmtree(place)
             os.rename(aside, place)
             _flush(home.vectors_dir)
+            failpoints.reach("vectors named")
             connection.execute("UPDATE generations SET folder = ? WHERE key = ?", (folder, key))
             # What came before the previous generation is nobody's any more.
             connection.execute(
@@ -99,6 +102,7 @@ def publish(home: Home, connection: sqlite3.Connection, model: ModelRecord) -> G
             )
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+    failpoints.reach("vectors committed")
     _sweep(home, connection)
     return Generation(key, folder, len(keys), through, checksums)
 
