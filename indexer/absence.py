@@ -41,14 +41,16 @@ class Absences:
         changes.put_offline(self._connection, root, sentence)
         return sentence
 
-    def emptied(self, root: bytes, found: Scan) -> bool:
-        """Whether a library where there were photos has none at all any more, as where a drive was, and that was not
-        confirmed."""
-        return bool(found.gone) and not found.photos and not self._confirmed and self._is_library(root)
+    def emptied(self, root: bytes, found: Scan, *, named: bool) -> bool:
+        """Whether a library where there were photos has none at all any more, as where a drive was; unless a person
+        who `named` it has said that they were removed."""
+        given_up = self._confirmed and named
+        return bool(found.gone) and not found.photos and not given_up and self._is_library(root)
 
-    def given_up(self, root: bytes, error: OSError | None) -> bool:
-        """Whether a library's folder is gone for good, by a person's word."""
-        return error is not None and self._confirmed and not os.path.lexists(root) and self._is_library(root)
+    def given_up(self, root: bytes, error: OSError | None, *, named: bool) -> bool:
+        """Whether a library's folder is gone for good, by the word of a person who `named` it."""
+        gone = error is not None and not os.path.lexists(root)
+        return gone and self._confirmed and named and self._is_library(root)
 
     def count(self) -> None:
         """Count the files of each library, before anything of them is moved or forgotten."""

@@ -14,8 +14,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from indexer.pipeline import ReadFile
+from search.errors import ModelError
+from search.models.device import free_memory, is_out_of_memory
 
 if TYPE_CHECKING:
     from search.models.encoder import Encoder
@@ -96,4 +99,25 @@ def _vectors(encoder: Encoder, group: list[ReadFile]) -> Floats:
     pixels = [file.pixels for file in group if file.pixels is not None]
     if not pixels:
         return np.empty((0, encoder.dim), np.float32)
-    return encoder.embed_images(np.stack(pixels))
+    return _embed(encoder, np.stack(pixels))
+
+
+def _embed(encoder: Encoder, pixels: npt.NDArray[np.uint8]) -> Floats:
+    """The embeddings of a batch; of one that does not fit into the memory of the device, in halves.
+
+    Raises:
+        ModelError: not even a single photo fits.
+    """
+    try:
+        return encoder.embed_images(pixels)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(pixels) == 1:
+            raise ModelError(
+                f"The model {encoder.name} does not fit into the memory of the device {encoder.device}, even with one "
+                "photo at a time: use `--device cpu` or a smaller model."
+            ) from None
+    free_memory()
+    middle = len(pixels) // 2
+    return np.concatenate([_embed(encoder, pixels[:middle]), _embed(encoder, pixels[middle:])])

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable
 
 from indexer.arrivals import Arrivals
-from search.catalog.paths import is_within
+from search.machine import file_system, is_on_network
 
 POLL_SECONDS = 10.0
 """Between two looks at a drive whose changes nobody tells."""
-_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afpfs", "ncpfs", "9p", "virtiofs", "webdav", "davfs"}
-_NOT_TELLING = ("fuse",)  # a kind of file system whose name begins so may or may not tell
+_NOT_TELLING = ("fuse", "virtiofs")  # a kind of file system whose name begins so may or may not tell
 _TICK_SECONDS = 0.25
 _DEBOUNCE_MS = 400
 _ROOTS_EVERY = 2.0  # seconds after which the folders themselves are looked at: a drive may have come or gone
@@ -103,14 +101,9 @@ class Listener:
 
 
 def tells(root: bytes) -> bool:
-    """Whether the system tells of changes in this folder: not those that another machine makes on a network drive."""
-    import psutil
-
-    if sys.platform == "win32" and root.startswith(b"\\\\"):
-        return False
-    mounts = [(os.fsencode(part.mountpoint), part.fstype.lower()) for part in psutil.disk_partitions(all=True)]
-    kind = max(((len(place), kind) for place, kind in mounts if is_within(root, place)), default=(0, ""))[1]
-    return kind not in _NETWORK and not kind.startswith(_NOT_TELLING)
+    """Whether the system tells of changes in this folder; of those on a network drive it tells nothing."""
+    kind = file_system(root)
+    return not is_on_network(root) and not kind.startswith(_NOT_TELLING)
 
 
 def _identity(root: bytes) -> tuple[int, int] | None:

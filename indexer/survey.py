@@ -61,9 +61,9 @@ class Survey:
                 one = scan(self._connection, root, sieve=self._sieve(root), skip=self._skip, seen=self._seen)
             except OSError as failure:
                 error = failure
-            if named and self._absences.given_up(root, error):
+            if self._absences.given_up(root, error, named=named):
                 one, error = Scan(gone=self._all_of(root)), None
-            if error is not None or self._absences.emptied(root, one):
+            if error is not None or self._absences.emptied(root, one, named=named):
                 self._miss(root, why_away(root, error), named=named)
             else:
                 self._take(root, one)

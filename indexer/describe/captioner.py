@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,6 +9,7 @@ from typing import Protocol
 from PIL import Image
 
 from search.errors import SightlineError
+from search.models.device import free_memory, is_out_of_memory
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,6 @@ def first_line(error: BaseException) -> str:
     return lines[0][:200].rstrip(".") if lines else type(error).__name__
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device or the machine had no memory left: PyTorch says so in a kind of its own on a GPU, in words on
-    the CPU."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
-    )
-
-
 def _caption(captioner: Captioner, images: list[Image.Image]) -> list[Described]:
     try:
         found = captioner.caption(images)
@@ -121,9 +112,7 @@ def _caption(captioner: Captioner, images: list[Image.Image]) -> list[Described]
     if len(images) == 1 or isinstance(failure, CaptionerUnavailableError):
         return [failure] * len(images)
     # Outside the handler: until here the exception held on to the tensors of the batch that failed.
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    free_memory()
     middle = len(images) // 2
     first = _caption(captioner, images[:middle])
     end = ended(first)

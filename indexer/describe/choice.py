@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from indexer.describe.captioner import Captioner, first_line, is_out_of_memory
+from indexer.describe.captioner import Captioner, first_line
 from indexer.describe.huggingface import FAMILIES, load_huggingface, resolve_huggingface
 from search.errors import ModelError, SightlineError
+from search.models.device import is_out_of_memory
 from search.models.names import STARTER
 
 COCA, OPENAI = "coca", "openai"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from search.catalog import words
@@ -174,7 +174,7 @@ def mark_orphans(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> N
 
 def purge_orphans(connection: sqlite3.Connection, grace: timedelta = GRACE) -> list[str]:
     """Delete what is known of photos that have been orphans for as long as `grace`; returns their ids."""
-    limit = (datetime.now(UTC) - grace).isoformat(timespec="seconds")
+    limit = (datetime.fromisoformat(now()) - grace).isoformat(timespec="seconds")
     rows = connection.execute("DELETE FROM photos WHERE orphaned_at < ? RETURNING id", (limit,)).fetchall()
     return [row[0] for row in rows]
 

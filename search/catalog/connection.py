@@ -11,8 +11,10 @@ from urllib.parse import quote
 from search.catalog.schema import VERSION, migrations
 from search.errors import CatalogError
 from search.home import Home
+from search.machine import check_owner
 
 BUSY_MS = 30_000
+_NO_SHARED_MEMORY = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
 
 
 class Reader(sqlite3.Connection):
@@ -71,6 +73,7 @@ def connect_to_write(home: Home) -> sqlite3.Connection:
     """
     try:
         home.path.mkdir(parents=True, exist_ok=True)
+        check_owner(home, claim=True)
         connection = sqlite3.connect(home.catalog_path, check_same_thread=False, timeout=BUSY_MS / 1000)
         connection.execute("PRAGMA journal_mode = WAL")
         # FULL: a committed batch survives a power cut, not only a crash of the program.
@@ -118,14 +121,15 @@ def connect_to_read(home: Home) -> Reader:
             f"There is no index in {home.path} yet. Make one with `sightline index PATH`, "
             "or name another home with --home."
         )
+    check_owner(home)
     try:
         try:
             connection = Reader.open(home, immutable=False)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            if error.sqlite_errorcode & 0xFF not in _NO_SHARED_MEMORY or _has_commits_aside(home, error):
                 raise
-            # Who may not write there cannot make the shared-memory file of WAL; without it SQLite reads only what it
-            # is told will not change.
+            # Who may not write there, or has no room left, cannot make the shared-memory file of WAL; without it SQLite
+            # reads only what it is told will not change.
             connection = Reader.open(home, immutable=True)
         version = _version(connection)
     except sqlite3.DatabaseError as error:
@@ -138,6 +142,16 @@ def connect_to_read(home: Home) -> Reader:
             "run `sightline index` once to bring it up to date."
         )
     return connection
+
+
+def _has_commits_aside(home: Home, error: sqlite3.Error) -> bool:
+    """Whether there are commits that are not in the catalog's own file yet; on a disk that is read-only such a catalog
+    can be read all the same."""
+    try:
+        aside = os.path.getsize(f"{home.catalog_path}-wal")
+    except OSError:
+        aside = 0
+    return aside > 0 and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR
 
 
 def _version(connection: sqlite3.Connection) -> int:

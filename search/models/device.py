@@ -50,6 +50,25 @@ def choose_precision(precision: str, device: str) -> str:
     return "bf16" if _cpu_has_bf16() else "fp32"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the machine had no memory left: PyTorch says so in a kind of its own on a GPU, in words on
+    the CPU."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    )
+
+
+def free_memory() -> None:
+    """Give back what PyTorch keeps of a GPU's memory for itself; outside of any handler, for an exception holds on to
+    the tensors of what failed."""
+    import sys
+
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def _cpu_has_bf16() -> bool:
     import torch
 

@@ -252,11 +252,7 @@ class Machine(RuleBasedStateMachine):
         """What the index must have after a run that came to its end."""
         now, had = self._visible(), dict(self.rows)
         seen = [library for library in LIBRARIES if library not in self.away]
-        empty = [
-            library
-            for library in seen
-            if not self.disk[library] and not confirmed and any(place[0] == library for place in had)
-        ]
+        empty = [library for library in seen if not self.disk[library] and any(place[0] == library for place in had)]
         self.offline = {*self.away, *empty} & {place[0] for place in had} if whole else self.offline
         looked = [library for library in seen if library not in empty]
         gone = [place for place in had if place[0] in looked and place not in now and not self._is_ignored(place)]
