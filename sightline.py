@@ -162,6 +162,12 @@ def index(
     min_size: Annotated[
         str | None, typer.Option(help="No smaller files, such as 20kB (default: 0); remembered.")
     ] = None,
+    keep_previous: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-previous/--no-keep-previous", help="Keep what earlier models made of the photos; remembered."
+        ),
+    ] = None,
     grace: Annotated[
         str | None, typer.Option(help="How long removed photos are kept to come back (default: 30d); remembered.")
     ] = None,
@@ -190,6 +196,7 @@ def index(
             exclude=None if exclude is None else tuple(exclude),
             hidden=hidden,
             min_bytes=min_bytes,
+            keep_previous=keep_previous,
             grace=kept,
         )
         if watch or every is not None:

@@ -32,7 +32,7 @@ _UNPUBLISHED = 50_000
 
 
 class EmbedStage:
-    """Embeds, and makes the model the one that answers once it has seen all that can be seen."""
+    """Embeds, and makes a model the one that answers."""
 
     def __init__(
         self,
@@ -54,8 +54,11 @@ class EmbedStage:
         self.progress = progress
         self._stage = timed
 
-    def embed(self, survey: Survey, choice: ModelChoice, job: int, renames: Renames) -> None:
+    def embed(self, survey: Survey, choice: ModelChoice, job: int, renames: Renames) -> ModelRecord:
         """Embed with the model of `choice`; `renames` hears of files that were found elsewhere.
+
+        Returns:
+            the model, which has seen by now all that can be seen; it is not made the one that answers.
 
         Raises:
             ModelError: the model cannot be loaded.
@@ -64,15 +67,14 @@ class EmbedStage:
         found = survey.found
         active = model_records.active(self.connection)
         if not found.to_read and choice.settled and active and not self._photos_without(active, survey):
-            return
+            return active
         with self._stage("load", None):
             encoder, model = self._load(choice)
         again = self._photos_without(model, survey)
         self.report.unchanged -= len(again)  # they are counted when they are read
         to_read = found.to_read + again
         if not to_read:
-            self._activate(model)
-            return
+            return model
         from indexer.embed import BATCH_SIZE, embed
         from indexer.measure import EmbeddingMeter
         from indexer.pipeline import read_ahead
@@ -82,7 +84,7 @@ class EmbedStage:
         gone = {key for key, _, _ in found.gone}
         recorder = Recorder(self.database, model, job, self.report, library_of, gone, renames)
         if active is None:
-            self._activate(model)  # a first index answers while it is being made
+            self.activate(model)  # a first index answers while it is being made
         known = _Known(self.home, self.connection, model)
         done = published = 0
         files = read_ahead(
@@ -109,7 +111,7 @@ class EmbedStage:
                 raise
             recorder.commit()
         meter.keep(self.database, encoder, model, self.report.embedded)
-        self._activate(model)
+        return model
 
     def _load(self, choice: ModelChoice) -> tuple[Encoder, ModelRecord]:
         encoder = self.loaded.get(choice.name, self.options)
@@ -127,7 +129,8 @@ class EmbedStage:
         failpoints.reach("model registered")
         return encoder, model
 
-    def _activate(self, model: ModelRecord) -> None:
+    def activate(self, model: ModelRecord) -> None:
+        """From this commit on, queries use this model."""
         with self.database.atomic():
             model_records.activate(self.connection, model.key)
             settings.put(self.connection, "weights_stamp", weights_stamp(model.name))

@@ -23,6 +23,7 @@ class IndexOptions:
         download: whether a model that is not on this machine may be downloaded.
         confirm_removals: whether what is gone was removed, by a person's word, however much it is.
         include, exclude, hidden, min_bytes: what of the libraries is indexed, as `indexer.rules.Rules` has it.
+        keep_previous: whether what earlier models made of the photos is kept.
         grace: seconds for which photos without a file are kept.
         cause: who asked for the run: `command`, `page`, `watch` or `schedule`.
     """
@@ -42,6 +43,7 @@ class IndexOptions:
     exclude: tuple[str, ...] | None = None
     hidden: bool | None = None
     min_bytes: int | None = None
+    keep_previous: bool | None = None
     grace: float | None = None
     cause: str = "command"
 

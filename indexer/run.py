@@ -27,10 +27,11 @@ from search import background, failpoints
 from search.catalog import changes, jobs, model_records, settings, words
 from search.catalog.connection import connect_to_read, connect_to_write
 from search.catalog.descriptions import CAPTIONS, TEXT
+from search.catalog.model_records import ModelRecord
 from search.embedded_texts import embedded
 from search.errors import CatalogError, SightlineError
 from search.home import Home
-from search.vectors.generations import publish, unpublished
+from search.vectors.generations import publish, sweep, unpublished
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -43,6 +44,7 @@ _UNPUBLISHED = 5_000
 """After so many embeddings that came in small runs one of them publishes: a generation is written as a whole, which no
 single photo is worth."""
 _GRACE = "grace"
+_KEEP_PREVIOUS = "keep_previous"
 
 
 def run_index(
@@ -152,6 +154,8 @@ class _Run:
                 rules.keep(self.connection, rules.read(self.connection).changed(*self.options.rules))
                 if self.options.grace is not None:
                     settings.put(self.connection, _GRACE, str(self.options.grace))
+                if self.options.keep_previous is not None:
+                    settings.put(self.connection, _KEEP_PREVIOUS, "on" if self.options.keep_previous else "off")
                 if self.options.concepts is not None:
                     remember_concepts(self.connection, self.options.concepts)
             failpoints.reach("library added")
@@ -160,7 +164,7 @@ class _Run:
             embedding = EmbedStage(
                 self.home, self.database, self.options, self.model, self.report, self.progress, self._stage
             )
-            embedding.embed(survey, choice, job, self.renames)
+            model = embedding.embed(survey, choice, job, self.renames)
             grace = timedelta(seconds=float(settings.get(self.connection, _GRACE) or changes.GRACE.total_seconds()))
             self.report.removed += forget(
                 self.home, self.database, survey.scanned, survey.found, self.renames, self.absences, grace
@@ -169,8 +173,12 @@ class _Run:
             for sentence in self.absences.sentences:
                 self.progress.say(sentence)
             self.report.waits += [*survey.away, *self.absences.sentences]
-            self._publish(least=1 if places is None else _UNPUBLISHED)
-            self._balance()
+            # Another model answers when nothing of what an answer takes is lacking any more, and then at once.
+            self._publish(model, least=1 if places is None else _UNPUBLISHED)
+            self._balance(model)
+            if not answers_as_it_did(self.connection) or model != model_records.active(self.connection):
+                embedding.activate(model)
+            self._let_go_of_models()
             tag(self.database, self._encoder, self.report, self.progress, self._stage)
             if not self.keeps_model:
                 self.model.release()  # its memory is for whoever describes
@@ -236,19 +244,15 @@ class _Run:
             self.absences.count()
         return survey
 
-    def _publish(self, *, least: int) -> None:
-        model = model_records.active(self.connection)
-        if model is not None and unpublished(self.connection, model.key) >= least:
+    def _publish(self, model: ModelRecord, *, least: int) -> None:
+        if unpublished(self.connection, model.key) >= least:
             with self._stage("publish", None):
                 publish(self.home, self.connection, model)
 
-    def _balance(self) -> None:
+    def _balance(self, model: ModelRecord) -> None:
         """Measure what texts in general make of the photos that are new."""
         from search.vocabulary import sentences
 
-        model = model_records.active(self.connection)
-        if model is None:
-            return
         bank = sentences()
         name = background.identity(bank, self.ranking)
         if not background.unmeasured(self.connection, model.key, name):
@@ -266,6 +270,15 @@ class _Run:
                 background.keep(self.connection, model.key, name, measured)
                 settings.grow_revision(self.connection)
                 failpoints.reach("balance kept")
+
+    def _let_go_of_models(self) -> None:
+        """Delete what earlier models made of the photos, some time after they were left."""
+        if settings.get(self.connection, _KEEP_PREVIOUS) == "on":
+            return
+        with self.database.atomic():
+            left = model_records.let_go(self.connection)
+        if left:
+            sweep(self.home, self.connection)
 
     def _encoder(self, name: str) -> Encoder:
         """The model, loaded at the first need."""

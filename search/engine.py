@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy as np
 from search.answer import MODES, SORTS, Answer, Request
 from search.catalog.connection import Reader, connect_to_read, one_state
 from search.catalog.descriptions import TextLine, text_lines
+from search.catalog.model_records import ModelRecord
 from search.catalog.photo import Photo, photo_by_id
 from search.catalog.saved_searches import SavedSearch, saved_searches
 from search.catalog.status import status
@@ -58,6 +60,7 @@ class Engine:
         self._snapshot: Snapshot | None = None
         self._shown: tuple[int, ...] = ()  # the file of the catalog that it shows
         self._questions: Questions | None = None
+        self._next: _NextModel | None = None
         self._words = WordLists()
         self._listings = Listings()
         self._overviews = Overviews(home)
@@ -215,12 +218,28 @@ class Engine:
         with self._lock:
             # A thread that began earlier may still read a catalog whose place another has taken.
             before = self._snapshot if self._shown == connection.file else None
-            self._snapshot, self._shown = take(self.home, connection, before), connection.file
+            if self._next is not None and self._next.is_ready:
+                before = None  # the model that was waited for may answer
+            self._snapshot, self._shown = take(self.home, connection, before, self._model_shown), connection.file
             if self._snapshot is None:
                 raise SightlineError(
                     f"The index in {self.home.path} holds no photo yet; run `sightline index PATH` on a folder."
                 )
             return self._snapshot
+
+    def _model_shown(self, active: ModelRecord) -> ModelRecord:
+        """The model to answer with, where `active` is the one of the index: that which answered before goes on while
+        another one is being loaded, so that no search waits for it. The caller holds the lock."""
+        now = self._questions
+        if now is None or now.model == active or not now.is_loaded:
+            self._next = None
+            return active
+        if self._next is None or self._next.questions.model != active:
+            self._next = _NextModel(Questions(active, self._device))
+        if not self._next.is_ready:
+            return now.model
+        self._questions, self._next = self._next.questions, None
+        return active
 
     def _questioner(self, snapshot: Snapshot) -> Questions:
         with self._lock:
@@ -252,6 +271,24 @@ class Engine:
                     self._connections.pop(thread).close()
                 self._connections[threading.current_thread()] = connection
         return connection
+
+
+class _NextModel:
+    """A model that is being loaded in a thread of its own."""
+
+    def __init__(self, questions: Questions) -> None:
+        self.questions = questions
+        self._thread = threading.Thread(target=self._load, name="next-model", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is loaded, or cannot be; whoever asks it then is told why."""
+        return not self._thread.is_alive()
+
+    def _load(self) -> None:
+        with contextlib.suppress(SightlineError):
+            self.questions.warm()
 
 
 def _understood(request: Request) -> Query:

@@ -35,6 +35,20 @@ class Questions:
         self._bank: Floats | None = None
         self._lock = threading.Lock()
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is loaded, so that nobody waits for it."""
+        return self._encoder is not None
+
+    def warm(self) -> None:
+        """Load the model now.
+
+        Raises:
+            ModelError: see `encoder`.
+        """
+        self.of_text("warm")
+        self.bank()
+
     def encoder(self) -> Encoder:
         """The model itself.
 

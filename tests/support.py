@@ -91,6 +91,7 @@ _UNDONE = {
         "DROP INDEX files_missing",
         "ALTER TABLE files DROP COLUMN missing_at",
         "ALTER TABLE libraries DROP COLUMN offline",
+        "ALTER TABLE models DROP COLUMN left_at",
         "ALTER TABLE jobs DROP COLUMN user",
         "ALTER TABLE jobs DROP COLUMN cause",
     ),

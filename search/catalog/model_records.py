@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 import sqlite3
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from search.catalog import settings
 from search.catalog.clock import now
+
+KEPT = timedelta(days=1)
+"""How long an earlier model can be gone back to for nothing, and readers that have not noticed find its vectors."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,18 @@ def active(connection: sqlite3.Connection) -> ModelRecord | None:
 def activate(connection: sqlite3.Connection, key: int) -> None:
     """From this commit on, queries use the model `key`."""
     settings.put(connection, "active_model", str(key))
+    connection.execute("UPDATE models SET left_at = NULL WHERE key = ?", (key,))
+    connection.execute("UPDATE models SET left_at = ? WHERE key <> ? AND left_at IS NULL", (now(), key))
+
+
+def let_go(connection: sqlite3.Connection, kept: timedelta = KEPT) -> int:
+    """Delete the models that were left as long ago as `kept`, with all that they made of photos, but for the one that
+    the home is to use next; returns how many."""
+    limit = (datetime.fromisoformat(now()) - kept).isoformat(timespec="seconds")
+    return connection.execute(
+        "DELETE FROM models WHERE left_at <= ? AND name IS NOT ? AND key IS NOT ?",
+        (limit, settings.get(connection, "model"), settings.get(connection, "active_model")),
+    ).rowcount
 
 
 def register(

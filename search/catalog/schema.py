@@ -198,6 +198,7 @@ ALTER TABLE jobs ADD COLUMN cause TEXT NOT NULL DEFAULT 'command';
 ALTER TABLE jobs ADD COLUMN user TEXT;
 ALTER TABLE libraries ADD COLUMN offline TEXT;
 ALTER TABLE files ADD COLUMN missing_at TEXT;
+ALTER TABLE models ADD COLUMN left_at TEXT;
 CREATE INDEX files_missing ON files (library_key) WHERE missing_at IS NOT NULL
 """
 

@@ -103,7 +103,7 @@ def publish(home: Home, connection: sqlite3.Connection, model: ModelRecord) -> G
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     failpoints.reach("vectors committed")
-    _sweep(home, connection)
+    sweep(home, connection)
     return Generation(key, folder, len(keys), through, checksums)
 
 
@@ -127,10 +127,10 @@ def open_generation(
     return FlatIndex(keys, vectors), through, None
 
 
-def _sweep(home: Home, connection: sqlite3.Connection) -> None:
+def sweep(home: Home, connection: sqlite3.Connection) -> None:
     """Delete the folders that no row names; called by the writer alone, which is the only one to make them."""
     named = {row[0] for row in connection.execute("SELECT folder FROM generations")}
-    for folder in home.vectors_dir.iterdir():
+    for folder in home.vectors_dir.iterdir() if home.vectors_dir.is_dir() else ():
         if folder.is_dir() and folder.name not in named:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,8 +108,14 @@ def pair_distance(vectors: Floats) -> float:
     return float(np.quantile((1 - vectors @ vectors.T)[np.triu_indices(len(vectors), 1)], 0.1))
 
 
-def take(home: Home, connection: sqlite3.Connection, before: Snapshot | None) -> Snapshot | None:
-    """The state committed now; `before` itself when nothing changed, and its index where that still serves.
+def take(
+    home: Home,
+    connection: sqlite3.Connection,
+    before: Snapshot | None,
+    shown: Callable[[ModelRecord], ModelRecord] = lambda active: active,
+) -> Snapshot | None:
+    """The state committed now; `before` itself when nothing changed, and its index where that still serves. It is one
+    of the model that answers, or of the one that `shown` puts in its place.
 
     Returns None when no model has embedded anything yet.
     """
@@ -119,6 +126,7 @@ def take(home: Home, connection: sqlite3.Connection, before: Snapshot | None) ->
         model = model_records.active(connection)
         if model is None:
             return None
+        model = shown(model)
         generation = newest(connection, model.key)
         if (
             before is not None

@@ -64,7 +64,7 @@ def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         return disk
 
     yield mount
-    subprocess.run(["umount", str(disk)], capture_output=True, check=False)
+    subprocess.run(["umount", "-l", str(disk)], capture_output=True, check=False)
 
 
 def total(home: Home) -> int:

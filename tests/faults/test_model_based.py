@@ -81,6 +81,7 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if self.engine is not None:
             self.engine.close()
+            self.engine = None  # with its model: whoever plays keeps every game in mind
         shutil.rmtree(self.root, ignore_errors=True)
 
     # What a person does with her photos.
