@@ -128,6 +128,7 @@ class Recorder:
             moved_from = self._moved_from(photo)
             if moved_from is not None:
                 self._renames.moved(moved_from, file.found.path, file.mtime_ns)
+                self._gone.discard(moved_from)  # it is somewhere again: another file of the same photo is a new one
                 self._connection.execute(
                     "UPDATE files SET folder = ?, name = ? WHERE key = ?",
                     (file.found.folder, file.found.name, moved_from),

@@ -100,6 +100,17 @@ def test_a_renamed_folder_inside_a_library_is_moved(home: Home, photos: Path) ->
     assert counts(run_index(home)) == {"moved": 4, "unchanged": 6}
 
 
+def test_a_photo_that_was_moved_and_copied_lies_in_both_places(home: Home, photos: Path) -> None:
+    run_index(home, [photos], STARTER)
+    (photos / "0.jpg").rename(photos / "moved.jpg")
+    shutil.copy(photos / "moved.jpg", photos / "copied.jpg")
+    assert counts(run_index(home)) == {"moved": 1, "added": 1, "unchanged": 9}
+    with Engine.open(home) as engine:
+        photo = engine.photo(engine.search(Request("moved", mode="words")).hits[0].id)
+        assert photo is not None
+        assert set(photo.paths) == {bytes(photos / name) for name in ("moved.jpg", "copied.jpg")}
+
+
 def test_removed_photos_leave_every_answer_and_come_back_for_nothing(home: Home, photos: Path) -> None:
     run_index(home, [photos], STARTER)
     with Engine.open(home) as engine:
