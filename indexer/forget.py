@@ -88,9 +88,11 @@ def forget(home: Home, database: Database, scanned: list[bytes], gone: list[Gone
             if not os.path.isdir(path):
                 connection.execute("DELETE FROM libraries WHERE key = ?", (key,))
     if purged:
-        from indexer.thumbnails import Thumbnails  # here, since it brings Pillow along, which few runs need for this
+        from indexer.thumbnails import (
+            KeptThumbnails,
+        )  # here, since it brings Pillow along, which few runs need for this
 
-        thumbnails = Thumbnails(home)
+        thumbnails = KeptThumbnails(home)
         for photo_id in purged:
             thumbnails.remove(photo_id)
     return removed

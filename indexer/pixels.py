@@ -7,7 +7,7 @@ import functools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,13 @@ def free_memory() -> int:
     import psutil  # type: ignore[import-untyped, unused-ignore]
 
     return min([int(psutil.virtual_memory().available), *_cgroup_rooms(_CGROUP)])
+
+
+class Room(Protocol):
+    """The memory that pictures share which are decoded side by side."""
+
+    def taken(self, pixels: int) -> contextlib.AbstractContextManager[None]:
+        """Hold room for a picture of so many pixels."""
 
 
 class DecodingRoom:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import time
@@ -33,6 +34,8 @@ from search.vectors.generations import publish, unpublished
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from indexer.decoding.decoders import Decoders
+    from indexer.decoding.settings import DecodingSettings
     from search.models.encoder import Encoder
     from search.ranking_settings import RankingSettings
 
@@ -59,24 +62,35 @@ def run_index(
         SettingsError: an environment variable has a value that cannot be.
         SightlineError: a folder does not exist, nothing is known to index, or the disk is full.
     """
+    from indexer.decoding.settings import DecodingSettings
     from search.ranking_settings import RankingSettings
 
     options = options or IndexOptions()
     stages.check(options)
-    ranking = RankingSettings.read()
+    ranking, decoding = RankingSettings.read(), DecodingSettings.read()
     roots = outermost([root_of(home, folder) for folder in folders])
     with writer_lock(home), closing(connect_to_write(home)) as connection:
         from sqlite_utils import Database
 
-        run = _Run(home, Database(connection, recursive_triggers=False), options, progress or Silent(), ranking)
-        return run.go(roots, started)
+        database = Database(connection, recursive_triggers=False)
+        run = _Run(home, database, options, progress or Silent(), ranking, decoding)
+        try:
+            return run.go(roots, started)
+        finally:
+            run.close()
 
 
 class _Run:
     """The state of one run."""
 
     def __init__(
-        self, home: Home, database: Database, options: IndexOptions, progress: Progress, ranking: RankingSettings
+        self,
+        home: Home,
+        database: Database,
+        options: IndexOptions,
+        progress: Progress,
+        ranking: RankingSettings,
+        decoding: DecodingSettings,
     ) -> None:
         self.home = home
         self.database = database
@@ -84,10 +98,17 @@ class _Run:
         self.options = options
         self.progress = progress
         self.ranking = ranking
+        self.decoding = decoding
         self.report = IndexReport()
         self.scanned: list[bytes] = []
         self.renames = Renames(self.connection)
         self.encoder: Encoder | None = None
+        self.decoders: Decoders | None = None
+
+    def close(self) -> None:
+        """End the processes that decode."""
+        if self.decoders is not None:
+            self.decoders.close()
 
     def go(self, roots: list[bytes], started: Callable[[int], None] | None) -> IndexReport:
         began = time.perf_counter()
@@ -122,7 +143,9 @@ class _Run:
             tag(self.database, self._encoder, self.report, self.progress, self._stage)
             self.encoder = None  # its memory is for whoever describes
             for stage in (CAPTIONS, TEXT):
-                stages.describe(self.database, stage, self.options, self.report, self.progress, self._stage)
+                stages.describe(
+                    self.database, stage, self.options, self.report, self.progress, self._decoders, self._stage
+                )
             self.report.seconds = time.perf_counter() - began
             self._end(job, "done", " ".join(self.report.waits) or None)
         except KeyboardInterrupt:
@@ -186,6 +209,11 @@ class _Run:
         active = model_records.active(self.connection)
         if not found.to_read and settled and active and not self._photos_without(active, found):
             return
+        from indexer.pipeline import FILES_A_TASK, read_ahead
+
+        # They start while the model is loaded: one for every few photos, so that few are not kept waiting by many.
+        decoders = self._decoders()
+        decoders.pool.start(math.ceil(len(found.to_read) / FILES_A_TASK))
         with self._stage("load", None):
             encoder, model = self._load(name)
         again = self._photos_without(model, found)
@@ -196,7 +224,6 @@ class _Run:
             return
         from indexer.embed import BATCH_SIZE, embed
         from indexer.measure import EmbeddingMeter
-        from indexer.pipeline import read_ahead
         from indexer.record import Recorder
 
         library_of = Libraries(self.connection)
@@ -209,11 +236,11 @@ class _Run:
         files = read_ahead(
             to_read,
             encoder.preprocess,
+            decoders,
             known=known,
-            workers=self.options.threads,
             look_ahead=3 * (self.options.batch_size or BATCH_SIZE[encoder.device]),
         )
-        meter = EmbeddingMeter(len(to_read))
+        meter = EmbeddingMeter(len(to_read), decoders)
         failed = self.report.failed  # of earlier runs, whose files are as they were
         embedded = embed(encoder, files, len(to_read), self.options.batch_size, meter.model_seconds)
         with self._stage("embed", len(to_read)), closing(files), closing(embedded):  # however it ends, threads end too
@@ -305,6 +332,14 @@ class _Run:
                 name, device=self.options.device, precision=self.options.precision, allow_download=self.options.download
             )
         return self.encoder
+
+    def _decoders(self) -> Decoders:
+        """What decodes photos, made at the first need."""
+        if self.decoders is None:
+            from indexer.decoding.decoders import Decoders
+
+            self.decoders = Decoders.of_process(self.options.threads, self.decoding)
+        return self.decoders
 
     def _end(self, job: int | None, state: str, message: str | None = None) -> None:
         if job is None:

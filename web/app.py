@@ -82,6 +82,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
         yield
         stop_soon()
         await run_in_threadpool(jobs.close)
+        await run_in_threadpool(decoder.decoders.close)
         access.close()
 
     app = FastAPI(
@@ -103,7 +104,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     app.include_router(search_router(access, decoder))
     app.include_router(suggest_router(access))
     app.include_router(saved_router(access))
-    thumbnails = Thumbnails(home)
+    thumbnails = Thumbnails(home, decoder.decoders)
     app.include_router(photo_router(access))
     app.include_router(picture_router(access, thumbnails, decoder))
     app.include_router(archive_router(access))

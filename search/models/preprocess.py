@@ -154,10 +154,10 @@ def _resized(image: Image.Image | Pixels, plan: _Plan, interpolation: str) -> Pi
         box = (left * across, top * down, min(right * across, width), min(bottom * down, height))
         return np.asarray(picture.resize((right - left, bottom - top), method, box, _REDUCING_GAP))
     if isinstance(image, Image.Image):
-        # A copy: torch warns of arrays that cannot be written to, and Pillow's cannot.
+        # A copy: torch warns of what cannot be written to, and Pillow's pixels cannot.
         pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(image.height, image.width, 3)
     else:
-        pixels = torch.from_numpy(image)
+        pixels = torch.from_numpy(np.require(image, requirements=["W"]))
     resized = torch.nn.functional.interpolate(
         pixels[None].permute(0, 3, 1, 2), size=(new_h, new_w), mode=interpolation, antialias=True
     )
