@@ -1,6 +1,8 @@
-"""Mutated photos of every format are read, and none costs more than itself: `python -m tests.faults.fuzz`, shortened."""
+"""Mutated photos cost no more than themselves; `python -m tests.faults.fuzz` reads more of them."""
 
 from __future__ import annotations
+
+import random
 
 from fuzz import fuzz, mutated, sources, table
 
@@ -18,8 +20,6 @@ def test_three_hundred_mutated_photos_cost_no_more_than_themselves() -> None:
 
 
 def test_the_same_number_is_the_same_file() -> None:
-    import random
-
     contents = [content for kind in sources().values() for content in kind]
     once, again = (
         [mutated(content, random.Random(place), contents) for place, content in enumerate(contents)] for _ in range(2)
