@@ -230,7 +230,7 @@ def search(
     with _failing_kindly(as_json):
         request = Request(
             text,
-            tuple(map(_picture, image or ())),
+            _pictures(image or []),
             negative=negative,
             mode=mode,
             limit=limit,
@@ -244,14 +244,21 @@ def search(
         _print(answer.to_json(), as_json, lambda: printing.print_answer(answer, request))
 
 
-def _picture(file: Path) -> Image:
-    from indexer.read import read_photo
+def _pictures(files: list[Path]) -> tuple[Image, ...]:
+    if not files:
+        return ()
+    from indexer.decoding.decoders import Decoders
+    from indexer.read import file_content
     from search.errors import PhotoError
 
-    try:
-        return read_photo(file)
-    except PhotoError as error:
-        raise SightlineError(f"{file} cannot be used: {error}.") from error
+    found = []
+    with Decoders.of_process(1) as decoders:
+        for file in files:
+            try:
+                found.append(decoders.picture(file_content(file)))
+            except PhotoError as error:
+                raise SightlineError(f"{file} cannot be used: {error}.") from error
+    return tuple(found)
 
 
 @app.command()

@@ -21,10 +21,12 @@ import platform
 import statistics
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
+from indexer.decoding.decoders import Decoders
 from indexer.embed import BATCH_SIZE
 from indexer.pipeline import read_ahead
 from indexer.report import IndexOptions
@@ -65,10 +67,10 @@ def forward_rate(encoder: Encoder, ready: list[np.ndarray[tuple[int, ...], np.dt
     return sum(map(len, ready)) / (time.perf_counter() - began)
 
 
-def decode_rate(encoder: Encoder, files: list[FoundFile], workers: int) -> float:
+def decode_rate(encoder: Encoder, files: list[FoundFile], decoders: Decoders) -> float:
     """Photos a second of reading, hashing, decoding and resizing alone."""
     began = time.perf_counter()
-    for _ in read_ahead(files, encoder.preprocess, known=lambda _: False, workers=workers, look_ahead=len(files)):
+    for _ in read_ahead(files, encoder.preprocess, decoders, known=lambda _: False, look_ahead=len(files)):
         pass
     return len(files) / (time.perf_counter() - began)
 
@@ -82,7 +84,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 2)
     arguments = parser.parse_args()
 
-    with tempfile.TemporaryDirectory() as scratch:
+    with ExitStack() as opened:
+        scratch = opened.enter_context(tempfile.TemporaryDirectory())
         name = arguments.model
         if name.startswith("random:"):
             checkpoint = Path(scratch) / "checkpoint"
@@ -91,7 +94,8 @@ def main() -> None:
         encoder = load_encoder(name)
         files = found_files(arguments.photos)
         size = BATCH_SIZE[encoder.device]
-        read = read_ahead(files, encoder.preprocess, known=lambda _: False, workers=arguments.workers, look_ahead=64)
+        decoders = opened.enter_context(Decoders.of_process(arguments.workers))
+        read = read_ahead(files, encoder.preprocess, decoders, known=lambda _: False, look_ahead=64)
         pixels = [file.pixels for file in read if file.pixels is not None]
         ready = [np.stack(pixels[at : at + size]) for at in range(0, len(pixels), size)]
         print(
@@ -103,7 +107,7 @@ def main() -> None:
         forward_rate(encoder, ready)  # the first pass prepares what the others use
         for number in range(1, arguments.rounds + 1):
             forward = forward_rate(encoder, ready)
-            decode = decode_rate(encoder, files, arguments.workers)
+            decode = decode_rate(encoder, files, decoders)
             with tempfile.TemporaryDirectory() as home:
                 options = IndexOptions(model=name, captions="off", workers=arguments.workers)
                 rate = run_index(Home(Path(home)), [arguments.photos], options).photos_per_second

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from indexer.decoding.decoders import Decoders
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from indexer.thumbnails import Thumbnails
@@ -50,9 +51,10 @@ def grow(home: Home, images: Path, photos: int, seed: int = 0) -> None:
         keys, vectors, _ = stored.load(connection, model.key, model.dimensions)
         ids = dict(connection.execute("SELECT key, id FROM photos"))
         library = connection.execute("SELECT max(key) FROM libraries").fetchone()[0]
-        thumbnails = Thumbnails(home)
-        for key, folder, name in connection.execute("SELECT photo_key, folder, name FROM files").fetchall():
-            thumbnails.get_bytes(ids[key], os.path.join(folder, name), "small")
+        with Decoders.of_process(1) as decoders:
+            thumbnails = Thumbnails(home, decoders)
+            for key, folder, name in connection.execute("SELECT photo_key, folder, name FROM files").fetchall():
+                thumbnails.get_bytes(ids[key], os.path.join(folder, name), "small")
         with connection:
             for number in range(photos - len(keys)):
                 place = dice.randrange(len(keys))

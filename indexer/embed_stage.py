@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from search.vectors.generations import publish
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from indexer.decoding.decoders import Decoders
     from search.models.encoder import Encoder
 
 _UNPUBLISHED = 50_000
@@ -40,16 +42,18 @@ class EmbedStage:
         database: Database,
         options: IndexOptions,
         loaded: LoadedModel,
+        decoders: Callable[[], Decoders],
         report: IndexReport,
         progress: Progress,
         timed: Callable[[str, int | None], AbstractContextManager[None]],
     ) -> None:
-        """Count in `report`, tell `progress`; `timed` surrounds each stage with its name and its number of photos."""
+        """`decoders` is asked for at the first need. Count in `report`, tell `progress`; `timed` surrounds each stage with its name and its number of photos."""
         self.home = home
         self.database = database
         self.connection: sqlite3.Connection = database.conn
         self.options = options
         self.loaded = loaded
+        self.decoders = decoders
         self.report = report
         self.progress = progress
         self._stage = timed
@@ -68,6 +72,11 @@ class EmbedStage:
         active = model_records.active(self.connection)
         if not found.to_read and choice.settled and active and not self._photos_without(active, survey):
             return active
+        from indexer.pipeline import FILES_A_TASK, read_ahead
+
+        # They start while the model is loaded: one for every few photos, so that few are not kept waiting by many.
+        decoders = self.decoders()
+        decoders.pool.start(math.ceil(len(found.to_read) / FILES_A_TASK))
         with self._stage("load", None):
             encoder, model = self._load(choice)
         again = self._photos_without(model, survey)
@@ -77,7 +86,6 @@ class EmbedStage:
             return model
         from indexer.embed import BATCH_SIZE, embed
         from indexer.measure import EmbeddingMeter
-        from indexer.pipeline import read_ahead
         from indexer.record import Recorder
 
         library_of = Libraries(self.connection)
@@ -90,11 +98,11 @@ class EmbedStage:
         files = read_ahead(
             to_read,
             encoder.preprocess,
+            decoders,
             known=known,
-            workers=self.options.threads,
             look_ahead=3 * (self.options.batch_size or BATCH_SIZE[encoder.device]),
         )
-        meter = EmbeddingMeter(len(to_read))
+        meter = EmbeddingMeter(len(to_read), decoders)
         failed = self.report.failed  # of earlier runs, whose files are as they were
         embedded = embed(encoder, files, len(to_read), self.options.batch_size, meter.model_seconds)
         with self._stage("embed", len(to_read)), closing(files), closing(embedded):  # however it ends, threads end too

@@ -99,9 +99,9 @@ def forget(
                 connection.execute("DELETE FROM libraries WHERE key = ?", (key,))
     if purged:
         failpoints.reach("orphans purged")
-        from indexer.thumbnails import Thumbnails  # here, since it brings Pillow along, which few runs need for this
+        from indexer.thumbnails import KeptThumbnails  # here: it brings Pillow along, which few runs need for this
 
-        thumbnails = Thumbnails(home)
+        thumbnails = KeptThumbnails(home)
         for photo_id in purged:
             thumbnails.remove(photo_id)
     return removed

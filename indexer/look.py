@@ -6,12 +6,14 @@ Both are made of one copy of 32 x 32 pixels, over which the whole photo is stret
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from search.catalog.changes import Look
+if TYPE_CHECKING:
+    from search.catalog.changes import Look
 
 PREVIEW = (4, 3)
 """Width and height of a preview, in pixels."""
@@ -24,11 +26,18 @@ _EVEN = 8.0
 
 def look(image: Image.Image) -> Look:
     """How an RGB picture looks, upright and of any size."""
+    from search.catalog.changes import Look  # here, since what only decodes has no use for a database
+
+    return Look(*preview_and_hash(image))
+
+
+def preview_and_hash(image: Image.Image) -> tuple[bytes, int]:
+    """The two fields of its `Look`."""
     # Whole pixels are averaged before they are filtered: four times as fast as a plain Lanczos filter, and copies have
     # the same hash as often.
     small = image.resize((_SIDE, _SIDE), Image.Resampling.HAMMING, reducing_gap=2.0)
     preview = small.resize(PREVIEW, Image.Resampling.BOX).tobytes()
-    return Look(preview, _perceptual_hash(np.asarray(small.convert("L"), np.float64)))
+    return preview, _perceptual_hash(np.asarray(small.convert("L"), np.float64))
 
 
 def _perceptual_hash(greys: npt.NDArray[np.float64]) -> int:

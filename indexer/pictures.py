@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from PIL import ExifTags, Image
 
@@ -13,6 +13,9 @@ from indexer.exif import read_exif
 from indexer.formats import recognise
 from search.errors import PhotoError
 
+if TYPE_CHECKING:
+    from indexer.decoding.decoders import Decoders
+
 SHOWN_BY_BROWSERS: Final = frozenset({"JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"})
 
 _QUALITY = 90
@@ -20,7 +23,7 @@ _LONGEST = 65_500
 """Pixels on a side; a JPEG cannot have more."""
 
 
-def shown_as_it_is(source_path: str | bytes, format: str) -> bool:
+def shown_as_it_is(source_path: str | bytes, format: str, decoders: Decoders) -> bool:
     """Whether every browser shows the file, and upright.
 
     They all turn a JPEG as its EXIF says and an AVIF as its container says; of PNG and WebP not all heed the EXIF, and
@@ -28,8 +31,11 @@ def shown_as_it_is(source_path: str | bytes, format: str) -> bool:
     """
     if format not in SHOWN_BY_BROWSERS:
         return False
-    if format in ("GIF", "BMP", "AVIF"):
-        return True
+    return format in ("GIF", "BMP", "AVIF") or decoders.is_upright(source_path, format)
+
+
+def is_upright(source_path: str | bytes, format: str) -> bool:
+    """Whether browsers show a JPEG, PNG or WebP upright, looked up in this process. Raises `PhotoError`."""
     try:
         with open(source_path, "rb") as file:
             image = recognise(file.read(64))[1]
@@ -67,13 +73,17 @@ def _has_exif_behind(png: BinaryIO) -> bool:
     return False
 
 
-def full_picture(photo_id: str, source_path: str | bytes) -> bytes:
+def full_picture(photo_id: str, source_path: str | bytes, decoders: Decoders) -> bytes:
     """The photo as an upright JPEG of its full size, whatever its format.
 
     What is transparent is white, as in thumbnails. It has the photo's colour profile and no EXIF. Raises `PhotoError`
     when the photo cannot be read.
     """
-    image = read.decode(read.content_of(photo_id, source_path)).image
+    return decoders.full_picture(read.content_of(photo_id, source_path))
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """The content of a JPEG file of an upright RGB picture. Raises `PhotoError` where there can be none."""
     image.thumbnail((_LONGEST, _LONGEST))
     profile = image.info.get("icc_profile") or b""
     content = io.BytesIO()

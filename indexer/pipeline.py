@@ -1,15 +1,17 @@
-"""Reading ahead: threads read, hash and decode the next photos while the model works on the present batch.
+"""Reading ahead: threads read, hash and have decoded the next photos while the model works on the present batch.
 
-The look-ahead is bounded, so memory stays the same however large the library is; what waits in it are pixels at the
-model's size, never whole photos.
+Each thread goes with a process that decodes for it (`indexer.decoding`): what one hands over, the other works on. The
+look-ahead is bounded, so memory stays the same however large the library is; what waits in it are pixels at the model's
+size, never whole photos.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -17,17 +19,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from indexer.look import look
-from indexer.pixels import flatness
-from indexer.read import DecodedPhoto, decode, photo_id, whole_file
-from indexer.scan import FAILED_FOR_NOW, FoundFile, modified_ns
+from indexer.decoding.child import NO_MEMORY
+from indexer.decoding.decoders import Decoders, MeasuredPhoto, measured
+from indexer.read import photo_id, whole_file
+from indexer.scan import FAILED_FOR_NOW, FoundFile, modified_ns, settled_ns
 from search.catalog.changes import NewPhoto
-from search.errors import PhotoError, PhotoMemoryError
+from search.errors import FileChangedError, PhotoError, PhotoMemoryError
 
 if TYPE_CHECKING:
     from search.models.preprocess import Preprocess
 
-_FILES_A_TASK = 8  # handing a task to a thread costs about a tenth of decoding a small photo
+FILES_A_TASK = 8
+"""Files that a thread takes, and has decoded, at a time: one by one, handing them over costs a sixth of the work."""
+_BYTES_AT_ONCE = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,8 @@ class ReadFile:
         photo: its measures and EXIF, without its pixels; None where it failed or was known.
         pixels: uint8[h, w, 3] at the model's size; None where it failed or was known.
         failure: one sentence, or None.
-        vanished: it was there when the folder was scanned, and is not any more.
+        left_alone: there is nothing to record of it: it has gone since the folder was scanned, or was written to while
+            it was read, so that the next run reads it anew.
     """
 
     found: FoundFile
@@ -50,24 +55,25 @@ class ReadFile:
     photo: NewPhoto | None = None
     pixels: npt.NDArray[np.uint8] | None = None
     failure: str | None = None
-    vanished: bool = False
+    left_alone: bool = False
 
 
 def read_ahead(
     files: Sequence[FoundFile],
     preprocess: Preprocess,
+    decoders: Decoders,
     *,
     known: Callable[[str], bool],
-    workers: int,
     look_ahead: int,
 ) -> Generator[ReadFile]:
-    """Read `files` in their order with `workers` threads, at most about `look_ahead` files ahead of the caller.
+    """Read `files` in their order with a thread for each of the `decoders`, at most about `look_ahead` files ahead of
+    the caller.
 
     A photo whose id is `known` is not decoded.
     """
 
     def task(some: list[FoundFile]) -> list[ReadFile]:
-        return [read_file(found, preprocess, known) for found in some]
+        return read_files(some, preprocess, known, decoders)
 
     import torch  # loaded by now: what is read is to be embedded
 
@@ -75,56 +81,102 @@ def read_ahead(
     waiting: deque[Future[list[ReadFile]]] = deque()
     # Photos are resized side by side. Were each resize shared out among all cores, its threads would wait for each
     # other, spinning, and take the cores from the model.
-    pool = ThreadPoolExecutor(workers, "read", torch.set_num_threads, (1,))
+    pool = ThreadPoolExecutor(decoders.size, "read", torch.set_num_threads, (1,))
     try:
         while True:
-            while len(waiting) * _FILES_A_TASK < look_ahead and (some := list(islice(remaining, _FILES_A_TASK))):
+            while len(waiting) * FILES_A_TASK < look_ahead and (some := list(islice(remaining, FILES_A_TASK))):
                 waiting.append(pool.submit(task, some))
             if not waiting:
                 return
             yield from waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        decoders.stop()  # nobody waits any more for a photo that takes long
+        pool.shutdown()
 
 
-def read_file(found: FoundFile, preprocess: Preprocess, known: Callable[[str], bool]) -> ReadFile:
-    """Read, hash and decode one file; never raises for what the file is or holds."""
-    identity, size, mtime_ns = "", found.size, found.mtime_ns
+def read_files(
+    some: Sequence[FoundFile], preprocess: Preprocess, known: Callable[[str], bool], decoders: Decoders
+) -> list[ReadFile]:
+    """Read, hash and decode some files; never raises for what a file is or holds.
+
+    Raises:
+        DecodingError: no process that decodes can be started, or `decoders` were closed.
+    """
+    done: dict[int, ReadFile] = {}
+    opened: dict[int, _Opened] = {}
+    for place, found in enumerate(some):
+        file = _opened(found, known)
+        if isinstance(file, ReadFile):
+            done[place] = file
+            continue
+        opened[place] = file
+        if sum(len(file.content) for file in opened.values()) >= _BYTES_AT_ONCE:
+            done.update(_decoded(opened, preprocess, decoders))
+            opened.clear()
+    if opened:
+        done.update(_decoded(opened, preprocess, decoders))
+    return [done[place] for place in range(len(some))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A file that is to be decoded: what is known of it, its content, and when it was last written."""
+
+    file: ReadFile
+    content: bytes
+    modified_ns: int
+
+
+def _opened(found: FoundFile, known: Callable[[str], bool]) -> ReadFile | _Opened:
+    now = time.time_ns()
     try:
         content, status = whole_file(found.path)
-        size, mtime_ns = status.st_size, modified_ns(status)
-        identity = photo_id(content)
-        if known(identity):
-            return ReadFile(found, identity, size, mtime_ns)
-        decoded = decode(content, draft=preprocess.draft_size)
-        pixels = preprocess(decoded.image, (decoded.width, decoded.height))
-        return ReadFile(found, identity, size, mtime_ns, _measures(identity, size, mtime_ns, decoded), pixels)
-    except FileNotFoundError:
-        return ReadFile(found, vanished=True)
-    except (PhotoMemoryError, MemoryError):
-        return ReadFile(found, identity, size, FAILED_FOR_NOW, failure="it needs more memory than there is")
+    except (FileNotFoundError, FileChangedError):
+        return ReadFile(found, left_alone=True)
+    except MemoryError:
+        return ReadFile(found, "", found.size, FAILED_FOR_NOW, failure=NO_MEMORY)
     except (PhotoError, ValueError) as error:
-        return ReadFile(found, identity, size, mtime_ns, failure=str(error))
+        return ReadFile(found, "", found.size, found.mtime_ns, failure=str(error))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        return ReadFile(found, identity, size, FAILED_FOR_NOW, failure=f"it cannot be read: {reason}")
+        return ReadFile(found, "", found.size, FAILED_FOR_NOW, failure=f"it cannot be read: {reason}")
+    file = ReadFile(found, photo_id(content), status.st_size, settled_ns(status, now))
+    return file if known(file.id) else _Opened(file, content, modified_ns(status))
 
 
-def _measures(identity: str, size: int, mtime_ns: int, decoded: DecodedPhoto) -> NewPhoto:
-    exif = decoded.exif
+def _decoded(opened: dict[int, _Opened], preprocess: Preprocess, decoders: Decoders) -> dict[int, ReadFile]:
+    with decoders.worker() as worker:
+        found = measured(worker, [file.content for file in opened.values()], preprocess)
+        return {place: _read(file, one, preprocess) for (place, file), one in zip(opened.items(), found, strict=True)}
+
+
+def _read(opened: _Opened, found: MeasuredPhoto | PhotoError, preprocess: Preprocess) -> ReadFile:
+    file = opened.file
+    if isinstance(found, PhotoMemoryError):
+        return replace(file, mtime_ns=FAILED_FOR_NOW, failure=str(found))
+    if isinstance(found, PhotoError):
+        return replace(file, failure=str(found))
+    # A copy where the pixels are ready: the process that made them will write over them.
+    pixels = found.pixels.copy() if found.ready else preprocess(found.pixels, found.full_size)
+    return replace(file, photo=_new_photo(opened, found), pixels=pixels)
+
+
+def _new_photo(opened: _Opened, found: MeasuredPhoto) -> NewPhoto:
+    exif = found.exif
     return NewPhoto(
-        id=identity,
-        width=decoded.width,
-        height=decoded.height,
-        format=decoded.format,
-        bytes=size,
+        id=opened.file.id,
+        width=found.full_size[0],
+        height=found.full_size[1],
+        format=found.format,
+        bytes=opened.file.size,
         taken_at=exif.taken_at,
         # The wall clock where it was taken is what people remember; a file's own date is the next best.
-        sort_at=(exif.taken_at or datetime.fromtimestamp(mtime_ns / 1e9).isoformat())[:19],
+        sort_at=(exif.taken_at or datetime.fromtimestamp(opened.modified_ns / 1e9).isoformat())[:19],
         camera=exif.camera,
         lens=exif.lens,
         latitude=exif.latitude,
         longitude=exif.longitude,
-        flatness=round(flatness(decoded.image), 3),
-        look=look(decoded.image),
+        flatness=found.flatness,
+        look=found.look,
     )

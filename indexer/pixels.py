@@ -7,7 +7,7 @@ import functools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,13 @@ def free_memory() -> int:
     import psutil  # type: ignore[import-untyped, unused-ignore]
 
     return min([int(psutil.virtual_memory().available), *_cgroup_rooms(_CGROUP)])
+
+
+class Room(Protocol):
+    """The memory that pictures share which are decoded side by side."""
+
+    def taken(self, pixels: int) -> contextlib.AbstractContextManager[None]:
+        """Hold room for a picture of so many pixels."""
 
 
 class DecodingRoom:
@@ -105,12 +112,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def flatness(image: Image.Image) -> float:
     """How much of an RGB picture is of one colour with what lies beside it, 0 to 1: little of a photo, most of a screen
     or of a drawing. It is the share of neighbours that are equal, of at most 64 x 64 pixels taken evenly."""
-    size = (min(64, image.width), min(64, image.height))
-    pixels: npt.NDArray[np.uint8] = np.asarray(image.resize(size, Image.Resampling.NEAREST))
-    across = (pixels[:, 1:] == pixels[:, :-1]).all(axis=2).ravel()
-    down = (pixels[1:] == pixels[:-1]).all(axis=2).ravel()
-    equal = np.concatenate([across, down])
-    return float(equal.mean()) if len(equal) else 1.0
+    width, height = min(64, image.width), min(64, image.height)
+    small = image.resize((width, height), Image.Resampling.NEAREST)
+    # A pixel as one number: four times as fast as to compare three channels and then ask whether all are equal.
+    pixels = np.frombuffer(small.convert("RGBA").tobytes(), np.uint32).reshape(height, width)
+    equal = np.count_nonzero(pixels[:, 1:] == pixels[:, :-1]) + np.count_nonzero(pixels[1:] == pixels[:-1])
+    neighbours = (width - 1) * height + width * (height - 1)
+    return int(equal) / neighbours if neighbours else 1.0
 
 
 def _on_white(image: Image.Image) -> Image.Image:

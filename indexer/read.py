@@ -29,13 +29,13 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from indexer.exif import NO_EXIF, ExifData, read_exif
 from indexer.formats import is_cut_short, recognise, webp_canvas
-from indexer.pixels import decoding_room, default_max_pixels, to_rgb
-from search.errors import PhotoError, PhotoMemoryError
+from indexer.pixels import Room, decoding_room, default_max_pixels, to_rgb
+from search.errors import FileChangedError, PhotoError, PhotoMemoryError
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-__all__ = ["DecodedPhoto", "content_of", "decode", "photo_id", "read_photo", "whole_file"]
+__all__ = ["DecodedPhoto", "content_of", "decode", "file_content", "photo_id", "read_photo", "whole_file"]
 
 # Odd files make Pillow warn and log; the catalog's sentence for each failure is the report that counts. Once
 # for the process, and only for Pillow: `warnings.catch_warnings` for each photo would not be safe in threads.
@@ -75,20 +75,28 @@ class DecodedPhoto:
     exif: ExifData
 
 
-def whole_file(path: str | bytes) -> tuple[bytes, os.stat_result]:
-    """A regular file's content, and its state as it was opened.
+def whole_file(path: str | bytes | os.PathLike[str]) -> tuple[bytes, os.stat_result]:
+    """A regular file's content, and its state.
 
-    Raises `PhotoError` where there is none or it is too large for a photo, `OSError` where it cannot be read.
+    Raises `PhotoError` where there is none or it is too large for a photo, `FileChangedError` where it was written to
+    meanwhile, `OSError` where it cannot be read.
     """
     # Not to wait for ever where a FIFO took the place of a photo since the folder was scanned.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise PhotoError("it is not a regular file")
         if status.st_size > MAX_BYTES:
             raise PhotoError(f"it has {status.st_size / 2**30:.1f} GiB, more than a photo has")
-        return stream.read(status.st_size), status  # what is still being written, a later run reads anew
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            content = stream.read(status.st_size)
+        after = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if (len(content), after.st_size, after.st_mtime_ns) != (status.st_size, status.st_size, status.st_mtime_ns):
+        raise FileChangedError("it was written to while it was read")
+    return content, status
 
 
 def photo_id(content: bytes) -> str:
@@ -96,15 +104,21 @@ def photo_id(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
+def file_content(path: str | bytes | os.PathLike[str]) -> bytes:
+    """A file's content. Raises `PhotoError`, and nothing else, where it cannot be had."""
+    try:
+        return whole_file(path)[0]
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "its name is not valid"
+        raise PhotoError(f"it cannot be opened: {reason[0].lower()}{reason[1:]}") from error
+
+
 def content_of(identity: str, path: str | bytes) -> bytes:
     """The content of a file that holds the photo `identity`.
 
     Raises `PhotoError` where it holds another by now, or cannot be read.
     """
-    try:
-        content, _ = whole_file(path)
-    except OSError as error:
-        raise PhotoError(f"it cannot be opened: {(error.strerror or str(error)).lower()}") from error
+    content = file_content(path)
     if photo_id(content) != identity:
         raise PhotoError("its file has changed since it was indexed; run `sightline index`")
     return content
@@ -120,17 +134,9 @@ def read_photo(
 
     Arguments and errors are those of `decode`; a path that cannot be opened raises `PhotoError` too.
     """
-    if isinstance(source, bytes) or not isinstance(source, str | os.PathLike):
-        return decode(source, draft=draft, max_pixels=max_pixels).image
-    try:
-        # Opening a FIFO would wait for a writer for ever.
-        if not stat.S_ISREG(os.stat(source).st_mode):
-            raise PhotoError("it is not a regular file")
-        with open(source, "rb") as file:
-            return decode(file, draft=draft, max_pixels=max_pixels).image
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "its name is not valid"
-        raise PhotoError(f"it cannot be opened: {reason[0].lower()}{reason[1:]}") from error
+    if isinstance(source, str | os.PathLike):
+        source = file_content(source)
+    return decode(source, draft=draft, max_pixels=max_pixels).image
 
 
 def decode(
@@ -138,12 +144,15 @@ def decode(
     *,
     draft: tuple[int, int] | None = None,
     max_pixels: int | None = None,
+    room: Room | None = None,
 ) -> DecodedPhoto:
-    """Decode the content of a photo file.
+    """Decode the content of a photo file, in this process: `indexer.decoding` does so where a crash costs no more than
+    the photo.
 
     `draft` is a (width, height) in pixels that is all the caller needs: a JPEG may then be decoded at 1/2,
     1/4 or 1/8 of its size, never below `draft` in either direction, in a fraction of the time. `max_pixels`
-    is the largest picture to decode, by default `default_max_pixels()`.
+    is the largest picture to decode, by default `default_max_pixels()`. `room` is the memory that pictures share which
+    are decoded side by side, by default that of this process.
 
     Raises `PhotoError`, and nothing else, when the picture cannot be had; its sentence does not name the
     file.
@@ -162,10 +171,10 @@ def decode(
             _check_pixels(*webp_canvas(head), limit)
         file.seek(0)
         image = opener(file)
-        return _decode(image, name, draft, limit)
+        return _decode(image, name, draft, limit, room)
 
 
-def _decode(image: ImageFile, name: str, draft: tuple[int, int] | None, limit: int) -> DecodedPhoto:
+def _decode(image: ImageFile, name: str, draft: tuple[int, int] | None, limit: int, room: Room | None) -> DecodedPhoto:
     width, height = image.size
     exif = NO_EXIF
     jpeg = image if isinstance(image, JpegImageFile) else None
@@ -180,7 +189,7 @@ def _decode(image: ImageFile, name: str, draft: tuple[int, int] | None, limit: i
         _check_pixels(*jpeg.size, limit)
     else:
         _check_pixels(width, height, limit)
-    with decoding_room().taken(image.width * image.height):
+    with (room or decoding_room()).taken(image.width * image.height):
         return _load(image, name, exif, width, height)
 
 

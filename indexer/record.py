@@ -83,7 +83,7 @@ class Recorder:
         left: set[int] = set()
         replaced: list[tuple[int, int]] = []
         for file, vector in self._group:
-            if file.vanished:
+            if file.left_alone:
                 continue
             if file.failure is not None:
                 self._report.failed += 1

@@ -36,6 +36,8 @@ from search.vectors.generations import publish, sweep, unpublished
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from indexer.decoding.decoders import Decoders
+    from indexer.decoding.settings import DecodingSettings
     from search.models.encoder import Encoder
     from search.ranking_settings import RankingSettings
 
@@ -78,19 +80,24 @@ def run_index(
         SightlineError: a folder does not exist, nothing is known to index, no library is to be had, or the disk is
             full.
     """
+    from indexer.decoding.settings import DecodingSettings
     from search.ranking_settings import RankingSettings
 
     options = options or IndexOptions()
     stages.check(options)
     rules.Rules().changed(*options.rules)
-    ranking = RankingSettings.read()
+    ranking, decoding = RankingSettings.read(), DecodingSettings.read()
     known = _known_libraries(home) if options.confirm_removals else ()
     roots = outermost([root_of(home, folder, known) for folder in folders])
     with writer_lock(home), closing(connect_to_write(home)) as connection:
         from sqlite_utils import Database
 
-        run = _Run(home, Database(connection, recursive_triggers=False), options, progress or Silent(), ranking, model)
-        return run.go(roots, places, started)
+        database = Database(connection, recursive_triggers=False)
+        run = _Run(home, database, options, progress or Silent(), ranking, decoding, model)
+        try:
+            return run.go(roots, places, started)
+        finally:
+            run.close()
 
 
 def _known_libraries(home: Home) -> list[bytes]:
@@ -111,6 +118,7 @@ class _Run:
         options: IndexOptions,
         progress: Progress,
         ranking: RankingSettings,
+        decoding: DecodingSettings,
         model: LoadedModel | None,
     ) -> None:
         self.home = home
@@ -119,11 +127,18 @@ class _Run:
         self.options = options
         self.progress = progress
         self.ranking = ranking
+        self.decoding = decoding
         self.report = IndexReport()
         self.absences = Absences(self.connection, confirmed=options.confirm_removals)
         self.renames = Renames(self.connection)
         self.model = model or LoadedModel()
         self.keeps_model = model is not None
+        self.decoders: Decoders | None = None
+
+    def close(self) -> None:
+        """End the processes that decode."""
+        if self.decoders is not None:
+            self.decoders.close()
 
     def go(
         self, roots: list[bytes], places: Sequence[bytes] | None, started: Callable[[int], None] | None
@@ -162,7 +177,14 @@ class _Run:
             survey = self._survey(roots, kept, places)
             failpoints.reach("scanned")
             embedding = EmbedStage(
-                self.home, self.database, self.options, self.model, self.report, self.progress, self._stage
+                self.home,
+                self.database,
+                self.options,
+                self.model,
+                self._decoders,
+                self.report,
+                self.progress,
+                self._stage,
             )
             model = embedding.embed(survey, choice, job, self.renames)
             grace = timedelta(seconds=float(settings.get(self.connection, _GRACE) or changes.GRACE.total_seconds()))
@@ -183,7 +205,9 @@ class _Run:
             if not self.keeps_model:
                 self.model.release()  # its memory is for whoever describes
             for stage in (CAPTIONS, TEXT):
-                stages.describe(self.database, stage, self.options, self.report, self.progress, self._stage)
+                stages.describe(
+                    self.database, stage, self.options, self.report, self.progress, self._decoders, self._stage
+                )
             failpoints.reach("job ending")
             self._end(job, "done", " ".join(self.report.waits) or None)
         except Preempted as preempted:
@@ -283,6 +307,14 @@ class _Run:
     def _encoder(self, name: str) -> Encoder:
         """The model, loaded at the first need."""
         return self.model.get(name, self.options)
+
+    def _decoders(self) -> Decoders:
+        """What decodes photos, made at the first need."""
+        if self.decoders is None:
+            from indexer.decoding.decoders import Decoders
+
+            self.decoders = Decoders.of_process(self.options.threads, self.decoding)
+        return self.decoders
 
     def _end(self, job: int | None, state: str, message: str | None = None) -> None:
         if job is None:

@@ -21,6 +21,13 @@ from search.catalog.paths import is_within, join
 
 FAILED_FOR_NOW = -1
 """The modification time recorded for a file that could not be opened: no file has it, so each run tries again."""
+UNSETTLED = -2
+"""The one recorded for a file that had been written a moment before it was read, so that it may have been written once
+more with the same time: the next run looks again, as git does with what is racy in its index."""
+_GRAINS = ((10**9, 2 * 10**9), (1, 20 * 10**6))
+"""What modification times are multiples of, and how long a file may be written without a new one, both in nanoseconds:
+whole seconds stand for file systems that know no finer ones (FAT: every second one), and clocks of kernels tick up to
+100 times a second."""
 _SUFFIXES = tuple(sorted(suffix.encode() for suffix in SUFFIXES))
 
 
@@ -52,6 +59,12 @@ def modified_ns(status: os.stat_result) -> int:
 def is_photo_name(name: bytes) -> bool:
     """Whether a file of this name may be a photo."""
     return name.lower().endswith(_SUFFIXES)
+
+
+def settled_ns(status: os.stat_result, read_ns: int) -> int:
+    """`modified_ns` of a file that was read from `read_ns` (nanoseconds since the epoch) on, or `UNSETTLED`."""
+    window = next(window for grain, window in _GRAINS if status.st_mtime_ns % grain == 0)
+    return modified_ns(status) if abs(read_ns - status.st_mtime_ns) >= window else UNSETTLED
 
 
 @dataclass

@@ -13,13 +13,16 @@ import re
 import tempfile
 import threading
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
 from indexer import read
 from search import failpoints
-from search.home import Home
+
+if TYPE_CHECKING:
+    from indexer.decoding.decoders import Decoders
+    from search.home import Home
 
 SIZES: Final = {"small": 320, "medium": 640, "large": 1600}
 """Names of the sizes, and the longest side in pixels. A photo that is smaller keeps its size."""
@@ -31,22 +34,38 @@ _METHOD = 2
 _PHOTO_ID = re.compile(r"[0-9a-f]{8,64}")
 
 
-class Thumbnails:
-    """The thumbnails of one home. Safe to use from several threads and processes."""
+class KeptThumbnails:
+    """The thumbnails that a home keeps."""
 
     SIZES = SIZES
 
     def __init__(self, home: Home) -> None:
         self._folder = home.thumbnails_dir
-        # Two requests for one thumbnail wait for each other, so that it is made once; that two photos now and
-        # then share a lock costs less than keeping one for each.
-        self._locks = tuple(threading.Lock() for _ in range(64))
 
     def path_for(self, photo_id: str, size: str) -> Path:
         """Where the thumbnail lies, be it there or not. Raises `ValueError` for what is no id or size."""
         if not _PHOTO_ID.fullmatch(photo_id) or size not in SIZES:
             raise ValueError(f"there is no thumbnail {photo_id!r} of size {size!r}")
         return self._folder / photo_id[:2] / f"{photo_id}-{size}.webp"
+
+    def remove(self, photo_id: str) -> None:
+        """Forget a photo's thumbnails, and what an interrupted write may have left of them."""
+        folder = self.path_for(photo_id, "small").parent
+        with contextlib.suppress(OSError):
+            for path in folder.glob(f"{photo_id}-*"):
+                path.unlink(missing_ok=True)
+
+
+class Thumbnails(KeptThumbnails):
+    """The thumbnails of one home. Safe to use from several threads and processes."""
+
+    def __init__(self, home: Home, decoders: Decoders) -> None:
+        """`decoders` make those that are missing."""
+        super().__init__(home)
+        self._decoders = decoders
+        # Two requests for one thumbnail wait for each other, so that it is made once; that two photos now and
+        # then share a lock costs less than keeping one for each.
+        self._locks = tuple(threading.Lock() for _ in range(64))
 
     def get_bytes(self, photo_id: str, source_path: str | bytes, size: str) -> bytes:
         """The thumbnail as a WebP file's content, made from `source_path` where it is missing or damaged.
@@ -62,17 +81,11 @@ class Thumbnails:
             kept = _whole(path)  # another thread may have made it meanwhile
             if kept is not None:
                 return kept
-            made = _make(photo_id, source_path, size)
+            # Of another picture, a kept thumbnail would show that under this id for good.
+            made = self._decoders.thumbnail(read.content_of(photo_id, source_path), SIZES[size])
             with contextlib.suppress(OSError):
                 _save(path, made)
             return made
-
-    def remove(self, photo_id: str) -> None:
-        """Forget a photo's thumbnails, and what an interrupted write may have left of them."""
-        folder = self.path_for(photo_id, "small").parent
-        with contextlib.suppress(OSError):
-            for path in folder.glob(f"{photo_id}-*"):
-                path.unlink(missing_ok=True)
 
 
 def _whole(path: Path) -> bytes | None:
@@ -89,11 +102,8 @@ def _whole(path: Path) -> bytes | None:
     return content if complete else None
 
 
-def _make(identity: str, source_path: str | bytes, size: str) -> bytes:
-    longest = SIZES[size]
-    # Of another picture, a kept thumbnail would show that under this id for good.
-    original = read.content_of(identity, source_path)
-    image = read.decode(original, draft=(longest, longest)).image
+def webp(image: Image.Image, longest: int) -> bytes:
+    """The content of a WebP file of an upright RGB picture, brought to so many pixels on its longest side."""
     # Pillow's `thumbnail` never enlarges; the gap lets it halve large pictures cheaply before it filters.
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=3.0)
     content = io.BytesIO()

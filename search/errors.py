@@ -29,6 +29,14 @@ class PhotoMemoryError(PhotoError):
     """There is not enough memory for it just now."""
 
 
+class FileChangedError(PhotoError):
+    """Its file was written to while it was read: what was read may be neither what it was nor what it is."""
+
+
+class DecodingError(SightlineError):
+    """The processes that decode photos cannot be started, or were ended; no photo is at fault."""
+
+
 class QueryError(SightlineError):
     """A search cannot be answered as it was asked."""
 

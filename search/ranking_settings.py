@@ -6,13 +6,12 @@ the measurements behind the defaults.
 
 from __future__ import annotations
 
-import os
-from typing import Annotated, Self
+from typing import Annotated, ClassVar
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
-from search.errors import SettingsError
+from search.environment import EnvironmentSettings
 
 PREFIX = "SIGHTLINE_RANKING_"
 
@@ -20,7 +19,7 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Spreads = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class RankingSettings(BaseSettings):
+class RankingSettings(EnvironmentSettings):
     """How signals are weighed, where an answer ends, and what counts as one moment.
 
     Attributes:
@@ -40,6 +39,7 @@ class RankingSettings(BaseSettings):
         copy_distance: the same where one of two photos has no date.
     """
 
+    kind: ClassVar[str] = "ranking"
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
     meaning_weight: Weight = 1.0
@@ -57,22 +57,3 @@ class RankingSettings(BaseSettings):
     moment_minutes: Weight = 5.0
     moment_distance: Weight = 0.2
     copy_distance: Weight = 0.03
-
-    @classmethod
-    def read(cls) -> Self:
-        """The settings that the environment gives.
-
-        Raises:
-            SettingsError: a variable has a value that cannot be, or names no setting.
-        """
-        for name in os.environ:
-            if name.upper().startswith(PREFIX) and name[len(PREFIX) :].lower() not in cls.model_fields:
-                raise SettingsError(f"There is no ranking setting {name}; docs/settings.md lists those there are.")
-        try:
-            return cls()
-        except ValidationError as error:
-            first = error.errors()[0]
-            name, wrong = PREFIX + str(first["loc"][-1]).upper(), first["msg"].replace("Input", "it", 1)
-            raise SettingsError(
-                f"{name} cannot be “{first['input']}”: {wrong}. Correct the variable, or unset it for the default."
-            ) from None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support import save_checkpoint
 
+from indexer.decoding.decoders import Decoders
 from indexer.demo import gather_samples
 from search.home import Home
 
@@ -32,6 +33,13 @@ def library(tmp_path: Path) -> Path:
     folder = tmp_path / "library"
     gather_samples(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def decoders() -> Iterator[Decoders]:
+    """Two processes that decode, shared by all tests that do not end them."""
+    with Decoders.of_process(2) as decoders:
+        yield decoders
 
 
 @pytest.fixture(scope="session")

@@ -89,6 +89,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
         await run_in_threadpool(jobs.close)
         if following is not None:
             await run_in_threadpool(following.close)
+        await run_in_threadpool(decoder.decoders.close)
         access.close()
 
     app = FastAPI(
@@ -112,7 +113,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     app.include_router(search_router(access, decoder))
     app.include_router(suggest_router(access))
     app.include_router(saved_router(access))
-    thumbnails = Thumbnails(home)
+    thumbnails = Thumbnails(home, decoder.decoders)
     app.include_router(photo_router(access))
     app.include_router(picture_router(access, thumbnails, decoder))
     app.include_router(archive_router(access))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from fastapi.concurrency import run_in_threadpool
 
-from indexer.read import decode, whole_file
+from indexer.read import file_content
 from search.errors import PhotoError
 from web.access import EngineAccess
 from web.photo_files import checked_id, find_file, known_photo
@@ -76,24 +76,9 @@ async def cut(access: EngineAccess, decoder: Decoder, photo_id: str, box: Box) -
         path, _ = find_file(photo)
         # So large that the part alone has what a whole picture to search by has.
         draft = (round(QUERY_DRAFT[0] / (right - left)), round(QUERY_DRAFT[1] / (bottom - top)))
-        whole = decode(whole_file(str(path))[0], draft=draft).image
-        return whole.crop(_square(box, whole.width, whole.height))
+        return decoder.decoders.picture(file_content(path), draft=draft, box=box)
 
     try:
         return await anyio.to_thread.run_sync(decoded, limiter=decoder.limiter)
-    except (OSError, PhotoError) as error:
+    except PhotoError as error:
         raise ProblemError(404, f"The photo cannot be read again: {error}.") from error
-
-
-def _square(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
-    """`box` in pixels, its shorter side as long as the longer one, or as the picture is, and moved into the picture."""
-    left, top, right, bottom = box[0] * width, box[1] * height, box[2] * width, box[3] * height
-    side = max(right - left, bottom - top)
-
-    def around(first: float, last: float, whole: int) -> tuple[int, int]:
-        length = max(last - first, min(side, whole))
-        begin = min(max(0.0, (first + last - length) / 2), whole - length)
-        return round(begin), max(round(begin) + 1, round(begin + length))
-
-    (left_, right_), (top_, bottom_) = around(left, right, width), around(top, bottom, height)
-    return left_, top_, right_, bottom_

@@ -9,7 +9,7 @@ import anyio
 import anyio.to_thread
 from fastapi import UploadFile
 
-from indexer.read import read_photo
+from indexer.decoding.decoders import Decoders
 from search.errors import PhotoError
 from web.problems import ProblemError
 from web.settings import ServerSettings
@@ -22,12 +22,21 @@ QUERY_DRAFT = (1024, 1024)
 
 
 class Decoder:
-    """Runs what decodes pictures in threads of its own, so that searches never wait behind it."""
+    """Runs what decodes pictures in threads of its own, so that searches never wait behind it.
+
+    Attributes:
+        limiter: for those threads.
+        decoders: the processes that do it, started when they are first needed: a picture that crashes one of them costs
+            its own answer alone.
+    """
 
     def __init__(self, settings: ServerSettings) -> None:
+        """Start nothing yet. Raises `SettingsError` where an environment variable has a value that cannot be."""
         self.settings = settings
         # Memory is what bounds this: a picture at the pixel limit may take over a gigabyte while it is decoded.
-        self.limiter = anyio.CapacityLimiter(max(2, min(4, os.cpu_count() or 2)))
+        most = max(2, min(4, os.cpu_count() or 2))
+        self.limiter = anyio.CapacityLimiter(most)
+        self.decoders = Decoders.of_process(most)
 
     async def query_image(self, upload: UploadFile) -> Image:
         """The uploaded picture as an upright RGB image.
@@ -43,7 +52,8 @@ class Decoder:
             )
 
         def decode() -> Image:
-            return read_photo(upload.file, draft=QUERY_DRAFT, max_pixels=self.settings.max_upload_pixels)
+            content = upload.file.read()
+            return self.decoders.picture(content, draft=QUERY_DRAFT, max_pixels=self.settings.max_upload_pixels)
 
         try:
             return await anyio.to_thread.run_sync(decode, limiter=self.limiter)

@@ -6,7 +6,6 @@ passed over, and one that cannot be opened (its drive is away) waits for a later
 
 from __future__ import annotations
 
-import math
 import sqlite3
 import time
 from collections import deque
@@ -21,16 +20,18 @@ from PIL import Image
 
 from indexer.describe.captioner import ended, first_line
 from indexer.look import look
-from indexer.read import decode, whole_file
-from indexer.scan import modified_ns
+from indexer.read import photo_id, whole_file
+from indexer.scan import UNSETTLED, modified_ns
 from search import failpoints
 from search.catalog import changes, descriptions, settings, words
 from search.catalog.changes import Look
 from search.catalog.descriptions import PendingPhoto
-from search.errors import PhotoError, PhotoMemoryError, SightlineError
+from search.errors import FileChangedError, PhotoError, PhotoMemoryError, SightlineError
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
+
+    from indexer.decoding.decoders import Decoders
 
 _GROUP_SECONDS = 1.0
 _TOO_MANY_TO_BE_AT_FAULT = 8
@@ -77,7 +78,7 @@ def run_stage(
     photos: Sequence[PendingPhoto],
     outcome: Outcome,
     *,
-    workers: int,
+    decoders: Decoders,
     advance: Callable[[int, int], None],
 ) -> None:
     """Describe `photos`, counting in `outcome` and telling `advance` how many are done and have failed.
@@ -92,7 +93,7 @@ def run_stage(
     proven = False
     seen = wrong = 0
     committed = time.monotonic()
-    pictures = read_pictures(photos, work.side, work.batch, workers, work.pixels)
+    pictures = read_pictures(photos, work.side, work.batch, decoders, work.pixels)
     try:
         with closing(pictures):
             while batch := list(islice(pictures, work.batch)):
@@ -129,7 +130,7 @@ def run_stage(
 
 
 def read_pictures(
-    photos: Sequence[PendingPhoto], side: int, batch: int, workers: int, pixels: int | None = None
+    photos: Sequence[PendingPhoto], side: int, batch: int, decoders: Decoders, pixels: int | None = None
 ) -> Generator[tuple[int, Image.Image | Exception | None]]:
     """Each photo's key with its picture, what is wrong with it, or None where no file of it is there as it was.
 
@@ -137,17 +138,19 @@ def read_pictures(
     """
     remaining = iter(photos)
     waiting: deque[tuple[int, Future[Image.Image | Exception | None]]] = deque()
-    pool = ThreadPoolExecutor(workers, "read")
+    pool = ThreadPoolExecutor(decoders.size, "read")
     try:
         while True:
-            for photo in islice(remaining, max(0, 2 * batch + workers - len(waiting))):
-                waiting.append((photo.key, pool.submit(_picture, photo, side, pixels or 16 * side * side)))
+            for photo in islice(remaining, max(0, 2 * batch + decoders.size - len(waiting))):
+                waiting.append((photo.key, pool.submit(_picture, photo, decoders, side, pixels)))
             if not waiting:
                 return
             key, picture = waiting.popleft()
             yield key, picture.result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        decoders.stop()  # nobody waits any more for a photo that takes long
+        pool.shutdown()
 
 
 def _keep(
@@ -182,17 +185,17 @@ def _keep(
     looks.clear()
 
 
-def _picture(photo: PendingPhoto, side: int, pixels: int) -> Image.Image | Exception | None:
+def _picture(photo: PendingPhoto, decoders: Decoders, side: int, pixels: int | None) -> Image.Image | Exception | None:
     for file in photo.files:
         try:
             content, status = whole_file(file.path)
-            if (status.st_size, modified_ns(status)) != (file.size, file.mtime_ns):
+            if (status.st_size, modified_ns(status)) != (file.size, file.mtime_ns) and (
+                file.mtime_ns != UNSETTLED or photo_id(content) != photo.id
+            ):
                 continue  # it holds another picture by now; the next run will see
-            picture = decode(content, draft=(side, side)).image
-            # What waits must not fill the memory. Means of whole pixels, as a JPEG's own reduction takes them.
-            factor = max(min(picture.size) // side, math.isqrt(picture.width * picture.height // pixels))
-            return picture.reduce(factor) if factor > 1 else picture
-        except OSError:
+            # What waits must not fill the memory.
+            return decoders.picture(content, draft=(side, side), side=side, pixels=pixels)
+        except (OSError, FileChangedError):
             continue
         except (PhotoError, MemoryError, ValueError) as error:
             return error

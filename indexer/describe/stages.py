@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from sqlite_utils import Database
 
+    from indexer.decoding.decoders import Decoders
     from indexer.describe.captioner import Caption
     from indexer.describe.openai import DryRun
 
@@ -98,15 +99,17 @@ def describe(
     options: IndexOptions,
     report: IndexReport,
     progress: Progress,
+    decoders: Callable[[], Decoders],
     timed: Callable[[str, int | None], AbstractContextManager[None]],
 ) -> None:
     """Go through a stage, where the home wants it, and count in `report`; what cannot be done now waits for a later
-    run, and `report.waits` says why. `timed` surrounds the stage with its name and its number of photos."""
+    run, and `report.waits` says why. `decoders` gives what decodes photos; `timed` surrounds the stage with its name
+    and its number of photos."""
     connection: sqlite3.Connection = database.conn
     outcome = Outcome()
     try:
         if stage == CAPTIONS and options.captions_dry_run and options.captions:
-            progress.say(str(_would_send(connection, options.captions, options.threads, progress, timed)))
+            progress.say(str(_would_send(connection, options.captions, decoders(), progress, timed)))
         plan = _plan(connection, stage, options)
         if plan is None:
             return
@@ -117,7 +120,7 @@ def describe(
                 progress.say(plan.note)
             with timed(stage, len(plan.photos)):
                 work = plan.load()
-                run_stage(database, work, plan.photos, outcome, workers=options.threads, advance=progress.advance)
+                run_stage(database, work, plan.photos, outcome, decoders=decoders(), advance=progress.advance)
         else:
             outcome.waiting = len(plan.photos)
         if outcome.waiting:
@@ -140,7 +143,7 @@ def describe(
 def _would_send(
     connection: sqlite3.Connection,
     name: str,
-    workers: int,
+    decoders: Decoders,
     progress: Progress,
     timed: Callable[[str, int | None], AbstractContextManager[None]],
 ) -> DryRun:
@@ -158,7 +161,7 @@ def _would_send(
     photos = descriptions.pending(connection, CAPTIONS, author)
 
     def pictures() -> Iterator[Image]:
-        for done, (_, picture) in enumerate(read_pictures(photos, LARGEST, workers, workers), start=1):
+        for done, (_, picture) in enumerate(read_pictures(photos, LARGEST, decoders.size, decoders), start=1):
             if isinstance(picture, Image):
                 yield picture
             progress.advance(done, 0)

@@ -25,7 +25,7 @@ OFF = "off"
 """What stands there for a stage that is not wanted."""
 
 _PENDING = """
-SELECT photos.key, folder, name, size, mtime_ns FROM photos JOIN files ON photo_key = photos.key
+SELECT photos.key, photos.id, folder, name, size, mtime_ns FROM photos JOIN files ON photo_key = photos.key
 WHERE orphaned_at IS NULL AND NOT EXISTS
     (SELECT 1 FROM descriptions WHERE photo_key = photos.key AND stage = ? AND author = ?)
 ORDER BY sort_at DESC, photos.key DESC, files.key
@@ -44,6 +44,7 @@ class PendingPhoto(NamedTuple):
     """A photo that a stage has not seen yet, and the files to read it from: the first of them may be away."""
 
     key: int
+    id: str
     files: tuple[IndexedFile, ...]
 
 
@@ -65,8 +66,10 @@ def pending(connection: sqlite3.Connection, stage: str, author: str) -> list[Pen
     """The live photos that `author` has not seen in this stage, the newest first: they are asked for most."""
     rows = connection.execute(_PENDING, (stage, author))
     return [
-        PendingPhoto(key, tuple(IndexedFile(join(folder, name), *known) for _, folder, name, *known in files))
-        for key, files in groupby(rows, key=itemgetter(0))
+        PendingPhoto(
+            key, identity, tuple(IndexedFile(join(folder, name), *known) for _, _, folder, name, *known in files)
+        )
+        for (key, identity), files in groupby(rows, key=itemgetter(0, 1))
     ]
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+Pixels = npt.NDArray[np.uint8]
 
 RESIZE_MODES = ("shortest", "squash", "longest")
 # How much larger than the model's size a JPEG must still be after draft decoding: of 1,000 photos the worst
@@ -60,26 +62,38 @@ class Preprocess:
         """The (width, height) for `PIL.Image.Image.draft`: a JPEG decoded no smaller embeds the same."""
         return _DRAFT * self.size[1], _DRAFT * self.size[0]
 
-    def __call__(self, image: Image.Image, full_size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
-        """`image` (RGB, upright, any size) resized and cropped to uint8 [height, width, 3].
+    def __call__(self, image: Image.Image | Pixels, full_size: tuple[int, int] | None = None) -> Pixels:
+        """`image` (upright RGB of any size, as a picture or as uint8 [rows, columns, 3]) resized and cropped to
+        uint8 [height, width, 3].
 
         `full_size` is the (width, height), upright too, that `image` had before draft decoding. Drafting rounds
         up: without it the crop may shift by a pixel, and what lies at the far edges by a part of one.
         """
-        (width, height), (target_h, target_w) = full_size or image.size, self.size
-        reduced = max(1, round(max(width, height) / max(image.size)))
+        plan = self._plan(_size(image), full_size)
+        small = _resized(image, plan, self.interpolation)
+        if self.resize_mode != "longest":
+            return small
+        (target_h, target_w), (new_h, new_w) = self.size, small.shape[:2]
+        canvas = np.full((target_h, target_w, 3), self.fill, dtype=np.uint8)
+        top, left = (target_h - new_h) // 2, (target_w - new_w) // 2
+        canvas[top : top + new_h, left : left + new_w] = small
+        return canvas
+
+    def suits_kernel(self, size: tuple[int, int], full_size: tuple[int, int] | None = None) -> bool:
+        """Whether a picture of this (width, height) is resized by PyTorch's kernel, in a process that has it."""
+        return self._plan(size, full_size).suits_kernel
+
+    def _plan(self, size: tuple[int, int], full_size: tuple[int, int] | None) -> _Plan:
+        (width, height), (target_h, target_w) = full_size or size, self.size
+        reduced = max(1, round(max(width, height) / max(size)))
         extent = (width / reduced, height / reduced)
         if self.resize_mode == "squash":
-            return self._resize(image, extent, (target_w, target_h), (0, 0, target_w, target_h))
+            return _Plan(size, extent, (target_w, target_h), (0, 0, target_w, target_h))
         new_w, new_h = self._scaled(width, height)
         if self.resize_mode == "longest":
-            small = self._resize(image, extent, (new_w, new_h), (0, 0, new_w, new_h))
-            canvas = np.full((target_h, target_w, 3), self.fill, dtype=np.uint8)
-            top, left = (target_h - new_h) // 2, (target_w - new_w) // 2
-            canvas[top : top + new_h, left : left + new_w] = small
-            return canvas
+            return _Plan(size, extent, (new_w, new_h), (0, 0, new_w, new_h))
         left, top = round((new_w - target_w) / 2), round((new_h - target_h) / 2)
-        return self._resize(image, extent, (new_w, new_h), (left, top, left + target_w, top + target_h))
+        return _Plan(size, extent, (new_w, new_h), (left, top, left + target_w, top + target_h))
 
     def area(self, width: int, height: int) -> tuple[float, float, float, float]:
         """Left, top, width and height, as fractions of a photo of this size, of what the model sees of it.
@@ -104,35 +118,55 @@ class Preprocess:
         ratio = min(height / target_h, width / target_w)
         return max(target_w, round(width / ratio)), max(target_h, round(height / ratio))
 
-    def _resize(
-        self,
-        image: Image.Image,
-        extent: tuple[float, float],
-        size: tuple[int, int],
-        crop: tuple[int, int, int, int],
-    ) -> npt.NDArray[np.uint8]:
-        """The first `extent` of `image` as if resized to `size` and then cropped to `crop`, all in (width, height)
-        order.
-        """
-        (width, height), (new_w, new_h), (left, top, right, bottom) = extent, size, crop
-        across, down = width / new_w, height / new_h
-        # PyTorch's kernel for 8-bit pixels is three times as fast as Pillow's, and gives the same picture but
-        # for the last bit (worst cosine 0.99997). It is used where the process has torch already, never
-        # imported for it. A panorama is left to Pillow, which computes the crop alone, and so is what drafting
-        # has rounded up, since the kernel takes no part of a pixel.
-        torch = sys.modules.get("torch")
+
+class _Plan(NamedTuple):
+    """The first `extent` of a picture of `size` as if resized to `new_size` and then cropped to `crop`, all in (width,
+    height) order.
+    """
+
+    size: tuple[int, int]
+    extent: tuple[float, float]
+    new_size: tuple[int, int]
+    crop: tuple[int, int, int, int]
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        return self.extent[0] / self.new_size[0], self.extent[1] / self.new_size[1]
+
+    @property
+    def suits_kernel(self) -> bool:
+        # A panorama is left to Pillow, which computes the crop alone, and so is what drafting has rounded up, since
+        # the kernel takes no part of a pixel.
+        (new_w, new_h), (left, top, right, bottom) = self.new_size, self.crop
         cropped_away = new_w * new_h > 2 * (right - left) * (bottom - top)
-        if torch is None or cropped_away or extent != image.size or min(across, down) >= 2 * _REDUCING_GAP:
-            method = Image.Resampling.BILINEAR if self.interpolation == "bilinear" else Image.Resampling.BICUBIC
-            box = (left * across, top * down, min(right * across, width), min(bottom * down, height))
-            return np.asarray(image.resize((right - left, bottom - top), method, box, _REDUCING_GAP))
-        # A copy: torch warns of arrays that cannot be written to, and Pillow's cannot.
-        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(1, image.height, image.width, 3)
-        resized = torch.nn.functional.interpolate(
-            pixels.permute(0, 3, 1, 2), size=(new_h, new_w), mode=self.interpolation, antialias=True
-        )
-        result: npt.NDArray[np.uint8] = resized[0, :, top:bottom, left:right].permute(1, 2, 0).numpy()
-        return result
+        return not cropped_away and self.extent == self.size and min(self.scale) < 2 * _REDUCING_GAP
+
+
+def _resized(image: Image.Image | Pixels, plan: _Plan, interpolation: str) -> Pixels:
+    # PyTorch's kernel for 8-bit pixels is three times as fast as Pillow's, and gives the same picture but for the last
+    # bit (worst cosine 0.99997). It is used where the process has torch already, never imported for it.
+    torch = sys.modules.get("torch")
+    (new_w, new_h), (left, top, right, bottom) = plan.new_size, plan.crop
+    if torch is None or not plan.suits_kernel:
+        picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        method = Image.Resampling.BILINEAR if interpolation == "bilinear" else Image.Resampling.BICUBIC
+        (width, height), (across, down) = plan.extent, plan.scale
+        box = (left * across, top * down, min(right * across, width), min(bottom * down, height))
+        return np.asarray(picture.resize((right - left, bottom - top), method, box, _REDUCING_GAP))
+    if isinstance(image, Image.Image):
+        # A copy: torch warns of what cannot be written to, and Pillow's pixels cannot.
+        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(image.height, image.width, 3)
+    else:
+        pixels = torch.from_numpy(np.require(image, requirements=["W"]))
+    resized = torch.nn.functional.interpolate(
+        pixels[None].permute(0, 3, 1, 2), size=(new_h, new_w), mode=interpolation, antialias=True
+    )
+    result: Pixels = resized[0, :, top:bottom, left:right].permute(1, 2, 0).numpy()
+    return result
+
+
+def _size(image: Image.Image | Pixels) -> tuple[int, int]:
+    return image.size if isinstance(image, Image.Image) else (image.shape[1], image.shape[0])
 
 
 def _channels(values: Any) -> tuple[float, float, float]:

@@ -16,6 +16,7 @@ import pytest
 from support import picture
 from victims import Nursery
 
+from indexer.decoding.decoders import Decoders
 from indexer.thumbnails import Thumbnails
 from search import failpoints
 from search.catalog.connection import connect_to_read
@@ -229,13 +230,15 @@ def test_a_thumbnail_that_is_cut_off_is_made_again(
     photo, path = thumbnail
     program = (
         "import sys; from pathlib import Path; from search import failpoints; from search.home import Home\n"
+        "from indexer.decoding.decoders import Decoders\n"
         "from indexer.thumbnails import Thumbnails\n"
         "failpoints.arm('thumbnail written')\n"
-        "Thumbnails(Home(Path(sys.argv[1]))).get_bytes(sys.argv[2], sys.argv[3].encode(), 'small')"
+        "thumbnails = Thumbnails(Home(Path(sys.argv[1])), Decoders.of_process(1))\n"
+        "thumbnails.get_bytes(sys.argv[2], sys.argv[3].encode(), 'small')"
     )
     done = subprocess.run([sys.executable, "-c", program, str(home.path), photo, str(path)], check=False)
     assert done.returncode < 0
-    thumbnails = Thumbnails(home)
+    thumbnails = Thumbnails(home, Decoders.of_process(1))
     assert not thumbnails.path_for(photo, "small").exists()
     made = thumbnails.get_bytes(photo, str(path).encode(), "small")
     assert thumbnails.path_for(photo, "small").read_bytes() == made

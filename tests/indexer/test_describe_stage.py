@@ -15,6 +15,7 @@ from PIL import Image
 from sqlite_utils import Database
 from support import picture
 
+from indexer.decoding.decoders import Decoders
 from indexer.describe.captioner import CaptionError, CaptionerUnavailableError
 from indexer.describe.stage import Outcome, Work, read_pictures, run_stage
 from indexer.read import whole_file
@@ -28,6 +29,7 @@ from search.errors import SightlineError
 from search.home import Home
 
 PHOTOS = 9
+Run = Callable[[Database, Work], tuple[Outcome, list[tuple[int, int]]]]
 
 
 @pytest.fixture
@@ -52,19 +54,27 @@ def widths(images: list[Image.Image]) -> list[str]:
     return [f"width {image.width}" for image in images]
 
 
-def run(catalog: Database, task: Work) -> tuple[Outcome, list[tuple[int, int]]]:
-    heard: list[tuple[int, int]] = []
-    photos = descriptions.pending(catalog.conn, task.stage, task.author)
-    outcome = Outcome()
-    run_stage(catalog, task, photos, outcome, workers=2, advance=lambda done, failed: heard.append((done, failed)))
-    return outcome, heard
+@pytest.fixture
+def run(decoders: Decoders) -> Run:
+    """Goes through a stage; gives the outcome, and how many photos were done and had failed whenever that was told."""
+
+    def go(catalog: Database, task: Work) -> tuple[Outcome, list[tuple[int, int]]]:
+        heard: list[tuple[int, int]] = []
+        photos = descriptions.pending(catalog.conn, task.stage, task.author)
+        outcome = Outcome()
+        run_stage(
+            catalog, task, photos, outcome, decoders=decoders, advance=lambda done, failed: heard.append((done, failed))
+        )
+        return outcome, heard
+
+    return go
 
 
 def captions(catalog: Database) -> list[str]:
     return [row[0] for row in catalog.conn.execute("SELECT text FROM captions ORDER BY photo_key")]
 
 
-def test_every_photo_is_described_once_and_found_by_it(catalog: Database) -> None:
+def test_every_photo_is_described_once_and_found_by_it(catalog: Database, run: Run) -> None:
     outcome, heard = run(catalog, work(widths))
     assert outcome == Outcome(described=PHOTOS) and heard == [(4, 0), (8, 0), (9, 0)]
     assert sorted(captions(catalog)) == sorted(f"width {60 + seed}" for seed in range(PHOTOS))
@@ -72,13 +82,13 @@ def test_every_photo_is_described_once_and_found_by_it(catalog: Database) -> Non
     assert descriptions.pending(catalog.conn, "captions", "measurer") == []
 
 
-def test_another_author_begins_anew_and_replaces_what_stood_there(catalog: Database) -> None:
+def test_another_author_begins_anew_and_replaces_what_stood_there(catalog: Database, run: Run) -> None:
     run(catalog, work(widths))
     outcome, _ = run(catalog, work(lambda images: ["seen"] * len(images), author="other"))
     assert outcome.described == PHOTOS and set(captions(catalog)) == {"seen"}
 
 
-def test_photo_that_fails_is_marked_and_stops_no_other_nor_a_later_run(catalog: Database) -> None:
+def test_photo_that_fails_is_marked_and_stops_no_other_nor_a_later_run(catalog: Database, run: Run) -> None:
     def describe(images: list[Image.Image]) -> list[Any]:
         fault = RuntimeError("CUDA error: an illegal memory access\nmore lines")
         return [fault if image.width == 64 else f"width {image.width}" for image in images]
@@ -94,7 +104,7 @@ def test_photo_that_fails_is_marked_and_stops_no_other_nor_a_later_run(catalog: 
     assert [Path(one["path"]).name for one in failures.page(catalog.conn)] == ["4.jpg"]
 
 
-def test_how_photos_look_is_filled_in_where_an_earlier_version_indexed_them(catalog: Database) -> None:
+def test_how_photos_look_is_filled_in_where_an_earlier_version_indexed_them(catalog: Database, run: Run) -> None:
     looks = "SELECT key, preview, perceptual_hash FROM photos ORDER BY key"
     before = catalog.conn.execute(looks).fetchall()
     catalog.conn.execute("UPDATE photos SET preview = NULL, perceptual_hash = NULL WHERE key <= 5")
@@ -105,7 +115,7 @@ def test_how_photos_look_is_filled_in_where_an_earlier_version_indexed_them(cata
     assert settings.revision(catalog.conn) > revision
 
 
-def test_error_that_concerns_all_ends_the_stage_and_keeps_what_was_done(catalog: Database) -> None:
+def test_error_that_concerns_all_ends_the_stage_and_keeps_what_was_done(catalog: Database, run: Run) -> None:
     calls = 0
 
     def describe(images: list[Image.Image]) -> list[str]:
@@ -123,14 +133,14 @@ def test_error_that_concerns_all_ends_the_stage_and_keeps_what_was_done(catalog:
 
 
 @pytest.mark.parametrize("end", [CaptionerUnavailableError("The credit is used up."), KeyboardInterrupt()])
-def test_what_was_described_before_the_end_of_a_batch_is_kept(catalog: Database, end: BaseException) -> None:
+def test_what_was_described_before_the_end_of_a_batch_is_kept(catalog: Database, end: BaseException, run: Run) -> None:
     with pytest.raises(type(end)):
         run(catalog, work(lambda images: [*widths(images[:2]), *[end] * (len(images) - 2)]))
     assert len(captions(catalog)) == 2
     assert len(descriptions.pending(catalog.conn, "captions", "measurer")) == PHOTOS - 2
 
 
-def test_describer_that_fails_on_the_first_photos_alike_marks_none(catalog: Database) -> None:
+def test_describer_that_fails_on_the_first_photos_alike_marks_none(catalog: Database, run: Run) -> None:
     def describe(images: list[Image.Image]) -> list[Exception]:
         return [CaptionError("the model knows no pictures")] * len(images)
 
@@ -140,14 +150,14 @@ def test_describer_that_fails_on_the_first_photos_alike_marks_none(catalog: Data
     assert failures.page(catalog.conn) == []
 
 
-def test_first_photos_that_fail_are_marked_once_another_is_described(catalog: Database) -> None:
+def test_first_photos_that_fail_are_marked_once_another_is_described(catalog: Database, run: Run) -> None:
     def describe(images: list[Image.Image]) -> list[Any]:
         return [CaptionError("odd") if image.width < 66 else "seen" for image in images]
 
     assert run(catalog, work(describe))[0] == Outcome(described=3, failed=6)
 
 
-def test_photo_whose_file_is_away_or_changed_waits(catalog: Database, tmp_path: Path) -> None:
+def test_photo_whose_file_is_away_or_changed_waits(catalog: Database, tmp_path: Path, run: Run) -> None:
     (tmp_path / "library" / "0.jpg").rename(tmp_path / "away.jpg")
     picture(tmp_path / "library" / "1.jpg", 77)
     outcome, _ = run(catalog, work(widths))
@@ -157,7 +167,7 @@ def test_photo_whose_file_is_away_or_changed_waits(catalog: Database, tmp_path: 
     assert run(catalog, work(widths))[0] == Outcome(described=1, waiting=1)
 
 
-def test_photo_that_can_no_more_be_decoded_is_marked(catalog: Database, tmp_path: Path) -> None:
+def test_photo_that_can_no_more_be_decoded_is_marked(catalog: Database, tmp_path: Path, run: Run) -> None:
     """Its bytes rot while its size and date stay."""
     file = tmp_path / "library" / "0.jpg"
     status = file.stat()
@@ -168,7 +178,7 @@ def test_photo_that_can_no_more_be_decoded_is_marked(catalog: Database, tmp_path
     assert failure
 
 
-def test_photo_without_a_file_is_neither_described_nor_counted(catalog: Database, tmp_path: Path) -> None:
+def test_photo_without_a_file_is_neither_described_nor_counted(catalog: Database, tmp_path: Path, run: Run) -> None:
     settings.put(catalog.conn, "captions", "measurer")
     descriptions.seen_by(catalog.conn, "captions", "measurer")
     run(catalog, work(lambda images: [RuntimeError("odd") if one.width == 60 else "seen" for one in images]))
@@ -182,7 +192,7 @@ def test_photo_without_a_file_is_neither_described_nor_counted(catalog: Database
     assert descriptions.pending(catalog.conn, "captions", "other")[PHOTOS - 2 :] == []
 
 
-def test_failures_are_counted_once_where_files_are_away(catalog: Database, tmp_path: Path) -> None:
+def test_failures_are_counted_once_where_files_are_away(catalog: Database, tmp_path: Path, run: Run) -> None:
     for seed in (3, 4, 5):
         (tmp_path / "library" / f"{seed}.jpg").unlink()
 
@@ -198,7 +208,7 @@ def test_newest_photos_come_first(catalog: Database) -> None:
     assert [dates[key] for key in order] == sorted(dates.values(), reverse=True)
 
 
-def test_what_a_full_disk_refuses_is_not_lost(catalog: Database) -> None:
+def test_what_a_full_disk_refuses_is_not_lost(catalog: Database, run: Run) -> None:
     connection: sqlite3.Connection = catalog.conn
     connection.execute("PRAGMA query_only = ON")
     with pytest.raises(sqlite3.OperationalError):
@@ -213,23 +223,25 @@ def pending(folder: Path, *sizes: tuple[int, int]) -> list[PendingPhoto]:
         path = folder / f"{key}.png"
         Image.new("RGB", size).save(path)
         status = path.stat()
-        found.append(PendingPhoto(key, (IndexedFile(os.fsencode(path), status.st_size, modified_ns(status)),)))
+        found.append(PendingPhoto(key, "", (IndexedFile(os.fsencode(path), status.st_size, modified_ns(status)),)))
     return found
 
 
-def test_pictures_that_wait_are_hardly_larger_than_they_are_looked_at(tmp_path: Path) -> None:
+def test_pictures_that_wait_are_hardly_larger_than_they_are_looked_at(tmp_path: Path, decoders: Decoders) -> None:
     photos = pending(tmp_path, (1000, 800), (300, 250), (5000, 100), (90, 80))
-    assert [picture.size for _, picture in read_pictures(photos, 100, 4, 1) if isinstance(picture, Image.Image)] == [
+    assert [
+        picture.size for _, picture in read_pictures(photos, 100, 4, decoders) if isinstance(picture, Image.Image)
+    ] == [
         (125, 100),
         (150, 125),
         (5000, 100),
         (90, 80),
     ]
-    reduced = [one.size for _, one in read_pictures(photos, 100, 4, 1, 10_000) if isinstance(one, Image.Image)]
+    reduced = [one.size for _, one in read_pictures(photos, 100, 4, decoders, 10_000) if isinstance(one, Image.Image)]
     assert reduced == [(125, 100), (150, 125), (715, 15), (90, 80)]
 
 
-def test_only_two_batches_are_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_two_batches_are_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoders: Decoders) -> None:
     photos = pending(tmp_path, *[(8, 8)] * 40)
     opened: list[bytes] = []
 
@@ -238,7 +250,7 @@ def test_only_two_batches_are_read_ahead(tmp_path: Path, monkeypatch: pytest.Mon
         return whole_file(path)
 
     monkeypatch.setattr("indexer.describe.stage.whole_file", counted)
-    with closing(read_pictures(photos, 8, 4, 2)) as pictures:
+    with closing(read_pictures(photos, 8, 4, decoders)) as pictures:
         next(pictures)
         time.sleep(0.3)
         assert len(opened) == 2 * 4 + 2

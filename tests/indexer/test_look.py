@@ -12,8 +12,9 @@ import pytest
 from PIL import Image, ImageEnhance
 from support import photos
 
+from indexer.decoding.decoders import Decoders
 from indexer.look import look
-from indexer.pipeline import read_file
+from indexer.pipeline import read_files
 from indexer.scan import FoundFile
 from search.models.preprocess import Preprocess
 
@@ -71,13 +72,14 @@ def test_neither_noise_nor_a_few_lines_make_a_hash() -> None:
     assert look(Image.fromarray(noise)).perceptual_hash == 0 == look(page).perceptual_hash
 
 
-def test_the_preview_is_of_the_upright_photo_from_the_top(tmp_path: Path) -> None:
+def test_the_preview_is_of_the_upright_photo_from_the_top(tmp_path: Path, decoders: Decoders) -> None:
     upright = Image.new("RGB", (90, 120), "blue")
     upright.paste("red", (0, 0, 90, 40))
     exif = Image.Exif()
     exif[0x0112] = 6  # stored lying, to be turned by 90 degrees
     upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "lying.png", exif=exif)
-    read = read_file(FoundFile(str(tmp_path).encode(), b"lying.png", 0, 0, None), PREPROCESS, lambda identity: False)
+    found = FoundFile(str(tmp_path).encode(), b"lying.png", 0, 0, None)
+    (read,) = read_files([found], PREPROCESS, lambda identity: False, decoders)
     assert read.photo is not None and read.photo.look is not None
     rows = np.frombuffer(read.photo.look.preview, np.uint8).reshape(3, 4, 3)
     assert (rows[0] == (255, 0, 0)).all() or np.abs(rows[0].astype(int) - (255, 0, 0)).max() < 25

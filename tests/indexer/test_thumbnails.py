@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from indexer.decoding.decoders import Decoders
 from indexer.read import photo_id
 from indexer.thumbnails import SIZES, Thumbnails
 from search.errors import PhotoError
@@ -25,8 +26,8 @@ def picture(path: Path, size: tuple[int, int], **options: Any) -> Path:
 
 
 @pytest.fixture
-def thumbnails(tmp_path: Path) -> Thumbnails:
-    return Thumbnails(Home(tmp_path / "home"))
+def thumbnails(tmp_path: Path, decoders: Decoders) -> Thumbnails:
+    return Thumbnails(Home(tmp_path / "home"), decoders)
 
 
 @pytest.mark.parametrize(("size", "longest"), SIZES.items())
@@ -75,11 +76,11 @@ def test_a_damaged_one_is_made_anew(thumbnails: Thumbnails, tmp_path: Path, dama
     assert path.read_bytes() == whole
 
 
-def test_a_home_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_written_costs_only_time(tmp_path: Path, decoders: Decoders) -> None:
     source = picture(tmp_path / "a.jpg", (500, 400))
     identity = photo_id(source.read_bytes())
     (tmp_path / "home").write_text("a file where the folder should be: nothing can be made under it")
-    thumbnails = Thumbnails(Home(tmp_path / "home"))
+    thumbnails = Thumbnails(Home(tmp_path / "home"), decoders)
     for _ in range(2):
         assert thumbnails.get_bytes(identity, str(source), "small").startswith(b"RIFF")
     thumbnails.remove(identity)

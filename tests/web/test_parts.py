@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from web.parts import Box, Liked, _square, liked
+from indexer.decoding.tasks import _square
+from web.parts import Box, Liked, liked
 
 ID = "0" * 32
 

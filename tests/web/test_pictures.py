@@ -113,7 +113,7 @@ def test_head_converts_nothing(client: TestClient, addresses: dict[str, str], mo
 def test_what_has_too_many_pixels_by_now_is_refused_in_a_sentence(
     client: TestClient, addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.read.default_max_pixels", lambda: 100)
+    monkeypatch.setattr("indexer.decoding.decoders.default_max_pixels", lambda: 100)
     assert "pixels" in assert_problem(client.get(addresses["deep.tif"]), 404)["detail"]
 
 

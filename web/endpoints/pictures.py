@@ -128,12 +128,12 @@ def picture_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decode
                 return Response(status_code=304, headers=_caching(etag))
         headers = {**_caching(made), **_HARMLESS, "content-disposition": "inline"}
         try:
-            if await run_in_threadpool(shown_as_it_is, os.fsencode(path), photo.format):
+            if await run_in_threadpool(shown_as_it_is, os.fsencode(path), photo.format, decoder.decoders):
                 return _as_it_lies(photo, path, state)
             if request.method == "HEAD":
                 return _without_content("image/jpeg", headers)
             async with turns.turn(request):
-                content = await run_in_threadpool(full_picture, photo.id, os.fsencode(path))
+                content = await run_in_threadpool(full_picture, photo.id, os.fsencode(path), decoder.decoders)
         except PhotoError as error:
             raise ProblemError(404, f"The photo cannot be shown at full size: {error}.") from error
         return Response(content, media_type="image/jpeg", headers=headers)

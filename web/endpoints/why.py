@@ -8,7 +8,6 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from indexer.read import read_photo
 from indexer.thumbnails import Thumbnails
 from search.query import MAX_LENGTH
 from web.access import EngineAccess
@@ -57,7 +56,8 @@ def why_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decoder) -
             content = await thumbnail(thumbnails, decoder, photo, "large")
 
             def found() -> Response:
-                return json_answer(access.engine().where(photo.id, read_photo(content), q).to_json())
+                shown = decoder.decoders.picture(content)
+                return json_answer(access.engine().where(photo.id, shown, q).to_json())
 
             return await run_in_threadpool(found)
 

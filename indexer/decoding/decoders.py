@@ -1,0 +1,180 @@
+"""Decoders: what can be had of a photo without decoding it in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from indexer.decoding.channel import Buffer
+from indexer.decoding.pool import Pool, pool_of_process
+from indexer.decoding.settings import DecodingSettings
+from indexer.decoding.worker import Answer, Worker
+from indexer.exif import ExifData
+from indexer.pixels import default_max_pixels
+from search.catalog.changes import Look
+from search.errors import DecodingError, PhotoError
+from search.models.preprocess import Preprocess
+
+Box = tuple[float, float, float, float]
+_NONSENSE = PhotoError("decoding it crashed (it answered nonsense)")
+
+
+class Decoders:
+    """Processes that decode photos, for one user of them: a run, a server. Close them, or use them as a context.
+
+    Its methods raise `PhotoError` where a photo cannot be had, be it that it crashed its decoder, and `DecodingError`
+    where no process can be started or they were closed.
+
+    Attributes:
+        pool: the processes, which others may use as well.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self._closed = False
+
+    @classmethod
+    def of_process(cls, size: int, settings: DecodingSettings | None = None) -> Self:
+        """Up to `size` of them, which all of this process share that ask for as many; `settings` are those of the
+        environment by default.
+
+        Raises:
+            SettingsError: an environment variable has a value that cannot be.
+        """
+        return cls(pool_of_process(size, settings or DecodingSettings.read()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def size(self) -> int:
+        """How many there are at most."""
+        return self.pool.size
+
+    def worker(self) -> AbstractContextManager[Worker]:
+        """One of them, for its caller alone; waits until there is one."""
+        if self._closed:
+            raise DecodingError("Decoding was stopped.")
+        return self.pool.worker(self)
+
+    def stop(self) -> None:
+        """End those that are at work for this user: nobody wants their answers any more."""
+        self.pool.stop(self)
+
+    def close(self) -> None:
+        """End those that are at work for this user, who asks for no more."""
+        self._closed = True
+        self.stop()
+
+    def picture(
+        self,
+        content: bytes,
+        *,
+        draft: tuple[int, int] | None = None,
+        max_pixels: int | None = None,
+        box: Box | None = None,
+        side: int | None = None,
+        pixels: int | None = None,
+    ) -> Image.Image:
+        """The picture of a file's content, RGB and upright.
+
+        Args:
+            content: the whole file.
+            draft: as for `read.decode`.
+            max_pixels: as for `read.decode`.
+            box: left, top, right and bottom of a part, as fractions; it is widened to a square as far as that goes.
+            side: in pixels; where both sides are longer, a whole fraction of the picture whose sides are as long still.
+            pixels: how many may be left of that; None: sixteen squares of `side`.
+        """
+        with self.worker() as worker:
+            one = _one(worker, "picture", content, max_pixels, draft=draft, box=box, side=side, pixels=pixels)
+            width, height = _size(one)
+            return Image.frombytes("RGB", (width, height), one.payload)
+
+    def thumbnail(self, content: bytes, longest: int) -> bytes:
+        """The content of a WebP file, upright, whose longest side has so many pixels, or as many as the photo's."""
+        with self.worker() as worker:
+            return bytes(_one(worker, "thumbnail", content, longest=longest).payload)
+
+    def full_picture(self, content: bytes) -> bytes:
+        """The content of a JPEG file of the photo's full size, upright."""
+        with self.worker() as worker:
+            return bytes(_one(worker, "full_picture", content).payload)
+
+    def is_upright(self, path: str | bytes, format: str) -> bool:
+        """Whether browsers show the JPEG, PNG or WebP file upright; reads no pixels."""
+        with self.worker() as worker:
+            (answer,) = worker.ask("is_upright", [b""], {"path": os.fsdecode(path), "format": format})
+            if isinstance(answer, PhotoError):
+                raise answer
+            return answer.fields.get("upright") is True
+
+
+@dataclass(frozen=True)
+class MeasuredPhoto:
+    """What indexing wants to know of a photo.
+
+    Attributes:
+        full_size: width and height of the upright original, in pixels.
+        pixels: uint8[h, w, 3], upright: at the model's size where `ready`, else as large as they were decoded. They are
+            the worker's, and good until it is asked again.
+    """
+
+    full_size: tuple[int, int]
+    format: str
+    exif: ExifData
+    flatness: float
+    look: Look
+    ready: bool
+    pixels: npt.NDArray[np.uint8]
+
+
+def measured(worker: Worker, contents: Sequence[Buffer], preprocess: Preprocess) -> list[MeasuredPhoto | PhotoError]:
+    """Measure some photos and make pixels of them for a model, or say what is wrong with each."""
+    arguments = {"max_pixels": default_max_pixels(), "preprocess": asdict(preprocess)}
+    answers = worker.ask("measured", contents, arguments)
+    return [answer if isinstance(answer, PhotoError) else _measured(answer) for answer in answers]
+
+
+def _measured(answer: Answer) -> MeasuredPhoto | PhotoError:
+    try:
+        fields = answer.fields
+        width, height = _size(answer)
+        return MeasuredPhoto(
+            full_size=(int(fields["full_size"][0]), int(fields["full_size"][1])),
+            format=str(fields["format"]),
+            exif=ExifData(**fields["exif"]),
+            flatness=float(fields["flatness"]),
+            look=Look(bytes.fromhex(fields["preview"]), int(fields["perceptual_hash"])),
+            ready=fields["ready"] is True,
+            pixels=np.frombuffer(answer.payload, np.uint8).reshape(height, width, 3),
+        )
+    except (PhotoError, ValueError, TypeError, LookupError):
+        return _NONSENSE
+
+
+def _one(worker: Worker, task: str, content: bytes, max_pixels: int | None = None, **arguments: Any) -> Answer:
+    if max_pixels is None:
+        max_pixels = default_max_pixels()
+    (answer,) = worker.ask(task, [content], {"max_pixels": max_pixels, **arguments})
+    if isinstance(answer, PhotoError):
+        raise answer
+    return answer
+
+
+def _size(answer: Answer) -> tuple[int, int]:
+    """Width and height of the RGB pixels that an answer has. Raises `PhotoError` where it has others."""
+    match answer.fields.get("size"):
+        case [int(width), int(height)] if len(answer.payload) == 3 * width * height:
+            return width, height
+    raise _NONSENSE

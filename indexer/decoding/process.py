@@ -1,0 +1,193 @@
+"""A process that decodes, as the operating system has it: started, spoken to, ended, and asked why it has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+from indexer.decoding.channel import BrokenMessageError, Channel, Exchange
+from indexer.decoding.child import NO_MEMORY, OUT_OF_MEMORY
+from search.errors import DecodingError, PhotoError, PhotoMemoryError
+
+# The modules beside this one, wherever this was started, and none of the folder that it was started in.
+_PROGRAM = (
+    f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+    "from indexer.decoding.child import main; main()"
+)
+_ENVIRONMENT = {
+    # Its products are tiny: threads for them would only take memory.
+    "OPENBLAS_NUM_THREADS": "1",
+    # The C library of Linux would give a picture's memory back, to ask for as much for the next: for small photos that
+    # takes up to a third of the time.
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+}
+_DYING_SECONDS = 2.0
+"""One whose pipe has ended is given so long to end by itself, which tells of what it died."""
+
+Position = tuple[int, int]
+"""Which request it is at, counted from 1, and which photo of it, counted from 1; 0 where it is at none yet."""
+
+
+class Process:
+    """A process and the channel to it.
+
+    Attributes:
+        ready: whether it has said that it is.
+        asked: how many requests it was sent.
+        told: which photo it said that it is at, where it cannot leave a mark in shared memory.
+        waits: whether it waits for something that is no fault of its own.
+    """
+
+    def __init__(self, tasks: str, seconds: float, memory: int, *, shared: bool) -> None:
+        """Start it; it need not be ready when this returns. Raises `DecodingError` where none can be started."""
+        made = Exchange.create() if shared else None
+        self._exchange: Exchange | None = made[0] if made else None
+        descriptor = made[1] if made else None
+        options = {"tasks": tasks, "seconds": seconds, "memory": memory, "exchange": descriptor}
+        try:
+            self._popen = _spawned(json.dumps(options), descriptor)
+        except OSError as error:
+            raise DecodingError(f"No process to decode photos can be started: {error.strerror or error}.") from error
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+        source, sink = self._popen.stdout, self._popen.stdin
+        assert source is not None and sink is not None
+        self.channel = Channel(io.BufferedReader(cast("io.RawIOBase", source)), sink, self._exchange)
+        self.ready = False
+        self.asked = 0
+        self.told = 0
+        self.waits = False
+        self._lock = threading.Lock()
+        self._at_work = False
+        self._killed: tuple[Position, PhotoError] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._popen.pid
+
+    @property
+    def position(self) -> Position | None:
+        """What it is at; None while nobody waits for it, or it for others."""
+        return self._position() if self._at_work and not self.waits else None
+
+    def _position(self) -> Position:
+        return self.asked, self.told if self._exchange is None else self._exchange.mark
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Meanwhile somebody waits for it."""
+        with self._lock:
+            self._at_work = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_work = self.waits = False
+
+    def begin(self) -> None:
+        """It is about to be asked."""
+        with self._lock:
+            self.asked += 1
+            self.told = 0
+            if self._exchange is not None:
+                self._exchange.mark = 0
+
+    def wait_until_ready(self) -> str:
+        """Hear that it is `ready`; else returns why it is not."""
+        try:
+            said, _ = self.channel.receive()
+        except BrokenMessageError:
+            return f"it ended with status {self._status()}"
+        self.ready = "ready" in said
+        return str(said.get("failed", ""))
+
+    def kill_at(self, position: Position, why: PhotoError) -> None:
+        """End it if it still is at this; `why` is then what is said of the photo."""
+        with self._lock:
+            if self._at_work and self._position() == position:
+                self._killed = position, why
+                self._popen.kill()
+
+    def end(self) -> None:
+        """End it, if it has not ended, and free what was held for it. Not while somebody waits for it: see `kill`."""
+        self.kill()
+        self._popen.wait()
+        for pipe in (self._popen.stdin, self._popen.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def kill(self) -> bool:
+        """End it; whoever waits for it hears so. Returns whether anybody did."""
+        with self._lock:
+            self._popen.kill()
+            return self._at_work
+
+    def autopsy(self) -> tuple[int | None, PhotoError]:
+        """Of a process whose channel is broken: which photo of the request it was at, counted from 0, None where it
+        was at none or is not to blame for that; and what to say of it."""
+        status = self._status()
+        position = self._position()
+        at = position[1] - 1 if position[1] else None
+        if self._killed is not None:
+            return (at if self._killed[0] == position else None), self._killed[1]
+        if status == OUT_OF_MEMORY:
+            return at, PhotoMemoryError(NO_MEMORY)
+        if status == -getattr(signal, "SIGKILL", 9):
+            return at, PhotoMemoryError("the system ended its decoding, as it does where memory runs out")
+        return at, PhotoError(f"decoding it crashed ({_named(status)})")
+
+    def memory(self) -> int:
+        """Bytes of it that lie in memory, what is shared included."""
+        import psutil
+
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.Error:
+            return 0
+
+    def _status(self) -> int | None:
+        """Its exit status, None where it has not ended by itself."""
+        try:
+            return self._popen.wait(_DYING_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self._popen.wait()
+            return None
+
+
+def _spawned(options: str, descriptor: int | None) -> subprocess.Popen[bytes]:
+    # A process of its own rather than one of `multiprocessing`, which would run the caller's main module once more.
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", _PROGRAM, options],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        pass_fds=() if descriptor is None else (descriptor,),
+        env={**os.environ, **_ENVIRONMENT},
+        # Ctrl+C is for whoever started it.
+        start_new_session=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    )
+
+
+def _named(status: int | None) -> str:
+    if status is None:
+        return "it answered nonsense"
+    with contextlib.suppress(ValueError):
+        if status < 0:
+            return signal.Signals(-status).name
+    return f"exit status {status}"

@@ -1,0 +1,44 @@
+"""How long a photo may take to decode, and with how much memory, as settings that environment variables change."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from search.environment import EnvironmentSettings
+
+PREFIX = "SIGHTLINE_DECODING_"
+MEBIBYTE = 2**20
+
+# The hungriest of our formats, a lossless WebP with transparency that is turned, takes 21, and what is handed over 6
+# more; the rest are allowances for its threads.
+_BYTES_PER_PIXEL = 32
+_SLACK = 256 * MEBIBYTE
+
+
+class DecodingSettings(EnvironmentSettings):
+    """What a process that decodes may use.
+
+    Attributes:
+        seconds: for one photo, by the clock.
+        memory: MiB beyond what the process has when it has started; None: enough for the largest file and the largest
+            picture that are read at all.
+    """
+
+    kind: ClassVar[str] = "decoding"
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
+
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    memory: Annotated[int | None, Field(ge=64)] = None
+
+    @property
+    def memory_bytes(self) -> int:
+        """`memory` in bytes."""
+        if self.memory is not None:
+            return self.memory * MEBIBYTE
+        from indexer.pixels import default_max_pixels  # here, since they bring Pillow along
+        from indexer.read import MAX_BYTES
+
+        return MAX_BYTES + _SLACK + _BYTES_PER_PIXEL * default_max_pixels()

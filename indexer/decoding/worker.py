@@ -1,0 +1,188 @@
+"""A worker: a process that decodes, asked and watched, and started anew whenever it has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from indexer.decoding.channel import BrokenMessageError, Buffer
+from indexer.decoding.child import NO_MEMORY
+from indexer.decoding.process import Position, Process
+from indexer.decoding.settings import DecodingSettings
+from indexer.pixels import DecodingRoom
+from search.errors import DecodingError, PhotoError, PhotoMemoryError
+
+_START_SECONDS = 120.0
+_ATTEMPTS = 3
+"""To start a process, and to have one begin with what it was asked."""
+_SHARED = 256 * 2**20
+"""Bytes in memory that are no fault of a photo's: the program itself, and what it shares."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one photo: the fields that the task gives, and a buffer, good until the worker is asked again."""
+
+    fields: dict[str, Any]
+    payload: Buffer
+
+
+class _Ended(Exception):
+    """The process has ended: at which of the photos it was asked about, None where at none, and why."""
+
+    def __init__(self, at: int | None, why: PhotoError) -> None:
+        super().__init__()
+        self.at = at
+        self.why = why
+
+
+class Worker:
+    """One at a time may ask it; any thread may watch it or close it.
+
+    Attributes:
+        seconds: processor time that its answers have taken.
+        closed: whether it is of no use any more.
+    """
+
+    def __init__(self, settings: DecodingSettings, tasks: str, *, shared: bool, room: DecodingRoom, free: int) -> None:
+        """`tasks` names the module of what it can be asked. It decodes pictures of up to `free` pixels without taking
+        `room`. `shared` is whether pixels come through shared memory where the platform has it."""
+        self._settings = settings
+        self._tasks = tasks
+        self._shared = shared
+        self._room = room
+        self._free = free
+        self._lock = threading.Lock()
+        self._process: Process | None = None
+        self._watched: Position | None = None
+        self._worked = 0.0
+        self.seconds = 0.0
+        self.closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """The number of the process that there is now."""
+        process = self._process
+        return None if process is None else process.pid
+
+    def start(self) -> Process:
+        """Start it, if it is not there, without waiting until it is ready. Raises `DecodingError`."""
+        with self._lock:
+            if self.closed:
+                raise DecodingError("Decoding was stopped.")
+            if self._process is None:
+                memory = self._settings.memory_bytes
+                self._process = Process(self._tasks, self._settings.seconds, memory, shared=self._shared)
+            return self._process
+
+    def ask(self, task: str, contents: Sequence[Buffer], arguments: dict[str, Any]) -> list[Answer | PhotoError]:
+        """Do a task with each of some photos. One that crashes the process, or takes too much time or memory, costs no
+        other.
+
+        Raises:
+            DecodingError: no process can be started, or this was closed meanwhile.
+        """
+        found: dict[int, Answer | PhotoError] = {}
+        left = list(range(len(contents)))
+        lost = 0
+        while left:
+            process = self._ready()
+            try:
+                answers = self._ask(process, task, [contents[place] for place in left], arguments)
+            except _Ended as end:
+                self._end(process)
+                lost += end.at is None
+                if end.at is not None or lost == _ATTEMPTS:
+                    found[left.pop(end.at or 0)] = end.why
+                continue
+            if process.asked > 1 and any(isinstance(answer, PhotoMemoryError) for answer in answers):
+                self._end(process)  # earlier photos may have left too little of it: a new process has all
+                continue
+            found.update(zip(left, answers, strict=True))
+            break
+        return [found[place] for place in range(len(contents))]
+
+    def watch(self, elapsed: float) -> None:
+        """End the process if it is at one photo for too long, or with too much memory. `elapsed` seconds have passed
+        since this was called last."""
+        process = self._process
+        position = None if process is None else process.position
+        if process is None or position is None or position != self._watched:
+            self._watched, self._worked = position, 0.0
+            return
+        self._worked += elapsed
+        most = self._settings.seconds if process.ready else _START_SECONDS
+        if self._worked >= most:
+            process.kill_at(position, PhotoError(f"it takes longer than {most:g} s to decode"))
+        elif process.memory() > self._settings.memory_bytes + _SHARED:  # not all platforms have a limit for that
+            process.kill_at(position, PhotoMemoryError(NO_MEMORY))
+
+    def close(self) -> None:
+        """End the process for good; whoever waits for it has a `DecodingError`."""
+        with self._lock:
+            process = self._process
+            self.closed = True
+            if process is not None and not process.kill():  # else whoever waits for it does the rest
+                process.end()
+                self._process = None
+
+    def _ready(self) -> Process:
+        said = ""
+        for _ in range(_ATTEMPTS):
+            process = self.start()
+            if process.ready:
+                return process
+            with process.working():
+                said = process.wait_until_ready()
+            if process.ready:
+                return process
+            self._end(process)
+        raise DecodingError(f"The process that decodes photos does not start: {said}.")
+
+    def _ask(
+        self, process: Process, task: str, contents: Sequence[Buffer], arguments: dict[str, Any]
+    ) -> list[Answer | PhotoError]:
+        process.begin()
+        with process.working(), contextlib.ExitStack() as held:
+            try:
+                process.channel.send({"task": task, "arguments": arguments, "free": self._free}, contents)
+                said, payloads = process.channel.receive()
+                while "answers" not in said:
+                    held.close()
+                    self._hear(process, said, held)
+                    said, payloads = process.channel.receive()
+                answers = [_understood(one, payload) for one, payload in zip(said["answers"], payloads, strict=True)]
+                if len(answers) != len(contents):
+                    raise BrokenMessageError
+                self.seconds += float(said["seconds"])
+                return answers
+            except MemoryError:
+                raise _Ended(0, PhotoMemoryError(NO_MEMORY)) from None
+            except (OSError, BrokenMessageError, ValueError, TypeError, KeyError, AttributeError) as error:
+                raise _Ended(*process.autopsy()) from error
+
+    def _hear(self, process: Process, said: dict[str, Any], held: contextlib.ExitStack) -> None:
+        """What it says before it has answered: which photo it is at, or how many pixels it needs room for."""
+        if "at" in said:
+            process.told = int(said["at"])
+        elif pixels := int(said["room"]):
+            process.waits = True
+            held.enter_context(self._room.taken(pixels))
+            process.waits = False
+            process.channel.send({"go": True})
+
+    def _end(self, process: Process) -> None:
+        with self._lock:
+            process.end()
+            self._process = None
+            if self.closed:
+                raise DecodingError("Decoding was stopped.")
+
+
+def _understood(said: dict[str, Any], payload: Buffer) -> Answer | PhotoError:
+    if "error" in said:
+        return (PhotoMemoryError if said.get("memory") else PhotoError)(str(said["error"])[:300])
+    return Answer(dict(said["fields"]), payload)

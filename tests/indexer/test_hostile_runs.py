@@ -1,0 +1,153 @@
+"""Photos that kill what decodes them, and files that change under the reader's hands, in a run of the indexer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import hostile_tasks as hostile
+import pytest
+from support import picture
+
+from indexer.decoding.pool import Pool
+from indexer.decoding.settings import DecodingSettings
+from indexer.report import IndexOptions, IndexReport
+from indexer.run import run_index
+from indexer.scan import UNSETTLED, settled_ns
+from search.catalog import failures
+from search.catalog.connection import connect_to_read
+from search.engine import Engine, Request
+from search.home import Home
+
+STARTER = IndexOptions(model="starter", captions="off", workers=2)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(6):
+        picture(folder / f"{number}.jpg", number)
+    return folder
+
+
+@pytest.fixture
+def harmful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Runs of the indexer decode with tasks that photos can harm, half a second each."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(hostile.__file__).parent))
+    pool = Pool(2, DecodingSettings(seconds=0.5), tasks="hostile_tasks")
+    monkeypatch.setattr("indexer.decoding.decoders.pool_of_process", lambda size, settings: pool)
+    yield
+    pool.close()
+
+
+def counts(report: IndexReport) -> dict[str, int]:
+    return {name: value for name, value in report.counts().items() if value and name != "tagged"}
+
+
+def reasons(home: Home) -> dict[str, str]:
+    with closing(connect_to_read(home)) as connection:
+        return {Path(one["path"]).name: one["reason"] for one in failures.page(connection)}
+
+
+def modified(home: Home) -> dict[bytes, int]:
+    """The modification time of each file, as the catalog has it."""
+    with closing(connect_to_read(home)) as connection:
+        return dict(connection.execute("SELECT name, mtime_ns FROM files").fetchall())
+
+
+def found(home: Home) -> set[str]:
+    with Engine.open(home) as engine:
+        return {Path(hit.path).name for hit in engine.search(Request(limit=100)).hits}
+
+
+def spoil(file: Path, words: bytes) -> None:
+    file.write_bytes(file.read_bytes() + words)
+
+
+@pytest.mark.usefixtures("harmful")
+def test_photos_that_kill_their_decoder_are_listed_and_all_others_found(home: Home, photos: Path) -> None:
+    spoil(photos / "1.jpg", hostile.SEGFAULT)
+    spoil(photos / "2.jpg", hostile.ENDLESS)
+    spoil(photos / "4.jpg", hostile.KILLED)
+    assert counts(run_index(home, [photos], STARTER)) == {"added": 3, "failed": 3, "embedded": 3}
+    assert found(home) == {"0.jpg", "3.jpg", "5.jpg"}
+    assert reasons(home) == {
+        "1.jpg": "decoding it crashed (SIGSEGV)",
+        "2.jpg": "it takes longer than 0.5 s to decode",
+        "4.jpg": "the system ended its decoding, as it does where memory runs out",
+    }
+    # What crashed is left alone until it changes; what memory did not suffice for is tried again.
+    (photos / "4.jpg").write_bytes((photos / "4.jpg").read_bytes().removesuffix(hostile.KILLED))
+    assert counts(run_index(home)) == {"added": 1, "unchanged": 3, "failed": 2, "embedded": 1}
+    again = run_index(home)
+    assert counts(again) == {"unchanged": 4, "failed": 2} and "load" not in again.stages
+    picture(photos / "1.jpg", 50)
+    assert counts(run_index(home)) == {"added": 1, "unchanged": 4, "failed": 1, "embedded": 1}
+
+
+def test_a_file_that_is_written_while_it_is_read_is_left_to_the_next_run(
+    home: Home, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_index(home, [photos], STARTER)
+    before = (photos / "0.jpg").stat()
+    picture(photos / "0.jpg", 70)
+    (photos / "new.jpg").write_bytes(b"not yet a picture")
+    fdopen = os.fdopen
+
+    def written_meanwhile(descriptor: int, *arguments: Any, **keywords: Any) -> Any:
+        with open(f"/proc/self/fd/{descriptor}", "ab") as file:
+            file.write(b"more")
+        return fdopen(descriptor, *arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("indexer.read.os.fdopen", written_meanwhile)
+        assert counts(run_index(home)) == {"unchanged": 5}
+    assert modified(home)[b"0.jpg"] == before.st_mtime_ns and b"new.jpg" not in modified(home) and reasons(home) == {}
+    assert counts(run_index(home)) == {"updated": 1, "unchanged": 5, "failed": 1, "embedded": 1}
+
+
+def test_a_file_written_a_moment_before_it_is_read_is_looked_at_again(
+    home: Home, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second change may have the same date: file systems know no finer one."""
+    moment = 1_600_000_000 * 10**9  # a whole second, as FAT has them, within two of the reading
+    file = photos / "0.jpg"
+
+    def written(seed: int) -> None:
+        picture(file, seed)
+        file.write_bytes(file.read_bytes().ljust(4000, b"\0"))
+        os.utime(file, ns=(moment, moment))
+
+    written(80)
+    with monkeypatch.context() as patch:
+        patch.setattr("indexer.pipeline.time", SimpleNamespace(time_ns=lambda: moment + 10**9))
+        assert counts(run_index(home, [photos], STARTER)) == {"added": 6, "embedded": 6}
+    assert modified(home)[b"0.jpg"] == UNSETTLED and list(modified(home).values()).count(UNSETTLED) == 1
+    written(81)
+    assert counts(run_index(home)) == {"updated": 1, "unchanged": 5, "embedded": 1}
+    assert modified(home)[b"0.jpg"] == moment
+    assert "load" not in run_index(home).stages
+
+
+@pytest.mark.parametrize(
+    ("modified", "read", "settled"),
+    [
+        (1_000_000_001, 1_010_000_000, False),
+        (1_000_000_001, 1_030_000_000, True),
+        (1_000_000_001, 999_000_000, False),  # by a clock that is ahead of this one
+        (5_000_000_001, 1_000_000_000, True),
+        (1_000_000_000, 2_900_000_000, False),
+        (1_000_000_000, 3_000_000_000, True),
+    ],
+)
+def test_a_modification_time_counts_once_no_other_write_can_have_it(
+    tmp_path: Path, modified: int, read: int, settled: bool
+) -> None:
+    (tmp_path / "a.jpg").touch()
+    os.utime(tmp_path / "a.jpg", ns=(modified, modified))
+    assert settled_ns((tmp_path / "a.jpg").stat(), read) == (modified if settled else UNSETTLED)
