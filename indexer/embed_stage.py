@@ -47,7 +47,8 @@ class EmbedStage:
         progress: Progress,
         timed: Callable[[str, int | None], AbstractContextManager[None]],
     ) -> None:
-        """`decoders` is asked for at the first need. Count in `report`, tell `progress`; `timed` surrounds each stage with its name and its number of photos."""
+        """Count in `report`, tell `progress`. `decoders` is asked at the first need for what decodes; `timed` surrounds
+        each stage with its name and its number of photos."""
         self.home = home
         self.database = database
         self.connection: sqlite3.Connection = database.conn

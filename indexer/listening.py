@@ -39,42 +39,42 @@ class Listener:
 
     def _listen(self) -> None:
         pause = 1.0
+        missed: set[bytes] = set()  # in which something may have happened while nobody listened
         while not self._stop.is_set():
-            states = [_identity(root) for root in self._roots]
+            states = {root: _identity(root) for root in self._roots}
             try:
-                self._hear([root for root, state in zip(self._roots, states, strict=True) if state], states)
+                missed = self._hear(states, missed)
                 pause = 1.0
                 continue
             except FileNotFoundError:
                 pass  # one has gone just now
             except (OSError, RuntimeError) as error:
-                # What was missed meanwhile is found by looking at all of it.
                 if not self._polling and "limit" in str(error):
                     self._polling = True
                     self._say(
                         "The system cannot tell of changes in so many folders; they are looked through every "
                         f"{POLL_SECONDS:.0f} s instead. On Linux, a larger fs.inotify.max_user_watches mends that."
                     )
-            self._arrivals.changed_as_a_whole(self._roots)
+            missed = set(self._roots)
             self._stop.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _hear(self, roots: list[bytes], states: list[tuple[int, int] | None]) -> None:
-        """Listen until a folder comes, goes or is another one.
+    def _hear(self, states: dict[bytes, tuple[int, int] | None], missed: set[bytes]) -> set[bytes]:
+        """Listen until a folder comes, goes or is another one; returns those. What was `missed` is looked through as
+        soon as somebody listens.
 
         Raises:
             OSError, RuntimeError: the system cannot tell, or told of a name that is no text.
         """
         from watchfiles import Change, watch
 
+        roots = [root for root, state in states.items() if state is not None]
         if not roots:
-            self.listens.set()
-            while not self._stop.wait(_ROOTS_EVERY):
-                if [_identity(root) for root in self._roots] != states:
-                    break
-            self._arrivals.changed_as_a_whole(self._roots)
-            return
-        changes = watch(
+            self._listens(missed)
+            while not self._stop.wait(_ROOTS_EVERY) and not _changed(states):
+                pass
+            return _changed(states)
+        heard = watch(
             *map(os.fsdecode, roots),
             watch_filter=None,
             debounce=_DEBOUNCE_MS,
@@ -87,17 +87,23 @@ class Listener:
             poll_delay_ms=int(POLL_SECONDS * 1000),
             ignore_permission_denied=True,
         )
-        for tick, some in enumerate(changes, start=1):
-            self.listens.set()
+        for tick, changes in enumerate(heard):
+            if tick == 0:
+                self._listens(missed)
             # What changes in a folder is told by itself.
-            paths = [path for kind, path in some if kind != Change.modified or not os.path.isdir(path)]
+            paths = [path for kind, path in changes if kind != Change.modified or not os.path.isdir(path)]
             self._arrivals.changed(map(os.fsencode, paths))
-            if tick % int(_ROOTS_EVERY / _TICK_SECONDS) == 0:
-                now = [_identity(root) for root in self._roots]
-                if now != states:
-                    gone = [root for root, was, is_now in zip(self._roots, states, now, strict=True) if was != is_now]
-                    self._arrivals.changed_as_a_whole(gone)
-                    return
+            if tick % int(_ROOTS_EVERY / _TICK_SECONDS) == 0 and (others := _changed(states)):
+                return others
+        return set()
+
+    def _listens(self, missed: set[bytes]) -> None:
+        self.listens.set()
+        self._arrivals.changed_as_a_whole(missed)
+
+
+def _changed(states: dict[bytes, tuple[int, int] | None]) -> set[bytes]:
+    return {root for root, state in states.items() if _identity(root) != state}
 
 
 def tells(root: bytes) -> bool:
