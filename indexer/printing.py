@@ -9,7 +9,9 @@ from indexer.terminal import minutes, printable
 
 if TYPE_CHECKING:
     from indexer.report import IndexReport
+    from indexer.restore import Restored
     from search.answer import Answer, Request
+    from search.catalog.backup import Backup
 
 
 def print_report(report: IndexReport) -> None:
@@ -64,6 +66,21 @@ def print_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None
         )
     for failure in failed:
         print(printable(f"{failure['path']}: {failure['reason']}"))
+
+
+def print_backup(made: Backup) -> None:
+    """A backup that was written."""
+    print(f"{made.photos} photos, {made.bytes / 1e6:.1f} MB in {made.seconds:.1f} s: {printable(str(made.path))}")
+    for place in made.elsewhere:
+        print(f"Not in it, since it lies outside the home: {printable(place)}")
+
+
+def print_restored(done: Restored) -> None:
+    """A backup that was restored."""
+    print(f"{done.photos} photos restored into {printable(str(done.home))} in {done.seconds:.1f} s.")
+    if done.kept is not None:
+        print(f"The catalog that was there is kept as {printable(str(done.kept))}.")
+    print("`sightline index` brings it up to date with the folders.")
 
 
 def _how_far(progress: dict[str, Any]) -> str:

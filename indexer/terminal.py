@@ -26,6 +26,9 @@ _TITLES = {
     "captions": "Writing captions",
     "text": "Reading text in pictures",
     "ask": "Asking",
+    "backup": "Copying the catalog (MB)",
+    "copy": "Copying the backup (MB)",
+    "check": "Checking the backup",
 }
 
 

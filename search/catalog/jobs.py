@@ -16,7 +16,7 @@ KEPT = 200
 
 def start(connection: sqlite3.Connection, kind: str) -> int:
     """Record that this process begins a job; whoever starts a job holds the writer's lock, so others have died."""
-    connection.execute("UPDATE jobs SET state = 'died', ended_at = ? WHERE state = 'running'", (now(),))
+    end_all(connection)
     connection.execute("DELETE FROM jobs WHERE key <= (SELECT max(key) FROM jobs) - ?", (KEPT,))
     return int(
         connection.execute(
@@ -24,6 +24,11 @@ def start(connection: sqlite3.Connection, kind: str) -> int:
             (kind, socket.gethostname(), os.getpid(), now()),
         ).fetchone()[0]
     )
+
+
+def end_all(connection: sqlite3.Connection) -> None:
+    """Record that whatever seems to be at work has died; the caller holds the writer's lock, so nothing is."""
+    connection.execute("UPDATE jobs SET state = 'died', ended_at = ? WHERE state = 'running'", (now(),))
 
 
 def update(connection: sqlite3.Connection, key: int, counts: dict[str, Any]) -> None:
@@ -61,7 +66,7 @@ def _documents(connection: sqlite3.Connection, which: str, value: int) -> list[d
             "pid": pid,
             "started_at": started,
             "ended_at": ended,
-            "counts": json.loads(counts),
+            "counts": _counts(counts),
             "message": message,
         }
         for key, kind, state, host, pid, started, ended, counts, message in rows
@@ -71,6 +76,15 @@ def _documents(connection: sqlite3.Connection, which: str, value: int) -> list[d
 def running(connection: sqlite3.Connection) -> dict[str, Any] | None:
     """The job at work now, if one is."""
     return next((job for job in recent(connection, 1) if job["state"] == "running"), None)
+
+
+def _counts(text: str) -> dict[str, Any]:
+    """What a row says; nothing, where it is damaged: that keeps no other job from being shown."""
+    try:
+        counts = json.loads(text)
+    except (TypeError, ValueError):
+        return {}
+    return counts if isinstance(counts, dict) else {}
 
 
 def _alive(host: str, pid: int) -> bool:
