@@ -22,7 +22,7 @@ from indexer.run import run_index
 from search.answer import Request
 from search.catalog import editing, jobs
 from search.catalog.backup import back_up
-from search.catalog.connection import connect_to_read, connect_to_write
+from search.catalog.connection import connect_to_read, connect_to_write, one_state
 from search.engine import Engine
 from search.errors import CatalogError, LockedError, VersionError
 from search.home import Home
@@ -291,3 +291,36 @@ def test_killed_at_any_step_there_is_the_old_catalog_or_the_new_one(home: Home, 
         assert all(photos(kept) == 5 for kept in kept_in(killed))
         assert photos(kept_in(killed)[0]) == 5 if found[-1] == 3 else True
     assert found == sorted(found, reverse=True) and set(found) == {5, 3} and found.count(3) > 3, found
+
+
+def test_cut_off_just_after_the_new_catalog_is_there_the_old_ones_shared_memory_is_not_believed(
+    home: Home, tmp_path: Path
+) -> None:
+    catalog(home, 400)
+    shutil.copy(home.catalog_path, tmp_path / "large.db")
+    small = Home(tmp_path / "small")
+    catalog(small, 3)
+    back_up(small, tmp_path / "backup.db")
+    with closing(connect_to_read(home)) as server:  # in whose memory the old one's size stays
+        with closing(connect_to_write(home)) as writer:
+            writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        os.replace(tmp_path / "backup.db", home.catalog_path)
+        assert Path(f"{home.catalog_path}-shm").exists()
+        catalog(home, 1, "more-")
+        assert photos(home.catalog_path) == 4
+        assert server.execute("SELECT count(*) FROM photos").fetchone() == (400,)
+
+
+def test_while_somebody_keeps_reading_what_was_before_nothing_is_replaced(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.catalog.replacing.BUSY_MS", 20)
+    catalog(home, 3)
+    back_up(home, tmp_path / "backup.db")
+    with closing(connect_to_read(home)) as reader, one_state(reader):
+        reader.execute("SELECT count(*) FROM photos").fetchone()
+        catalog(home, 2, "late-")
+        with pytest.raises(CatalogError, match=r"keeps .* busy"):
+            restore(home, tmp_path / "backup.db", replace=True)
+    assert photos(home.catalog_path) == 5 and not kept_in(home)
+    assert restore(home, tmp_path / "backup.db", replace=True).photos == 3
