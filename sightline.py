@@ -255,6 +255,28 @@ def status(
 
 
 @app.command()
+def verify(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend all that can be made again.")] = False,
+    photos: Annotated[
+        bool, typer.Option("--photos", help="Read every photo, too, to find those that decayed.")
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the index against itself and the photos' files."""
+    from indexer.terminal import TerminalProgress
+    from indexer.verify.run import verify as check
+
+    place = _home(home)
+    with _failing_kindly(as_json):
+        with TerminalProgress() as progress:
+            found = check(place, repair=repair, photos=photos, progress=progress)
+        _print(found.to_json(), as_json, lambda: printing.print_verification(found))
+        if not found.ok:
+            raise typer.Exit(1)  # no error's document: the problems stand on stdout
+
+
+@app.command()
 def backup(
     file: Annotated[Path, typer.Argument(help="The file to write; an older backup there is replaced.")],
     home: HomeOption = None,

@@ -98,7 +98,7 @@ def read_file(found: FoundFile, preprocess: Preprocess, known: Callable[[str], b
             return ReadFile(found, identity, size, mtime_ns)
         decoded = decode(content, draft=preprocess.draft_size)
         pixels = preprocess(decoded.image, (decoded.width, decoded.height))
-        return ReadFile(found, identity, size, mtime_ns, _measures(identity, size, mtime_ns, decoded), pixels)
+        return ReadFile(found, identity, size, mtime_ns, measures(identity, size, mtime_ns, decoded), pixels)
     except FileNotFoundError:
         return ReadFile(found, vanished=True)
     except (PhotoMemoryError, MemoryError):
@@ -110,7 +110,8 @@ def read_file(found: FoundFile, preprocess: Preprocess, known: Callable[[str], b
         return ReadFile(found, identity, size, FAILED_FOR_NOW, failure=f"it cannot be read: {reason}")
 
 
-def _measures(identity: str, size: int, mtime_ns: int, decoded: DecodedPhoto) -> NewPhoto:
+def measures(identity: str, size: int, mtime_ns: int, decoded: DecodedPhoto) -> NewPhoto:
+    """What the catalog keeps of a photo: its id, the size and date of its file, and what it was decoded to."""
     exif = decoded.exif
     return NewPhoto(
         id=identity,

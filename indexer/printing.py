@@ -10,6 +10,7 @@ from indexer.terminal import minutes, printable
 if TYPE_CHECKING:
     from indexer.report import IndexReport
     from indexer.restore import Restored
+    from indexer.verify.report import Verification
     from search.answer import Answer, Request
     from search.catalog.backup import Backup
 
@@ -66,6 +67,22 @@ def print_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None
         )
     for failure in failed:
         print(printable(f"{failure['path']}: {failure['reason']}"))
+
+
+def print_verification(found: Verification) -> None:
+    """What is wrong with an index, and what was mended of it."""
+    counts = [f"{count} {name.replace('_', ' ')}" for name, count in found.checked.items() if count]
+    print(f"Checked in {found.seconds:.1f} s: {', '.join(counts) or 'nothing could be'}.")
+    for problem in found.problems:
+        document = problem.to_json()
+        state = "mended" if document["mended"] else "can be mended" if document["mendable"] else "wrong"
+        print(f"{state}: {printable(problem.what)}")
+    for note in found.notes:
+        print(printable(note))
+    if not found.problems:
+        print("Nothing is wrong.")
+    elif any(problem.to_json()["mendable"] and not problem.mended for problem in found.problems):
+        print("`sightline verify --repair` mends what can be mended.")
 
 
 def print_backup(made: Backup) -> None:

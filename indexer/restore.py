@@ -74,7 +74,7 @@ def restore(home: Home, file: Path, *, replace: bool = False, progress: Progress
                 f"{home.path} holds an index already. `sightline restore --replace` puts the backup in its place, and "
                 "keeps the present catalog beside it."
             )
-        with _failing(home), _aside(home) as aside:
+        with _failing(home), aside_in(home) as aside:
             photos = _prepare(home, file, aside, progress)
             kept = replace_catalog(home, aside, KEPT_AS)
         job_progress.remove(home)
@@ -135,7 +135,7 @@ def _own_generations(home: Home) -> int:
 
 
 @contextlib.contextmanager
-def _aside(home: Home) -> Iterator[Path]:
+def aside_in(home: Home) -> Iterator[Path]:
     """A new file in the home, gone afterwards unless it was renamed; with it go those of restores that were killed."""
     sweep(home)
     try:
