@@ -340,6 +340,66 @@ def status(
 
 
 @app.command()
+def verify(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend all that can be made again.")] = False,
+    photos: Annotated[
+        bool, typer.Option("--photos", help="Read every photo, too, to find those that decayed.")
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the index against itself and the photos' files."""
+    from indexer.terminal import TerminalProgress
+    from indexer.verify.run import verify as check
+
+    place = _home(home)
+    with _failing_kindly(as_json):
+        with TerminalProgress() as progress:
+            found = check(place, repair=repair, photos=photos, progress=progress)
+        _print(found.to_json(), as_json, lambda: printing.print_verification(found))
+        if not found.ok:
+            raise typer.Exit(1)  # no error's document: the problems stand on stdout
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The file to write; an older backup there is replaced.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write all that cannot be made again into one file, also while a run is at work."""
+    from indexer.terminal import TerminalProgress
+    from search.catalog.backup import back_up
+
+    place = _home(home)
+    with _failing_kindly(as_json):
+        with TerminalProgress() as progress:
+            progress.stage("backup", None)
+            made = back_up(place, file, lambda done, total: progress.advance(done // 10**6, 0))
+        _print(made.to_json(), as_json, lambda: printing.print_backup(made))
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A backup that `sightline backup` wrote.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Also where the home holds an index; its catalog is kept beside it.")
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a backup in the place of the home's catalog; a server that runs follows."""
+    from indexer.restore import restore as restore_backup
+    from indexer.terminal import TerminalProgress
+
+    place = _home(home)
+    with _failing_kindly(as_json):
+        with TerminalProgress() as progress:
+            done = restore_backup(place, file, replace=replace, progress=progress)
+        _print(done.to_json(), as_json, lambda: printing.print_restored(done))
+
+
+@app.command()
 def caption(
     photo: Annotated[str, typer.Argument(metavar="ID", help="The photo's id, or the path of its file.")],
     text: Annotated[str, typer.Argument(help="What you say of it; an empty text takes it back.")],

@@ -21,9 +21,12 @@ import numpy.typing as npt
 
 from indexer.decoding.child import NO_MEMORY
 from indexer.decoding.decoders import Decoders, MeasuredPhoto, measured
-from indexer.read import photo_id, whole_file
+from indexer.exif import ExifData
+from indexer.look import look
+from indexer.pixels import flatness
+from indexer.read import DecodedPhoto, photo_id, whole_file
 from indexer.scan import FAILED_FOR_NOW, FoundFile, modified_ns, settled_ns
-from search.catalog.changes import NewPhoto
+from search.catalog.changes import Look, NewPhoto
 from search.errors import FileChangedError, PhotoError, PhotoMemoryError
 
 if TYPE_CHECKING:
@@ -163,20 +166,41 @@ def _read(opened: _Opened, found: MeasuredPhoto | PhotoError, preprocess: Prepro
 
 
 def _new_photo(opened: _Opened, found: MeasuredPhoto) -> NewPhoto:
-    exif = found.exif
+    file = opened.file
+    return _photo(
+        file.id, file.size, opened.modified_ns, found.full_size, found.format, found.exif, found.flatness, found.look
+    )
+
+
+def measures(identity: str, size: int, mtime_ns: int, decoded: DecodedPhoto) -> NewPhoto:
+    """What the catalog keeps of a photo: its id, the size and date of its file, and what it was decoded to."""
+    full_size, image = (decoded.width, decoded.height), decoded.image
+    return _photo(identity, size, mtime_ns, full_size, decoded.format, decoded.exif, flatness(image), look(image))
+
+
+def _photo(
+    identity: str,
+    size: int,
+    mtime_ns: int,
+    full_size: tuple[int, int],
+    kind: str,
+    exif: ExifData,
+    even: float,
+    seen: Look,
+) -> NewPhoto:
     return NewPhoto(
-        id=opened.file.id,
-        width=found.full_size[0],
-        height=found.full_size[1],
-        format=found.format,
-        bytes=opened.file.size,
+        id=identity,
+        width=full_size[0],
+        height=full_size[1],
+        format=kind,
+        bytes=size,
         taken_at=exif.taken_at,
         # The wall clock where it was taken is what people remember; a file's own date is the next best.
-        sort_at=(exif.taken_at or datetime.fromtimestamp(opened.modified_ns / 1e9).isoformat())[:19],
+        sort_at=(exif.taken_at or datetime.fromtimestamp(mtime_ns / 1e9).isoformat())[:19],
         camera=exif.camera,
         lens=exif.lens,
         latitude=exif.latitude,
         longitude=exif.longitude,
-        flatness=found.flatness,
-        look=found.look,
+        flatness=round(even, 3),
+        look=seen,
     )

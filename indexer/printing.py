@@ -9,7 +9,10 @@ from indexer.terminal import minutes, printable
 
 if TYPE_CHECKING:
     from indexer.report import IndexReport
+    from indexer.restore import Restored
+    from indexer.verify.report import Verification
     from search.answer import Answer, Request
+    from search.catalog.backup import Backup
 
 
 def print_report(report: IndexReport) -> None:
@@ -72,6 +75,37 @@ def print_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None
 def _whom(job: dict[str, Any]) -> str:
     """Who asked for a job: a person on a command line, or what runs by itself."""
     return printable(job["user"] or "somebody") if job["cause"] == "command" else f"the {job['cause']}"
+
+
+def print_verification(found: Verification) -> None:
+    """What is wrong with an index, and what was mended of it."""
+    counts = [f"{count} {name.replace('_', ' ')}" for name, count in found.checked.items() if count]
+    print(f"Checked in {found.seconds:.1f} s: {', '.join(counts) or 'nothing could be'}.")
+    for problem in found.problems:
+        document = problem.to_json()
+        state = "mended" if document["mended"] else "can be mended" if document["mendable"] else "wrong"
+        print(f"{state}: {printable(problem.what)}")
+    for note in found.notes:
+        print(printable(note))
+    if not found.problems:
+        print("Nothing is wrong.")
+    elif any(problem.to_json()["mendable"] and not problem.mended for problem in found.problems):
+        print("`sightline verify --repair` mends what can be mended.")
+
+
+def print_backup(made: Backup) -> None:
+    """A backup that was written."""
+    print(f"{made.photos} photos, {made.bytes / 1e6:.1f} MB in {made.seconds:.1f} s: {printable(str(made.path))}")
+    for place in made.elsewhere:
+        print(f"Not in it, since it lies outside the home: {printable(place)}")
+
+
+def print_restored(done: Restored) -> None:
+    """A backup that was restored."""
+    print(f"{done.photos} photos restored into {printable(str(done.home))} in {done.seconds:.1f} s.")
+    if done.kept is not None:
+        print(f"The catalog that was there is kept as {printable(str(done.kept))}.")
+    print("`sightline index` brings it up to date with the folders.")
 
 
 def _how_far(progress: dict[str, Any]) -> str:

@@ -26,6 +26,20 @@ _TITLES = {
     "captions": "Writing captions",
     "text": "Reading text in pictures",
     "ask": "Asking",
+    "backup": "Copying the catalog (MB)",
+    "copy": "Copying the backup (MB)",
+    "check": "Checking the backup",
+    "pages": "Checking the catalog's pages",
+    "rows": "Checking its rows",
+    "links": "Checking how they hang together",
+    "words_check": "Checking the words",
+    "generations": "Checking the published vectors",
+    "embeddings": "Checking embeddings",
+    "thumbnails": "Checking thumbnails",
+    "files": "Looking at the photos' files",
+    "reading": "Reading the photos' files",
+    "facts": "Reading photos again",
+    "salvage": "Saving what can be read (pages)",
 }
 
 

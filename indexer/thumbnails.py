@@ -1,19 +1,21 @@
 """Thumbnails: small WebP pictures for the page, made when they are first looked at.
 
 Indexing makes none: most photos of a large library are never scrolled to, and a thumbnail costs more time
-than the embedding. They are derived files; any of them may be deleted at any time.
+than the embedding. They are derived files; any of them may be deleted at any time. Behind the picture each
+has a checksum of it and of which one it is, so that one that is torn, damaged or another photo's is made anew.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import re
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from PIL import Image
 
@@ -32,6 +34,10 @@ _QUALITY = 80
 # saves only another fortieth, and takes twice as long as 2.
 _METHOD = 2
 _PHOTO_ID = re.compile(r"[0-9a-f]{8,64}")
+_CHECKSUM = 16  # bytes
+
+State = Literal["whole", "early", "damaged"]
+"""What a kept thumbnail is: an `early` one was kept without a checksum by a version before."""
 
 
 class KeptThumbnails:
@@ -47,6 +53,14 @@ class KeptThumbnails:
         if not _PHOTO_ID.fullmatch(photo_id) or size not in SIZES:
             raise ValueError(f"there is no thumbnail {photo_id!r} of size {size!r}")
         return self._folder / photo_id[:2] / f"{photo_id}-{size}.webp"
+
+    def state(self, photo_id: str, size: str) -> State:
+        """What the kept thumbnail is. Raises `OSError` where none can be read."""
+        content = self.path_for(photo_id, size).read_bytes()
+        if _without_checksum(content, photo_id, size) is not None:
+            return "whole"
+        early = content[:4] == b"RIFF" and int.from_bytes(content[4:8], "little") + 8 == len(content)
+        return "early" if early else "damaged"
 
     def remove(self, photo_id: str) -> None:
         """Forget a photo's thumbnails, and what an interrupted write may have left of them."""
@@ -74,32 +88,36 @@ class Thumbnails(KeptThumbnails):
         anew at each call. Raises `PhotoError` when it must be made and the photo cannot be read.
         """
         path = self.path_for(photo_id, size)
-        kept = _whole(path)
+        kept = _kept(path, photo_id, size)
         if kept is not None:
             return kept
         with self._locks[hash(path) % len(self._locks)]:
-            kept = _whole(path)  # another thread may have made it meanwhile
+            kept = _kept(path, photo_id, size)  # another thread may have made it meanwhile
             if kept is not None:
                 return kept
             # Of another picture, a kept thumbnail would show that under this id for good.
             made = self._decoders.thumbnail(read.content_of(photo_id, source_path), SIZES[size])
             with contextlib.suppress(OSError):
-                _save(path, made)
+                _save(path, made + _checksum(made, photo_id, size))
             return made
 
 
-def _whole(path: Path) -> bytes | None:
-    """The file's content, if it is all there: a WebP's header gives the length, which a torn write lacks."""
+def _kept(path: Path, photo_id: str, size: str) -> bytes | None:
+    """The picture that the file holds, if it is whole and this photo's in this size."""
     try:
-        content = path.read_bytes()
+        return _without_checksum(path.read_bytes(), photo_id, size)
     except OSError:
         return None
-    complete = (
-        content[:4] == b"RIFF"
-        and content[8:12] == b"WEBP"
-        and int.from_bytes(content[4:8], "little") + 8 == len(content)
-    )
-    return content if complete else None
+
+
+def _without_checksum(content: bytes, photo_id: str, size: str) -> bytes | None:
+    picture, checksum = content[:-_CHECKSUM], content[-_CHECKSUM:]
+    return picture if checksum == _checksum(picture, photo_id, size) else None
+
+
+def _checksum(picture: bytes, photo_id: str, size: str) -> bytes:
+    named = hashlib.blake2b(f"{photo_id}-{size}".encode(), digest_size=_CHECKSUM).digest()
+    return hashlib.blake2b(picture, digest_size=_CHECKSUM, key=named).digest()
 
 
 def webp(image: Image.Image, longest: int) -> bytes:

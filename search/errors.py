@@ -10,7 +10,19 @@ class ModelError(SightlineError):
 
 
 class CatalogError(SightlineError):
-    """The catalog is missing, damaged, or written by a newer version."""
+    """The catalog cannot be used."""
+
+
+class MissingCatalogError(CatalogError):
+    """There is no catalog yet."""
+
+
+class DamagedError(CatalogError):
+    """The catalog is damaged."""
+
+
+class VersionError(CatalogError):
+    """The catalog was written by a newer Sightline, or by an older one and not brought up to date yet."""
 
 
 class SettingsError(SightlineError):

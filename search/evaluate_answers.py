@@ -77,7 +77,7 @@ def ranks_of_texts(
     base = FlatIndex(keys, vectors)
     with _catalog_of(texts) as connection:
         levels = np.zeros(len(keys), np.float32)
-        snapshot = Snapshot(0, library.model, base, 0, None, (), 0, keys, levels, library.background)
+        snapshot = Snapshot(0, library.model, base, 0, None, None, (), 0, keys, levels, library.background)
         found = answers(connection, snapshot, mode, described, photos, ranking, advance)
         return np.array([_rank(one, set(keys[owners == photo].tolist()), len(keys)) for photo, one in enumerate(found)])
 

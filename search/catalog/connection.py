@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from urllib.parse import quote
 
+from search.catalog.damage import damaged, is_damage
 from search.catalog.schema import VERSION, migrations
-from search.errors import CatalogError
+from search.errors import CatalogError, MissingCatalogError, VersionError
 from search.home import Home
 from search.machine import check_owner
 
@@ -26,11 +28,11 @@ class Reader(sqlite3.Connection):
     def is_current(self, home: Home) -> bool:
         """Whether the catalog of `home` is still what this connection reads: no other file has taken its place, and
         if it was opened as one that cannot change, it has not."""
-        return self._opened == self._state(home)
+        return self._opened == self._state(home.catalog_path)
 
-    def _state(self, home: Home) -> tuple[int, ...]:
+    def _state(self, path: Path) -> tuple[int, ...]:
         try:
-            status = os.stat(home.catalog_path)
+            status = os.stat(path)
         except OSError:
             return ()
         file = (status.st_dev, status.st_ino)
@@ -41,15 +43,42 @@ class Reader(sqlite3.Connection):
         """The device and the inode of the catalog that this connection reads."""
         return self._opened[:2]
 
+    @property
+    def is_immutable(self) -> bool:
+        """Whether it was opened as a file that cannot change, without the log beside it."""
+        return self._immutable
+
     @classmethod
-    def open(cls, home: Home, *, immutable: bool) -> Reader:
-        """Open the catalog and look into it. Raises `sqlite3.Error`."""
-        address = f"file:{quote(str(home.catalog_path.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
+    def open(cls, path: Path, *, immutable: bool) -> Reader:
+        """Open a catalog and look into it. Raises `sqlite3.Error`."""
+        address = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if immutable else ''}"
         reader = sqlite3.connect(address, uri=True, check_same_thread=False, timeout=BUSY_MS / 1000, factory=cls)
-        reader._immutable = immutable
-        reader._opened = reader._state(home)
-        reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        try:
+            reader._immutable = immutable
+            reader._opened = reader._state(path)
+            reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except BaseException:
+            reader.close()
+            raise
         return reader
+
+
+def open_reader(path: Path) -> Reader:
+    """Open a catalog for reading, whatever its version; works while a writer is at work, and on a read-only disk.
+    Raises `sqlite3.Error`."""
+    try:
+        return Reader.open(path, immutable=False)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in _NO_SHARED_MEMORY or _has_commits_aside(path, error):
+            raise
+        # Who may not write there, or has no room left, cannot make the shared-memory file of WAL; without it SQLite
+        # reads only what it is told will not change.
+        return Reader.open(path, immutable=True)
+
+
+def beside(catalog: Path, suffix: str) -> Path:
+    """SQLite's own file beside a catalog: `-wal`, `-shm` or `-journal`."""
+    return catalog.with_name(catalog.name + suffix)
 
 
 @contextmanager
@@ -74,83 +103,124 @@ def connect_to_write(home: Home) -> sqlite3.Connection:
     try:
         home.path.mkdir(parents=True, exist_ok=True)
         check_owner(home, claim=True)
+        _forget_another_catalog(home.catalog_path)
         connection = sqlite3.connect(home.catalog_path, check_same_thread=False, timeout=BUSY_MS / 1000)
-        connection.execute("PRAGMA journal_mode = WAL")
-        # FULL: a committed batch survives a power cut, not only a crash of the program.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        version = _version(connection)
-        if version > VERSION:
-            raise _too_new(home)
-        if version < VERSION:
-            from sqlite_utils import Database
-
-            migrations().apply(Database(connection, recursive_triggers=False))
+        try:
+            _prepare(home, connection)
+        except BaseException:
+            connection.close()
+            raise
     except OSError as error:
         raise CatalogError(f"Cannot use {home.path} as Sightline's home: {error.strerror or error}.") from error
     except sqlite3.DatabaseError as error:
-        raise _unusable(home, error) from error
+        raise unusable(home, error) from error
     return connection
 
 
-def connect_to_edit(home: Home) -> sqlite3.Connection:
-    """Open the catalog for one short transaction, which waits for one of the writer's: what a person says of a photo
-    should not wait for a run of hours. Makes and migrates nothing.
+def _prepare(home: Home, connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    # FULL: a committed batch survives a power cut, not only a crash of the program.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    version = _version(connection)
+    if version > VERSION:
+        raise _too_new(home)
+    if version < VERSION:
+        migrate(connection)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a catalog to this version's schema; of an empty database it makes one."""
+    from sqlite_utils import Database
+
+    migrations().apply(Database(connection, recursive_triggers=False))
+
+
+def _forget_another_catalog(path: Path) -> None:
+    """Delete the log and the shared memory of a catalog whose place a restored one has taken, where that was cut off
+    before it did so itself. One in which no log was ever begun has none of its own: it is in rollback mode."""
+    with suppress(FileNotFoundError):
+        with open(path, "rb") as file:
+            rolls_back = file.read(20)[18:] == b"\x01\x01"
+        if rolls_back:
+            for suffix in ("-wal", "-shm"):
+                beside(path, suffix).unlink(missing_ok=True)
+
+
+@contextmanager
+def editing(home: Home) -> Iterator[sqlite3.Connection]:
+    """One short transaction, which waits for one of the writer's: what a person says of a photo should not wait for a
+    run of hours. Makes and migrates nothing.
 
     Raises:
         CatalogError: there is no catalog, or it cannot be written by this version.
+        sqlite3.Error: it could not be written.
     """
-    connect_to_read(home).close()
-    try:
-        connection = sqlite3.connect(home.catalog_path, timeout=BUSY_MS / 1000)
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-    except sqlite3.DatabaseError as error:
-        raise CatalogError(f"The catalog {home.catalog_path} cannot be written: {error}.") from error
-    return connection
+    while True:
+        connect_to_read(home).close()
+        before = _identity(home)
+        with closing(sqlite3.connect(home.catalog_path, timeout=BUSY_MS / 1000)) as connection:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                # Another one may have taken its place meanwhile, in which nobody would ever see it.
+                if _identity(home) == before:
+                    yield connection
+                    return
+
+
+def _identity(home: Home) -> tuple[int, int] | None:
+    with suppress(OSError):
+        status = os.stat(home.catalog_path)
+        return status.st_dev, status.st_ino
+    return None
 
 
 def connect_to_read(home: Home) -> Reader:
     """Open the catalog for reading only; works while a writer is at work, and on a read-only disk.
 
     Raises:
-        CatalogError: there is no catalog, or it cannot be read by this version.
+        MissingCatalogError: there is no catalog.
+        VersionError: it is another version's.
+        DamagedError: it is damaged.
+        CatalogError: it cannot be read for another reason.
     """
+    connection, version = connect_to_any(home)
+    if version == VERSION:
+        return connection
+    connection.close()
+    raise VersionError(
+        f"The index in {home.path} was written by an older Sightline (or its first run was cut off); "
+        "run `sightline index` once to bring it up to date."
+    )
+
+
+def connect_to_any(home: Home) -> tuple[Reader, int]:
+    """As `connect_to_read`, a catalog of this version or an older one, and which it is."""
     if not home.catalog_path.is_file():
-        raise CatalogError(
+        raise MissingCatalogError(
             f"There is no index in {home.path} yet. Make one with `sightline index PATH`, "
             "or name another home with --home."
         )
     check_owner(home)
     try:
-        try:
-            connection = Reader.open(home, immutable=False)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in _NO_SHARED_MEMORY or _has_commits_aside(home, error):
-                raise
-            # Who may not write there, or has no room left, cannot make the shared-memory file of WAL; without it SQLite
-            # reads only what it is told will not change.
-            connection = Reader.open(home, immutable=True)
+        connection = open_reader(home.catalog_path)
         version = _version(connection)
     except sqlite3.DatabaseError as error:
-        raise _unusable(home, error) from error
+        raise unusable(home, error) from error
     if version > VERSION:
+        connection.close()
         raise _too_new(home)
-    if version < VERSION:
-        raise CatalogError(
-            f"The index in {home.path} was written by an older Sightline (or its first run was cut off); "
-            "run `sightline index` once to bring it up to date."
-        )
-    return connection
+    return connection, version
 
 
-def _has_commits_aside(home: Home, error: sqlite3.Error) -> bool:
+def _has_commits_aside(catalog: Path, error: sqlite3.Error) -> bool:
     """Whether there are commits that are not in the catalog's own file yet; on a disk that is read-only such a catalog
     can be read all the same."""
-    try:
-        aside = os.path.getsize(f"{home.catalog_path}-wal")
-    except OSError:
-        aside = 0
+    aside = 0
+    with suppress(OSError):
+        aside = beside(catalog, "-wal").stat().st_size
     return aside > 0 and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR
 
 
@@ -159,8 +229,11 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _too_new(home: Home) -> CatalogError:
-    return CatalogError(f"The index in {home.path} was written by a newer Sightline; upgrade to open it.")
+    return VersionError(f"The index in {home.path} was written by a newer Sightline; upgrade to open it.")
 
 
-def _unusable(home: Home, error: sqlite3.Error) -> CatalogError:
+def unusable(home: Home, error: sqlite3.Error) -> CatalogError:
+    """The error of a catalog that could not be opened."""
+    if is_damage(error):
+        return damaged(home, error)
     return CatalogError(f"The catalog {home.catalog_path} cannot be used: {error}.")

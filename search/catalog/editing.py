@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from search.catalog import descriptions, dismissals, paths
-from search.catalog.connection import connect_to_edit
+from search.catalog.connection import editing
+from search.catalog.damage import damaged, is_damage
 from search.catalog.photo import Photo, keys_of, photo_by_id, photos_by_key
 from search.errors import CatalogError, SightlineError, UnknownPhotoError
 from search.home import Home
@@ -31,17 +32,13 @@ def put_caption(home: Home, photo: str, text: str) -> Photo:
     if len(text) > LONGEST_CAPTION:
         raise SightlineError(f"The caption has {len(text)} characters; at most {LONGEST_CAPTION} are kept.")
     said = " ".join(_visible(text).encode("utf-8", "replace").decode().split())
-    with closing(connect_to_edit(home)) as connection:
-        try:
-            with connection:
-                connection.execute("BEGIN IMMEDIATE")
-                known = (photo_by_id(connection, photo) if photo.isalnum() else None) or _photo_at(connection, photo)
-                if known is None:
-                    raise UnknownPhotoError(f"There is no photo {paths.display(os.fsencode(photo))} in this index.")
-                descriptions.put_own_caption(connection, known.key, said)
-                return photos_by_key(connection, [known.key])[known.key]
-        except sqlite3.Error as error:
-            raise CatalogError(f"The caption could not be kept: {error}.") from error
+    with _failing(home, "The caption could not be kept"), editing(home) as connection:
+        known = (photo_by_id(connection, photo) if photo.isalnum() else None) or _photo_at(connection, photo)
+        if known is None:
+            raise UnknownPhotoError(f"There is no photo {paths.display(os.fsencode(photo))} in this index.")
+        descriptions.put_own_caption(connection, known.key, said)
+        kept = photos_by_key(connection, [known.key])[known.key]
+    return kept
 
 
 def dismiss(home: Home, photos: Sequence[str]) -> int:
@@ -62,17 +59,21 @@ def take_dismissal_back(home: Home, photos: Sequence[str]) -> int:
 def _edit_dismissals(
     home: Home, photos: Sequence[str], edit: Callable[[sqlite3.Connection, Iterable[int]], int]
 ) -> int:
-    with closing(connect_to_edit(home)) as connection:
-        try:
-            with connection:
-                connection.execute("BEGIN IMMEDIATE")
-                keys = keys_of(connection, photos)
-                for photo in photos:
-                    if photo not in keys:
-                        raise UnknownPhotoError(f"There is no photo {photo} in this index.")
-                return edit(connection, keys.values())
-        except sqlite3.Error as error:
-            raise CatalogError(f"What you said of these photos could not be kept: {error}.") from error
+    with _failing(home, "What you said of these photos could not be kept"), editing(home) as connection:
+        keys = keys_of(connection, photos)
+        for photo in photos:
+            if photo not in keys:
+                raise UnknownPhotoError(f"There is no photo {photo} in this index.")
+        pairs = edit(connection, keys.values())
+    return pairs
+
+
+@contextmanager
+def _failing(home: Home, what: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise (damaged(home, error) if is_damage(error) else CatalogError(f"{what}: {error}.")) from error
 
 
 def _visible(text: str) -> str:

@@ -46,6 +46,11 @@ def start(connection: sqlite3.Connection, kind: str, cause: str = "command") -> 
     return key
 
 
+def end_all(connection: sqlite3.Connection) -> None:
+    """Record that whatever seems to be at work has died; the caller holds the writer's lock, so nothing is."""
+    connection.execute("UPDATE jobs SET state = 'died', ended_at = ? WHERE state = 'running'", (now(),))
+
+
 def update(connection: sqlite3.Connection, key: int, counts: dict[str, Any]) -> None:
     """Keep the counts of a running job."""
     connection.execute("UPDATE jobs SET counts = ? WHERE key = ?", (json.dumps(counts), key))
@@ -72,6 +77,15 @@ def find(home: Home, connection: sqlite3.Connection, key: int) -> dict[str, Any]
 def running(home: Home, connection: sqlite3.Connection) -> dict[str, Any] | None:
     """The job at work now, if one is."""
     return next((job for job in recent(home, connection, 1) if job["state"] == "running"), None)
+
+
+def _counts(text: str) -> dict[str, Any]:
+    """What a row says; nothing, where it is damaged: that keeps no other job from being shown."""
+    try:
+        counts = json.loads(text)
+    except (TypeError, ValueError):
+        return {}
+    return counts if isinstance(counts, dict) else {}
 
 
 def _documents(home: Home, connection: sqlite3.Connection, which: str, value: int) -> list[dict[str, Any]]:
@@ -109,7 +123,7 @@ def _document(
         "pid": pid,
         "started_at": started,
         "ended_at": ended,
-        "counts": json.loads(counts),
+        "counts": _counts(counts),
         "message": message,
         "progress": progress,
     }

@@ -45,6 +45,11 @@ def active(connection: sqlite3.Connection) -> ModelRecord | None:
     return ModelRecord(*row) if row else None
 
 
+def every(connection: sqlite3.Connection) -> list[ModelRecord]:
+    """All models that have embedded photos."""
+    return [ModelRecord(*row) for row in connection.execute(f"SELECT {_COLUMNS} FROM models ORDER BY key")]
+
+
 def activate(connection: sqlite3.Connection, key: int) -> None:
     """From this commit on, queries use the model `key`."""
     settings.put(connection, "active_model", str(key))

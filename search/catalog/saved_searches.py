@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from search.catalog.clock import now
-from search.catalog.connection import connect_to_edit
+from search.catalog.connection import editing
+from search.catalog.damage import damaged, is_damage
 from search.errors import CatalogError, SightlineError
 from search.home import Home
 
@@ -94,10 +95,10 @@ def _clean(text: str) -> str:
 
 @contextmanager
 def _editing(home: Home) -> Iterator[sqlite3.Connection]:
-    with closing(connect_to_edit(home)) as connection:
-        try:
-            with connection:
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection
-        except sqlite3.Error as error:
-            raise CatalogError(f"The saved searches could not be written: {error}.") from error
+    try:
+        with editing(home) as connection:
+            yield connection
+    except sqlite3.Error as error:
+        if is_damage(error):
+            raise damaged(home, error) from error
+        raise CatalogError(f"The saved searches could not be written: {error}.") from error

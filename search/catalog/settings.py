@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
+import time
 
 
 def get(connection: sqlite3.Connection, name: str) -> str | None:
@@ -28,3 +30,14 @@ def revision(connection: sqlite3.Connection) -> int:
 def grow_revision(connection: sqlite3.Connection) -> None:
     """Tell readers that there is something new; called in the transaction that makes it so."""
     connection.execute("UPDATE settings SET value = value + 1 WHERE name = 'revision'")
+
+
+def put_missing(connection: sqlite3.Connection) -> None:
+    """Put back what every catalog has, where it was lost: a revision that no reader has seen, and other states."""
+    for name, value in (
+        ("revision", str(int(time.time()))),
+        ("dismissals", str(int(time.time()))),
+        ("words_state", secrets.token_hex(8)),
+    ):
+        if get(connection, name) is None:
+            put(connection, name, value)

@@ -11,6 +11,7 @@ import secrets
 import sqlite3
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from search.catalog import paths, settings
 from search.catalog.unspaced import SEAM, joined, pairs, spaced
@@ -53,27 +54,44 @@ _PLURALS = {
 _IRREGULAR = _PLURALS | {plural: singular for singular, plural in _PLURALS.items()}
 
 
+class PhotoWords(NamedTuple):
+    """The words of a photo, as they are kept: `FIELDS`, and what `parts` has of text and names."""
+
+    own: str
+    caption: str
+    tags: str
+    text: str
+    name: str
+    text_parts: str
+    name_parts: str
+
+
+def of_photo(connection: sqlite3.Connection, key: int) -> PhotoWords | None:
+    """The words that a photo has by what the catalog says of it; None for an orphan."""
+    files = [row[0] for row in connection.execute("SELECT name FROM files WHERE photo_key = ? ORDER BY key", (key,))]
+    if not files:
+        return None
+    captions = connection.execute("SELECT author, text FROM captions WHERE photo_key = ?", (key,)).fetchall()
+    read = connection.execute("SELECT text FROM texts WHERE photo_key = ?", (key,)).fetchone()
+    own = "\n".join(text for author, text in captions if author == PERSON)
+    caption = "\n".join(text for author, text in captions if author != PERSON)
+    text, names = read[0] if read else "", "\n".join(dict.fromkeys(paths.display(name) for name in files))
+    fields = (spaced(_clean(field)) for field in (own, caption, _tags(connection, key), text, names))
+    return PhotoWords._make((*fields, _clean(text), _clean(names)))
+
+
 def refresh(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:
     """Write anew the words of these photos from what the catalog says of them; an orphan has none."""
     _renew_state(connection)
     for key in photo_keys:
         connection.execute("DELETE FROM words WHERE rowid = ?", (key,))
         connection.execute("DELETE FROM parts WHERE rowid = ?", (key,))
-        files = [
-            row[0] for row in connection.execute("SELECT name FROM files WHERE photo_key = ? ORDER BY key", (key,))
-        ]
-        if not files:
-            continue
-        captions = connection.execute("SELECT author, text FROM captions WHERE photo_key = ?", (key,)).fetchall()
-        read = connection.execute("SELECT text FROM texts WHERE photo_key = ?", (key,)).fetchone()
-        own = "\n".join(text for author, text in captions if author == PERSON)
-        caption = "\n".join(text for author, text in captions if author != PERSON)
-        text, names = read[0] if read else "", "\n".join(dict.fromkeys(paths.display(name) for name in files))
-        connection.execute(
-            "INSERT INTO words (rowid, own, caption, tags, text, name) VALUES (?, ?, ?, ?, ?, ?)",
-            (key, *(spaced(_clean(field)) for field in (own, caption, _tags(connection, key), text, names))),
-        )
-        connection.execute("INSERT INTO parts (rowid, text, name) VALUES (?, ?, ?)", (key, _clean(text), _clean(names)))
+        found = of_photo(connection, key)
+        if found is not None:
+            connection.execute(
+                "INSERT INTO words (rowid, own, caption, tags, text, name) VALUES (?, ?, ?, ?, ?, ?)", (key, *found[:5])
+            )
+            connection.execute("INSERT INTO parts (rowid, text, name) VALUES (?, ?, ?)", (key, *found[5:]))
 
 
 def refresh_tags(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:
@@ -96,9 +114,14 @@ def refresh_all(connection: sqlite3.Connection, photo_keys: Sequence[int]) -> It
         settings.put(connection, "words_form", _FORM)
 
 
+def is_of_this_form(connection: sqlite3.Connection) -> bool:
+    """Whether this version wrote the words, or one that writes them alike."""
+    return settings.get(connection, "words_form") == _FORM
+
+
 def outdated(connection: sqlite3.Connection) -> list[int] | None:
     """All photos, if an earlier version wrote their words in another form; None if there is nothing to write anew."""
-    if settings.get(connection, "words_form") == _FORM:
+    if is_of_this_form(connection):
         return None
     return [row[0] for row in connection.execute("SELECT key FROM photos")]
 

@@ -13,12 +13,14 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from search import failpoints
 from search.catalog.clock import now
 from search.catalog.model_records import ModelRecord
+from search.catalog.replacing import flush
 from search.home import Home
 from search.vectors import stored
 from search.vectors.flat import FlatIndex
@@ -36,13 +38,38 @@ class Generation:
     checksums: dict[str, str]
 
 
+_COLUMNS = "key, folder, photos, through, checksums"
+
+
 def newest(connection: sqlite3.Connection, model_key: int) -> Generation | None:
     """The newest generation of this model, or None before the first."""
     row = connection.execute(
-        "SELECT key, folder, photos, through, checksums FROM generations WHERE model_key = ? ORDER BY key DESC LIMIT 1",
-        (model_key,),
+        f"SELECT {_COLUMNS} FROM generations WHERE model_key = ? ORDER BY key DESC LIMIT 1", (model_key,)
     ).fetchone()
-    return Generation(row[0], row[1], row[2], row[3], json.loads(row[4])) if row else None
+    return _generation(*row) if row else None
+
+
+def of_model(connection: sqlite3.Connection, model_key: int) -> list[Generation]:
+    """All generations of this model, the newest first."""
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM generations WHERE model_key = ? ORDER BY key DESC", (model_key,))
+    return [_generation(*row) for row in rows]
+
+
+def is_whole(home: Home, generation: Generation) -> bool:
+    """Whether the files of the generation are there, as they were published."""
+    folder = home.vectors_dir / generation.folder
+    try:
+        named = generation.checksums.items()
+        return bool(named) and all(_checksum(folder / name) == value for name, value in named)
+    except OSError:
+        return False
+
+
+def drop(home: Home, connection: sqlite3.Connection, generation: Generation) -> None:
+    """Delete a generation that is damaged; what searches need of it is built from the catalog until the next one."""
+    with connection:
+        connection.execute("DELETE FROM generations WHERE key = ?", (generation.key,))
+    sweep(home, connection)
 
 
 def unpublished(connection: sqlite3.Connection, model_key: int) -> int:
@@ -78,7 +105,7 @@ def publish(home: Home, connection: sqlite3.Connection, model: ModelRecord) -> G
         failpoints.reach("vectors written")
         checksums = {file.name: _checksum(file) for file in sorted(aside.iterdir())}
         for file in aside.iterdir():
-            _flush(file)
+            flush(file)
         with connection:
             connection.execute("BEGIN IMMEDIATE")
             key = connection.execute(
@@ -91,7 +118,7 @@ def publish(home: Home, connection: sqlite3.Connection, model: ModelRecord) -> G
             if place.exists():  # left by a run that died between the rename and the commit
                 shutil.rmtree(place)
             os.rename(aside, place)
-            _flush(home.vectors_dir)
+            flush(home.vectors_dir)
             failpoints.reach("vectors named")
             connection.execute("UPDATE generations SET folder = ? WHERE key = ?", (folder, key))
             # What came before the previous generation is nobody's any more.
@@ -117,34 +144,41 @@ def open_generation(
     """
     generation = newest(connection, model.key)
     if generation is not None:
-        folder = home.vectors_dir / generation.folder
-        try:
-            if all(_checksum(folder / name) == value for name, value in generation.checksums.items()):
-                return FlatIndex.read(folder), generation.through, generation.key
-        except (OSError, RuntimeError, ValueError):
-            pass
+        with suppress(OSError, RuntimeError, ValueError):
+            if is_whole(home, generation):
+                return FlatIndex.read(home.vectors_dir / generation.folder), generation.through, generation.key
     keys, vectors, through = stored.load(connection, model.key, model.dimensions)
     return FlatIndex(keys, vectors), through, None
 
 
-def sweep(home: Home, connection: sqlite3.Connection) -> None:
-    """Delete the folders that no row names; called by the writer alone, which is the only one to make them."""
+def unnamed(home: Home, connection: sqlite3.Connection) -> list[Path]:
+    """What lies among the generations and is none that a row names: left by a run that died, or by another catalog."""
     named = {row[0] for row in connection.execute("SELECT folder FROM generations")}
-    for folder in home.vectors_dir.iterdir() if home.vectors_dir.is_dir() else ():
-        if folder.is_dir() and folder.name not in named:
-            shutil.rmtree(folder, ignore_errors=True)
+    try:
+        return sorted(path for path in home.vectors_dir.iterdir() if path.name not in named)
+    except OSError:
+        return []
+
+
+def sweep(home: Home, connection: sqlite3.Connection) -> None:
+    """Delete what no row names; called by the writer alone, which is the only one to make any."""
+    for path in unnamed(home, connection):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _generation(key: int, folder: str, photos: int, through: int, checksums: str) -> Generation:
+    """A generation by its row; one whose row is damaged names no files, and none are taken for its own."""
+    try:
+        named = json.loads(checksums)
+        whole = isinstance(folder, str) and isinstance(named, dict) and os.path.basename(folder) == folder
+    except (TypeError, ValueError):
+        named, whole = {}, False
+    return Generation(key, folder, photos, through, named) if whole else Generation(key, "", photos, through, {})
 
 
 def _checksum(file: Path) -> str:
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def _flush(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":
-        return  # Windows has no way to flush a folder, and needs none
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -31,7 +31,9 @@ class Snapshot:
 
     Attributes:
         revision: the catalog's revision that it shows.
-        base: the published index, covering embeddings up to number `through`; `generation` is its number.
+        base: the published index, covering embeddings up to number `through`; `generation` is its number, None where it
+            was built from the catalog.
+        newest: the number of the newest generation when it was read, whether that one was whole or not.
         recent: those committed after it, in pieces, one for each time that new ones were seen.
         seen: the number of the last embedding in them.
         live: int64[m], sorted: the photos that may answer, which have an embedding of this model and a file.
@@ -44,6 +46,7 @@ class Snapshot:
     base: VectorIndex
     through: int
     generation: int | None
+    newest: int | None
     recent: tuple[VectorIndex, ...]
     seen: int
     live: Keys
@@ -128,11 +131,9 @@ def take(
             return None
         model = shown(model)
         generation = newest(connection, model.key)
-        if (
-            before is not None
-            and before.model == model
-            and (generation is None or before.through >= generation.through)
-        ):
+        published = generation.key if generation else None
+        # Not what it covers: one that was published anew in place of a damaged one covers no more than that did.
+        if before is not None and before.model == model and published == before.newest:
             base, through, number = before.base, before.through, before.generation
             recent, seen = (before.recent, before.seen) if len(before.recent) < _MOST_PIECES else ((), through)
         else:
@@ -146,4 +147,4 @@ def take(
         live = live[np.isin(live, embedded)]
         levels = background.levels(connection, model.key, live)
         expected = background.read(connection, model.key)
-        return Snapshot(revision, model, base, through, number, recent, seen, live, levels, expected)
+        return Snapshot(revision, model, base, through, number, published, recent, seen, live, levels, expected)

@@ -17,9 +17,14 @@ def pack(vector: Floats) -> bytes:
 
 
 def unpack(blobs: list[bytes], dimensions: int) -> Floats:
-    """The bytes of n vectors as float32[n, d], brought back to unit length."""
-    vectors = np.frombuffer(b"".join(blobs), dtype="<f2").reshape(len(blobs), dimensions).astype(np.float32)
+    """The bytes of n vectors as float32[n, d], brought back to unit length; zeros for what is no vector any more, since
+    the catalog is damaged there: it is like nothing, and keeps no other photo from being found."""
+    empty = bytes(2 * dimensions)
+    whole = [blob if isinstance(blob, bytes) and len(blob) == len(empty) else empty for blob in blobs]
+    vectors = np.frombuffer(b"".join(whole), dtype="<f2").reshape(len(blobs), dimensions).astype(np.float32)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[~np.isfinite(norms[:, 0])] = 0
+    norms[~np.isfinite(norms)] = 1
     return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
 
 

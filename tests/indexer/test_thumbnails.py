@@ -71,9 +71,43 @@ def test_a_damaged_one_is_made_anew(thumbnails: Thumbnails, tmp_path: Path, dama
     identity = photo_id(source.read_bytes())
     whole = thumbnails.get_bytes(identity, str(source), "small")
     path = thumbnails.path_for(identity, "small")
-    path.write_bytes(whole[:-10] if damage is None else damage)
+    kept = path.read_bytes()
+    path.write_bytes(kept[:-10] if damage is None else damage)
+    assert thumbnails.state(identity, "small") == "damaged"
     assert thumbnails.get_bytes(identity, str(source), "small") == whole
-    assert path.read_bytes() == whole
+    assert path.read_bytes() == kept and thumbnails.state(identity, "small") == "whole"
+
+
+@pytest.mark.parametrize("place", range(0, 100, 7))
+def test_one_with_a_single_bit_changed_is_made_anew(thumbnails: Thumbnails, tmp_path: Path, place: int) -> None:
+    source = picture(tmp_path / "a.jpg", (500, 400))
+    identity = photo_id(source.read_bytes())
+    whole = thumbnails.get_bytes(identity, str(source), "small")
+    kept = bytearray(thumbnails.path_for(identity, "small").read_bytes())
+    kept[len(kept) * place // 100] ^= 4
+    thumbnails.path_for(identity, "small").write_bytes(kept)
+    assert thumbnails.get_bytes(identity, str(source), "small") == whole
+
+
+def test_one_of_another_photo_or_size_is_not_shown(thumbnails: Thumbnails, tmp_path: Path) -> None:
+    one, other = picture(tmp_path / "a.jpg", (500, 400)), picture(tmp_path / "b.jpg", (600, 300))
+    first, second = photo_id(one.read_bytes()), photo_id(other.read_bytes())
+    wanted = thumbnails.get_bytes(first, str(one), "small")
+    thumbnails.get_bytes(second, str(other), "small")
+    thumbnails.get_bytes(first, str(one), "medium")
+    for wrong in (thumbnails.path_for(second, "small"), thumbnails.path_for(first, "medium")):
+        wrong.replace(thumbnails.path_for(first, "small"))
+        assert thumbnails.get_bytes(first, str(one), "small") == wanted
+
+
+def test_one_that_an_earlier_version_kept_is_made_anew(thumbnails: Thumbnails, tmp_path: Path) -> None:
+    source = picture(tmp_path / "a.jpg", (500, 400))
+    identity = photo_id(source.read_bytes())
+    whole = thumbnails.get_bytes(identity, str(source), "small")
+    thumbnails.path_for(identity, "small").write_bytes(whole)
+    assert thumbnails.state(identity, "small") == "early"
+    assert thumbnails.get_bytes(identity, str(source), "small") == whole
+    assert thumbnails.state(identity, "small") == "whole"
 
 
 def test_a_home_that_cannot_be_written_costs_only_time(tmp_path: Path, decoders: Decoders) -> None:

@@ -1,0 +1,123 @@
+"""The catalog as a database: that it opens, has the tables of its version, and that SQLite finds no page broken."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+from indexer.verify.findings import Finding, Mending, View
+from search.catalog import soundness
+from search.catalog.connection import beside, migrate, open_reader, unusable
+from search.catalog.damage import is_damage
+from search.catalog.schema import VERSION
+from search.errors import VersionError
+from search.home import Home
+
+_MOST = 100  # of what SQLite finds; the first of it tells enough
+_TICKS = 100_000  # of SQLite's machine, between two looks at whether somebody wants to stop
+_OF_WORDS = re.compile(r"FTS5 table main\.(\w+)")
+
+
+def opened(home: Home) -> tuple[sqlite3.Connection | None, list[Finding]]:
+    """A reading connection to the catalog, or what keeps it from being opened.
+
+    Raises:
+        VersionError: it is another version's, and says so in every place.
+        CatalogError: it cannot be read for a reason that is no damage.
+    """
+    try:
+        connection: sqlite3.Connection = open_reader(home.catalog_path)
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise unusable(home, error) from error
+        return None, [_structural(f"The catalog cannot be opened: {error}.")]
+    try:
+        soundness.prepare(connection)
+        found = _version(home, connection)
+    except sqlite3.Error as error:
+        connection.close()
+        return None, [_structural(f"The catalog cannot be read: {error}.")]
+    except BaseException:
+        connection.close()
+        raise
+    return connection, found
+
+
+def look(view: View) -> Iterator[Finding]:
+    """What is wrong with the database itself."""
+    view.progress.stage("pages", None)
+    view.connection.set_progress_handler(lambda: 0, _TICKS)  # lets Ctrl+C through in the midst of a long check
+    try:
+        yield from _schema(view)
+        yield from _pages(view)
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        yield _structural(f"The catalog cannot be read: {error}.")
+    finally:
+        view.connection.set_progress_handler(None, 0)
+
+
+def _structural(what: str) -> Finding:
+    return Finding("catalog", what, structural=True)
+
+
+def _version(home: Home, connection: sqlite3.Connection) -> list[Finding]:
+    """A wrong number of the version: what was applied to the catalog is written down in two places."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    applied = connection.execute("SELECT count(*), max(name) FROM _sqlite_migrations").fetchone()
+    if version == VERSION and applied == (VERSION, f"{VERSION:04}"):
+        return []
+    if applied == (VERSION, f"{VERSION:04}"):
+        return [
+            Finding(
+                "catalog",
+                f"The number of the catalog's version is {version}, and should be {VERSION}.",
+                _put_version,
+            )
+        ]
+    if version == VERSION:
+        return [_structural("The list of what was applied to the catalog is incomplete.")]
+    raise VersionError(
+        f"The index in {home.path} was written by {'a newer' if version > VERSION else 'an older'} Sightline; "
+        + ("upgrade to check it." if version > VERSION else "run `sightline index` once, then check it.")
+    )
+
+
+def _put_version(mending: Mending) -> None:
+    mending.connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _schema(view: View) -> Iterator[Finding]:
+    """Tables that are missing, or declared otherwise."""
+    with closing(sqlite3.connect(":memory:")) as model:
+        migrate(model)
+        expected = _declared(model)
+    found = _declared(view.connection)
+    wrong = sorted(name for name, sql in expected.items() if found.get(name) != sql)
+    if wrong:
+        yield _structural(f"The schema of the catalog is not as it was made: {', '.join(wrong)}.")
+
+
+def _declared(connection: sqlite3.Connection) -> dict[str, str]:
+    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    return {name: " ".join(sql.split()) for name, sql in rows if "sqlite_migrations" not in name}
+
+
+def _pages(view: View) -> Iterator[Finding]:
+    view.checked["pages"] = view.one("PRAGMA page_count")
+    said = [str(row[0]) for row in view.connection.execute(f"PRAGMA integrity_check({_MOST})")]
+    # Newer versions of SQLite look into full-text indexes here too; `words` does so with every version.
+    broken = [" ".join(line.split()) for line in said if line != "ok" and not _OF_WORDS.search(line)]
+    if broken:
+        more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+        first = broken[0].removeprefix("*** in database main *** ")
+        yield _structural(f"SQLite finds the catalog malformed: {first}{more}.")
+
+
+def log_without_catalog(home: Home) -> bool:
+    """Whether the catalog is gone but its log is still there."""
+    log = beside(home.catalog_path, "-wal")
+    return not home.catalog_path.exists() and log.exists() and log.stat().st_size > 0

@@ -1,0 +1,130 @@
+"""The photos' own files: whether they are there as they were, and, where that is asked, whether they are the photos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from indexer.pipeline import measures
+from indexer.read import decode, photo_id, whole_file
+from indexer.scan import FAILED_FOR_NOW, modified_ns
+from indexer.verify.facts import is_nearly, reread
+from indexer.verify.findings import Finding, View, are, listed, several
+from search.catalog import paths
+from search.catalog.changes import NewPhoto
+from search.errors import PhotoError
+
+_CHUNK = 256  # files
+_DRAFT = (512, 512)
+_FACTS = ("width", "height", "format", "bytes", "taken_at", "camera", "lens", "latitude", "longitude")
+_FAR = 6.0
+"""Of 255, the mean difference of two previews: one that is made anew from a file differs by 3 at most, even of pages of
+fine lines, and those of two photos hardly ever by less than 13."""
+
+_FILES = (
+    f"SELECT files.key, photo_key, folder, name, size, mtime_ns, id, preview, {', '.join(_FACTS)} FROM files"
+    " JOIN photos ON photos.key = photo_key WHERE files.key > ? ORDER BY files.key LIMIT ?"
+)
+
+
+@dataclass
+class _Seen:
+    """What was seen of files: how many are away or changed, the paths of those that are not what was indexed, and the
+    photos, by keys, of which the catalog says something else than they do."""
+
+    away: int = 0
+    changed: int = 0
+    rotten: list[str] = field(default_factory=list)
+    misknown: set[int] = field(default_factory=set)
+
+
+def look(view: View) -> Iterator[Finding]:
+    """Files that are not what was indexed; that some are away or have changed is only noted."""
+    total = view.one("SELECT count(*) FROM files WHERE photo_key IS NOT NULL")
+    view.progress.stage("reading" if view.read_photos else "files", total)
+    seen, doubtful = _Seen(), set(view.doubtful)
+    last = done = 0
+    with ThreadPoolExecutor(os.cpu_count() or 2, "verify") as pool:
+        # In pieces, each read at once: a run that is at work could not empty its log all the while.
+        while rows := view.connection.execute(_FILES, (last, _CHUNK)).fetchall():
+            last = rows[-1][0]
+            as_they_were = [row for row in rows if _is_as_it_was(row, seen)]
+            read = [row for row in as_they_were if view.read_photos or row[1] in doubtful]
+            for row, wrong in zip(read, pool.map(_wrong, read), strict=True):
+                view.checked["photos_read"] += 1
+                if wrong == "rotten":
+                    seen.rotten.append(paths.display(paths.join(row[2], row[3])))
+                elif wrong is not None:
+                    seen.misknown.add(row[1])
+            done += len(rows)
+            view.progress.advance(done, len(seen.rotten))
+    if seen.away or seen.changed:
+        said = [
+            several(count, "file") + verb
+            for count, verb in ((seen.away, " not there"), (seen.changed, " changed since"))
+            if count
+        ]
+        view.notes.append(f"{' and '.join(said)}: `sightline index` brings that up to date.")
+    if seen.misknown:
+        keys = sorted(seen.misknown)
+        yield Finding(
+            "photos",
+            f"What is known of {several(len(keys), 'photo')} is not what the files say: {view.names(keys)}.",
+            lambda mending: reread(mending, keys),
+        )
+    if seen.rotten:
+        count = len(seen.rotten)
+        yield Finding(
+            "photo files",
+            f"{several(count, 'file')} {are(count)} not what was indexed, though of the same size and date: "
+            f"{listed(sorted(seen.rotten), count)}. A backup of your photos has what it was; where the change was "
+            "wanted, `touch` the file and run `sightline index`.",
+        )
+
+
+def _is_as_it_was(row: Sequence[object], seen: _Seen) -> bool:
+    _, _, folder, name, size, mtime_ns, *_ = row
+    try:
+        status = os.stat(paths.join(_path(folder), _path(name)))
+    except (OSError, ValueError):
+        seen.away += 1
+        return False
+    if mtime_ns == FAILED_FOR_NOW:  # a run is to read it
+        return True
+    if (status.st_size, modified_ns(status)) != (size, mtime_ns):
+        seen.changed += 1
+        return False
+    return True
+
+
+def _path(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b"\0"  # which is no file's, and is found among the rows
+
+
+def _wrong(row: Sequence[object]) -> str | None:
+    """What is wrong with a file, or with what the catalog knows of its photo."""
+    _, _, folder, name, _, mtime_ns, identity, preview, *facts = row
+    try:
+        content, status = whole_file(paths.join(_path(folder), _path(name)))
+        found = photo_id(content)
+        if found != identity:
+            if is_nearly(str(identity), found):
+                return "id"
+            return None if mtime_ns == FAILED_FOR_NOW else "rotten"
+        photo = measures(found, status.st_size, modified_ns(status), decode(content, draft=_DRAFT))
+    except (OSError, PhotoError, ValueError):
+        return None  # what cannot be read now, or not any more with the memory that there is, says nothing
+    if [getattr(photo, fact) for fact in _FACTS] != facts or _looks_otherwise(photo, preview):
+        return "facts"
+    return None
+
+
+def _looks_otherwise(photo: NewPhoto, preview: object) -> bool:
+    if photo.look is None or not isinstance(preview, bytes):
+        return False
+    one, other = (np.frombuffer(look, np.uint8).astype(np.float64) for look in (photo.look.preview, preview))
+    return bool(np.abs(one - other).mean() > _FAR)

@@ -1,0 +1,111 @@
+"""Putting another catalog in the place of a home's own, in one step, while others read it.
+
+SQLite finds a database's log (`-wal`) by its name, whichever database lies there: a log that is left beside another
+catalog would be written into it. So all that the old catalog's log holds is brought into it first, and the log is
+emptied; what takes its place comes in rollback mode, in which SQLite heeds neither an empty log nor the old shared
+memory. Cut off at any point, there is the old catalog, whole, or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from search.catalog.connection import BUSY_MS, beside
+from search.catalog.damage import is_damage
+from search.errors import CatalogError
+from search.home import Home
+
+_LOGS = ("-wal", "-journal")
+_TRIES = 3  # each of which waits until nobody reads an earlier state, for `BUSY_MS` at most
+
+
+def replace_catalog(home: Home, new: Path, kept_as: str) -> Path | None:
+    """Put `new`, which lies in the home, is in rollback mode and is flushed, in the place of the home's catalog; the
+    caller holds the writer's lock.
+
+    Returns:
+        where the catalog that was there lies now, under a name that begins with `kept_as`; None where there was none.
+
+    Raises:
+        CatalogError: somebody reads the old one without end.
+        OSError: it could not be done; the old one is where it was.
+    """
+    place = home.catalog_path
+    kept = _free_name(home, kept_as) if place.exists() else None
+    with _at_rest(place) as whole:
+        if not whole:
+            # It cannot be opened, so its log is kept as it is; beside the new one it would be taken for its own.
+            for suffix in _LOGS:
+                if (log := beside(place, suffix)).exists():
+                    _keep(log, beside(kept or _free_name(home, kept_as), suffix))
+                    flush(home.path)
+                    log.unlink()
+        if kept is not None:
+            _keep(place, kept)
+            flush(home.path)
+        os.replace(new, place)
+        flush(home.path)
+        for suffix in ("-wal", "-shm"):
+            beside(place, suffix).unlink(missing_ok=True)
+    return kept
+
+
+def flush(path: Path) -> None:
+    """Bring a file or a folder to the disk. Raises `OSError`."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows has no way to flush a folder, and needs none
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _at_rest(place: Path) -> Iterator[bool]:
+    """Let nobody write to the catalog meanwhile, with all of it in the one file; gives False where it cannot be
+    opened, or is not there."""
+    if not place.exists():
+        yield False
+        return
+    with contextlib.closing(sqlite3.connect(place, timeout=BUSY_MS / 1000, isolation_level=None)) as connection:
+        try:
+            log = beside(place, "-wal")
+            for _ in range(_TRIES):
+                busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                connection.execute("BEGIN IMMEDIATE")
+                if not busy and not (log.exists() and log.stat().st_size):
+                    break
+                connection.execute("ROLLBACK")  # somebody still reads what was before, or wrote in between
+            else:
+                raise CatalogError(
+                    f"Another process keeps {place} busy, perhaps `sightline verify` or `sightline backup`; "
+                    "try again when it has ended."
+                )
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            yield False
+            return
+        yield True
+
+
+def _keep(file: Path, name: Path) -> None:
+    """Let `file` have another name too; where the disk knows no such thing, a copy."""
+    try:
+        os.link(file, name)
+    except OSError:
+        shutil.copy2(file, name)
+        flush(name)
+
+
+def _free_name(home: Home, kept_as: str) -> Path:
+    moment = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S")
+    names = (f"{kept_as}-{moment}{f'-{number}' if number else ''}.db" for number in range(10_000))
+    return next(path for name in names if not (path := home.path / name).exists() and not beside(path, "-wal").exists())

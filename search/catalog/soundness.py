@@ -1,0 +1,158 @@
+"""What the rows of a sound catalog are like. SQLite keeps no checksums of what it stores, so a byte that has changed
+shows only where what it makes of a value cannot be."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from search.answer import MODES, SORTS
+from search.query import KINDS
+
+_TYPES = {"INTEGER": ("integer",), "REAL": ("real", "integer"), "TEXT": ("text",), "BLOB": ("blob",)}
+# As the clock and cameras write it: to the second, with an offset or without.
+_MOMENT = (
+    "({c} GLOB '[0-9][0-9][0-9][0-9]-[0-1][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]*'"
+    " AND julianday({c}) IS NOT NULL)"
+)
+_FINITE = "abs({c}) < 1e300"
+_RULES = {
+    "libraries": {"added_at": _MOMENT, "indexed_at": _MOMENT, "path": "length({c}) > 0"},
+    "photos": {
+        "id": "length({c}) = 32 AND {c} NOT GLOB '*[^0-9a-f]*'",
+        "width": "{c} > 0 AND {c} < 1 << 31",
+        "height": "{c} > 0 AND {c} < 1 << 31",
+        "format": "{c} GLOB '[A-Z]*' AND {c} NOT GLOB '*[^A-Z0-9]*'",
+        "bytes": "{c} > 0",
+        "taken_at": _MOMENT,
+        "sort_at": f"{_MOMENT} AND {{c}} = coalesce(substr(taken_at, 1, 19), {{c}})",
+        "latitude": "{c} BETWEEN -90 AND 90",
+        "longitude": "{c} BETWEEN -180 AND 180",
+        "kind": f"{{c}} IN {KINDS}",
+        "flatness": "{c} BETWEEN 0 AND 1",
+        "preview": "length({c}) = 36",
+        "perceptual_hash": "{c} >= 0",
+        "added_at": _MOMENT,
+        "orphaned_at": _MOMENT,
+    },
+    "files": {
+        "folder": "length({c}) > 0 AND instr({c}, x'00') = 0",
+        "name": "length({c}) > 0 AND instr({c}, x'00') = 0 AND instr({c}, x'2F') = 0",
+        "size": "{c} >= 0",
+        "mtime_ns": "{c} = -1 OR ({c} >= 0 AND (photo_key IS NULL) <> (failure IS NULL))",
+    },
+    "captions": {"author": "{c} <> ''", "written_at": _MOMENT},
+    "tags": {"tag": "{c} <> ''", "score": "{c} BETWEEN 0 AND 1"},
+    "texts": {"lines": "json_valid({c}) AND json_type({c}) = 'array'"},
+    "models": {"dimensions": "{c} BETWEEN 1 AND 65536", "logit_scale": f"{_FINITE} AND {{c}} > 0", "added_at": _MOMENT},
+    "generations": {
+        "folder": "{c} GLOB 'generation-[0-9]*' AND {c} NOT GLOB '*/*'",
+        "photos": "{c} > 0",
+        "through": "{c} >= photos",
+        "checksums": "json_valid({c}) AND json_type({c}) = 'object'",
+        "published_at": _MOMENT,
+    },
+    "jobs": {
+        "state": "{c} IN ('running', 'done', 'stopped', 'failed', 'died')",
+        "counts": "json_valid({c}) AND json_type({c}) = 'object'",
+        "started_at": _MOMENT,
+        "ended_at": _MOMENT,
+    },
+    "descriptions": {
+        "stage": "{c} IN ('captions', 'tags', 'text')",
+        "author": "{c} <> ''",
+        "written_at": _MOMENT,
+    },
+    "levels": {"level": "{c} BETWEEN -1.01 AND 1.01"},
+    "backgrounds": {
+        "photos": "{c} > 0",
+        "maxima": "length({c}) % 4 = 0 AND length({c}) > 0",
+        "spread": "{c} BETWEEN 0 AND 4",
+    },
+    "calibrations": {"photos": "{c} > 0", "usual": "length({c}) % 4 = 0 AND length({c}) > 0"},
+    "searches": {
+        "mode": f"{{c}} IN {MODES}",
+        "sort": f"{{c}} IN {SORTS}",
+        "include_all": "{c} IN (0, 1)",
+        "collapse": "{c} IN (0, 1)",
+        "saved_at": _MOMENT,
+    },
+    "settings": {
+        "value": "CASE WHEN name IN ('revision', 'dismissals') THEN {c} NOT GLOB '*[^0-9]*' AND {c} <> ''"
+        " WHEN name = 'pace' THEN json_valid({c}) WHEN name = 'text' THEN {c} IN ('on', 'off') ELSE 1 END"
+    },
+}
+"""For tables and columns: what holds of a value, `{c}`, that is not NULL."""
+
+
+@dataclass(frozen=True)
+class Unsound:
+    """Values of one column that cannot be: in how many rows, and `where` in SQL these are."""
+
+    table: str
+    column: str
+    rows: int
+    where: str
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Give the connection the function that `unsound` needs."""
+    connection.create_function("is_utf8", 1, _is_utf8, deterministic=True)
+
+
+def unsound(connection: sqlite3.Connection, tables: frozenset[str] | None = None) -> Iterator[Unsound]:
+    """What cannot be, column by column, in all tables or some; the connection was prepared."""
+    for table in sorted(tables if tables is not None else own_tables(connection)):
+        conditions = {
+            column: f"NOT coalesce({condition}, 0)" for column, condition in _conditions(connection, table).items()
+        }
+        if not conditions:
+            continue
+        counts = connection.execute(
+            f'SELECT {", ".join(f"total({condition})" for condition in conditions.values())} FROM "{table}"'
+        ).fetchone()
+        for (column, condition), count in zip(conditions.items(), counts, strict=True):
+            if count:
+                yield Unsound(table, column, int(count), condition)
+
+
+def own_tables(connection: sqlite3.Connection) -> frozenset[str]:
+    """The tables of the catalog, without SQLite's own and those that full-text indexes keep."""
+    named = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
+    virtual = {name for name, sql in named.items() if str(sql).upper().startswith("CREATE VIRTUAL TABLE")}
+    return frozenset(
+        name
+        for name in named
+        if name not in virtual
+        and not name.startswith(("sqlite_", "_sqlite_"))
+        and name.rpartition("_")[0] not in virtual
+    )
+
+
+def _conditions(connection: sqlite3.Connection, table: str) -> dict[str, str]:
+    """For each column of which something is known: what holds of it in a sound row."""
+    found = {}
+    for _, column, kind, needed, _, key in connection.execute(f'PRAGMA table_info("{table}")').fetchall():
+        types = _TYPES.get(kind.upper())
+        if types is None or (key and kind.upper() == "INTEGER" and not needed):
+            continue  # a row's number is what it is
+        holds = [f"typeof({column}) IN ({', '.join(map(repr, types))})"]
+        if types == ("text",):
+            # Most text is plain, and SQLite sees that faster than Python reads it.
+            content = f"CAST({column} AS BLOB)"
+            plain = f"instr({content}, x'00') = 0 AND {column} NOT GLOB '*[^' || char(1) || '-~]*'"
+            holds.append(f"({plain} OR is_utf8({content}))")
+        if rule := _RULES.get(table, {}).get(column):
+            holds.append(f"({rule.format(c=column)})")
+        sound = " AND ".join(holds)
+        found[column] = sound if needed else f"({column} IS NULL OR {sound})"
+    return found
+
+
+def _is_utf8(value: bytes | None) -> bool:
+    try:
+        (value or b"").decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
