@@ -20,7 +20,7 @@ from victims import Nursery
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from search import machine
-from search.catalog.connection import connect_to_edit, connect_to_read
+from search.catalog.connection import connect_to_read, editing
 from search.engine import Engine, Request
 from search.errors import CatalogError, SightlineError
 from search.home import Home
@@ -127,7 +127,7 @@ def test_a_home_on_a_network_drive_is_for_one_machine(
     assert run_index(home, [photos], OPTIONS).unchanged == 20
     assert total(home) == 20
     monkeypatch.setattr(machine, "_machine", lambda: "another one")
-    for use in (lambda: run_index(home, [photos], OPTIONS), lambda: total(home), lambda: connect_to_edit(home)):
+    for use in (lambda: run_index(home, [photos], OPTIONS), lambda: total(home), lambda: editing(home).__enter__()):
         with pytest.raises(CatalogError, match="lies on a network drive and is used by the machine"):
             use()
     (home.path / "machine.json").unlink()  # as the sentence says
