@@ -120,7 +120,7 @@ def index(
         int | None, typer.Option(min=1, max=4096, help="Photos in one forward pass (default: by device).")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Threads that decode (default: one a core).")
+        int | None, typer.Option(min=1, max=256, help="Processes that decode (default: one a core).")
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
