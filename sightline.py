@@ -138,7 +138,7 @@ def index(
         int | None, typer.Option(min=1, max=4096, help="Photos in one forward pass (default: by device).")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Threads that decode (default: one a core).")
+        int | None, typer.Option(min=1, max=256, help="Processes that decode (default: one a core).")
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on, and index what changes in the folders within seconds.")

@@ -19,7 +19,7 @@ class IndexOptions:
         concepts: a file of the user's own concepts to tag photos with, or `off` for none.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         batch_size: photos in one forward pass.
-        workers: threads that read and decode.
+        workers: processes that decode, each with a thread that reads for it.
         download: whether a model that is not on this machine may be downloaded.
         confirm_removals: whether what is gone was removed, by a person's word, however much it is.
         include, exclude, hidden, min_bytes: what of the libraries is indexed, as `indexer.rules.Rules` has it.

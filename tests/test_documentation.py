@@ -8,6 +8,8 @@ import typer.main
 
 import sightline
 import training.__main__
+from indexer.decoding.settings import PREFIX as DECODING
+from indexer.decoding.settings import DecodingSettings
 from search.ranking_settings import PREFIX, RankingSettings
 
 ROOT = Path(__file__).parent.parent
@@ -93,6 +95,15 @@ def test_every_setting_of_ranking_is_documented_with_its_default(name: str) -> N
     row = re.search(rf"^\| `{PREFIX}{name.upper()}` \|.*\| ([\d.]+) \|$", page, re.MULTILINE)
     assert row, f"docs/settings.md has no row for {PREFIX}{name.upper()}"
     assert float(row[1]) == RankingSettings.model_fields[name].default
+
+
+@pytest.mark.parametrize("name", DecodingSettings.model_fields)
+def test_every_setting_of_decoding_is_documented(name: str) -> None:
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    row = re.search(rf"^\| `{DECODING}{name.upper()}` \|.*\| (.+) \|$", page, re.MULTILINE)
+    assert row, f"docs/settings.md has no row for {DECODING}{name.upper()}"
+    default = DecodingSettings.model_fields[name].default
+    assert default is None or float(row[1]) == default
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

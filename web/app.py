@@ -68,7 +68,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
         that, for which servers wait otherwise.
 
     Raises:
-        SettingsError: an environment variable of ranking has a value that cannot be.
+        SettingsError: an environment variable of ranking or of decoding has a value that cannot be.
     """
     settings = settings or ServerSettings()
     access = EngineAccess(home, RankingSettings.read())

@@ -57,7 +57,7 @@ class Worker:
         self._free = free
         self._lock = threading.Lock()
         self._process: Process | None = None
-        self._watched: Position | None = None
+        self._watched: tuple[Process | None, Position | None] = None, None
         self._worked = 0.0
         self.seconds = 0.0
         self.closed = False
@@ -110,8 +110,9 @@ class Worker:
         since this was called last."""
         process = self._process
         position = None if process is None else process.position
-        if process is None or position is None or position != self._watched:
-            self._watched, self._worked = position, 0.0
+        seen, self._watched = self._watched, (process, position)
+        if process is None or position is None or seen != (process, position):
+            self._worked = 0.0
             return
         self._worked += elapsed
         most = self._settings.seconds if process.ready else _START_SECONDS

@@ -18,6 +18,7 @@ import hostile_tasks as hostile
 import numpy as np
 import psutil
 import pytest
+from PIL import Image
 from test_hostile_pictures import FORMATS, encoded, noise, png
 
 from indexer.decoding.channel import EXCHANGE_BYTES, BrokenMessageError, Channel
@@ -25,7 +26,9 @@ from indexer.decoding.decoders import Decoders, measured
 from indexer.decoding.pool import Pool
 from indexer.decoding.settings import DecodingSettings
 from indexer.decoding.worker import Answer
+from indexer.pipeline import read_ahead
 from indexer.read import decode
+from indexer.scan import FoundFile
 from search.errors import DecodingError, PhotoError, PhotoMemoryError
 from search.models.preprocess import Preprocess
 
@@ -128,6 +131,21 @@ def test_an_endless_one_is_given_up_and_the_others_are_read(make: Make, harm: by
     assert str(found[1]) == "it takes longer than 0.2 s to decode"
 
 
+def test_time_counts_for_each_photo_anew_though_their_processes_died_at_the_same_place(make: Make) -> None:
+    decoders = make(seconds=1000)
+    with ThreadPoolExecutor(1) as thread:
+        for _ in range(3):
+            asked = thread.submit(decoders.picture, SOUND + hostile.ENDLESS)
+            until(lambda: at_work(decoders))
+            (worker,) = decoders.pool._workers
+            for _ in range(3):  # of which the first sees it for the first time
+                worker.watch(450)
+            (pid,) = decoders.pool.pids
+            os.kill(pid, signal.SIGSEGV)
+            with pytest.raises(PhotoError, match="SIGSEGV"):
+                asked.result()
+
+
 def test_a_real_picture_that_takes_too_much_memory_is_given_up(make: Make) -> None:
     decoders = make(memory=64)
     large = png(6000, 6000)
@@ -172,6 +190,19 @@ def test_pixels_are_those_of_decoding_in_this_process(make: Make, format: str, s
         whole = decode(content, draft=PREPROCESS.draft_size)
         pixels = found.pixels if found.ready else PREPROCESS(found.pixels, found.full_size)
         assert np.array_equal(pixels, PREPROCESS(whole.image, (whole.width, whole.height)))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 48), (700, 40)])
+def test_pixels_stay_when_their_memory_is_used_again(make: Make, tmp_path: Path, size: tuple[int, int]) -> None:
+    decoders = make()
+    found = []
+    for number in range(20):  # two batches and a half, of pictures that are at the model's size already, or are not
+        Image.new("RGB", size, (number, 2 * number, 3 * number)).save(tmp_path / f"{number}.png")
+        found.append(FoundFile(os.fsencode(tmp_path), f"{number}.png".encode(), 0, 0))
+    read = list(read_ahead(found, PREPROCESS, decoders, known=lambda _: False, look_ahead=100))
+    assert [one.pixels.tolist()[0][0] for one in read if one.pixels is not None] == [
+        [number, 2 * number, 3 * number] for number in range(20)
+    ]
 
 
 def test_what_does_not_fit_into_shared_memory_comes_all_the_same(make: Make) -> None:

@@ -224,7 +224,7 @@ def test_a_run_that_was_at_work_is_not_at_work_on_the_restored_catalog(home: Hom
         restore(home, tmp_path / "backup.db", replace=True)
     restore(home, tmp_path / "backup.db", replace=True)
     with closing(connect_to_read(home)) as connection:
-        assert [job["state"] for job in jobs.recent(connection)] == ["died"]
+        assert [job["state"] for job in jobs.recent(home, connection)] == ["died"]
 
 
 def test_a_catalog_that_cannot_be_opened_is_replaced_and_kept_with_its_log(home: Home, tmp_path: Path) -> None:
