@@ -47,6 +47,16 @@ class IndexOptions:
     grace: float | None = None
     cause: str = "command"
 
+    def of_the_machine(self) -> IndexOptions:
+        """Where and how models compute, without anything that the home remembers or that holds for one run."""
+        return IndexOptions(
+            device=self.device,
+            precision=self.precision,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            download=self.download,
+        )
+
     @property
     def rules(self) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None, bool | None, int | None]:
         """What of the libraries is indexed: the arguments of `Rules.changed`."""

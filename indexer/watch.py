@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from indexer.report import IndexOptions, IndexReport
 from indexer.rules import Sieve
 from indexer.run import run_index
 from indexer.scan import Scan, scan_places
+from indexer.schedule import Schedule
 from search.catalog import model_records, paths
 from search.catalog.connection import connect_to_read
 from search.errors import CatalogError, LockedError, SightlineError
@@ -37,7 +39,6 @@ _LOCKED = 2.0
 _PATIENCE = 5.0
 """Seconds between two looks at which libraries there are."""
 _FAILED = 60.0
-_SLEPT = 60.0  # seconds by which the clock goes ahead of the machine's own: it was asleep, and missed what happened
 
 
 class Follower:
@@ -60,7 +61,8 @@ class Follower:
 
         Args:
             home: whose libraries.
-            options: of every run; `confirm_removals` is for the first alone.
+            options: of the first run. Later ones are as the home remembers, which others may change meanwhile; where and
+                how the model computes is for all of them.
             progress: hears of every run.
             watch: whether changes are listened for.
             every: seconds between two looks at everything; None: `DAILY`.
@@ -178,7 +180,7 @@ class Follower:
 
     def _index(self, places: list[bytes] | None, folders: Sequence[str] = ()) -> IndexReport:
         cause = "watch" if places is not None else "schedule" if self._began or self._patient else "command"
-        options = replace(self._options, confirm_removals=False) if self._began else self._options
+        options = self._options.of_the_machine() if self._began else self._options
         progress = _MakingWay(self._progress, self._urgent, whole=places is None)
         self._owed = False
         report = run_index(
@@ -213,8 +215,8 @@ class Follower:
         ]
         for listener in self._listeners:
             listener.listens.wait(30)
-        # What happened in a library before anybody listened is found by looking at it.
-        if self._listened:
+        # What happened in a library before anybody listened is found by looking at it; at first, all are looked at.
+        if self._began:
             self.arrivals.changed_as_a_whole(root for root in roots if root not in self._listened)
         self._listened = roots
 
@@ -222,7 +224,7 @@ class Follower:
         try:
             with closing(connect_to_read(self._home)) as connection:
                 return [row[0] for row in connection.execute("SELECT path FROM libraries ORDER BY key")]
-        except CatalogError:
+        except (CatalogError, sqlite3.Error):
             return []
 
     def _urgent(self) -> bool:
@@ -235,10 +237,16 @@ class Follower:
 
     def _concerns(self, places: list[bytes]) -> bool:
         """Whether anything at these places is not as the catalog has it; many changes are of no concern."""
-        found = Scan()
-        skip = os.fsencode(self._home.path.resolve())
         if not places:
             return False
+        try:
+            return self._differ(places)
+        except (CatalogError, sqlite3.Error):
+            return True  # a run says what is wrong with the catalog
+
+    def _differ(self, places: list[bytes]) -> bool:
+        found = Scan()
+        skip = os.fsencode(self._home.path.resolve())
         with closing(connect_to_read(self._home)) as connection:
             known = rules.read(connection)
             for root, offline in connection.execute("SELECT path, offline FROM libraries").fetchall():
@@ -247,35 +255,6 @@ class Follower:
                     return True
                 found.add(scan_places(connection, inside, sieve=Sieve(known, root), root=root, skip=skip))
         return bool(found.to_read or found.gone or found.left_out or found.returned)
-
-
-class Schedule:
-    """When everything is to be looked through: at once, every so many seconds, and after the machine was asleep."""
-
-    def __init__(self, every: float) -> None:
-        self._every = every
-        self._due = self._checked = time.monotonic()
-        self._clock = time.time()
-
-    def done(self) -> None:
-        """It is looked through now."""
-        self._due = time.monotonic() + self._every
-
-    def bring_forward(self, seconds: float) -> None:
-        """Look in so many seconds, if not sooner."""
-        self._due = min(self._due, time.monotonic() + seconds)
-
-    def is_due(self) -> bool:
-        """Whether it is time."""
-        own, clock = time.monotonic(), time.time()
-        if (clock - self._clock) - (own - self._checked) > _SLEPT:
-            self._due = own
-        self._checked, self._clock = own, clock
-        return own >= self._due
-
-    def seconds_left(self) -> float:
-        """Until it is time."""
-        return max(0.0, self._due - time.monotonic())
 
 
 class _MakingWay:

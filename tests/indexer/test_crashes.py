@@ -1,10 +1,9 @@
-"""Indexing is killed at random moments, and two runs meet; nothing is lost, and searches go on."""
+"""Captioning is killed, and two runs meet; nothing is lost, and searches go on."""
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -20,61 +19,8 @@ from indexer.report import IndexOptions
 from indexer.run import run_index
 from search.catalog.connection import connect_to_read
 from search.engine import Engine, Request
-from search.errors import LockedError, SightlineError
+from search.errors import LockedError
 from search.home import Home
-
-KILLS = int(os.environ.get("SIGHTLINE_TEST_KILLS", "4"))
-# A small group makes many commits, so that kills fall between and inside them.
-INDEX = """
-import sys
-from pathlib import Path
-import indexer.record
-indexer.record.GROUP_SECONDS = 0.0
-from indexer.report import IndexOptions
-from indexer.run import run_index
-from search.home import Home
-print("go", flush=True)
-options = IndexOptions(model="starter", captions="off", batch_size=4, workers=2)
-run_index(Home(Path(sys.argv[1])), [sys.argv[2]], options)
-"""
-
-
-def test_killed_again_and_again_it_finishes_with_every_photo_once(home: Home, tmp_path: Path) -> None:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(400):
-        picture(folder / f"{number}.jpg", number)
-    dice = random.Random(0)
-    embedded = 0
-    for _ in range(KILLS):
-        process = subprocess.Popen(
-            [sys.executable, "-c", INDEX, str(home.path), str(folder)], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
-        # Loading the model takes most of a run; the kills are to fall while it reads and writes.
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline and _embedded(home) <= embedded:
-            time.sleep(0.01)
-        time.sleep(dice.uniform(0, 0.1))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        now = _embedded(home)
-        assert now >= embedded  # what was committed stays
-        embedded = now
-        with Engine.open(home) as engine:
-            assert engine.search(Request("anything", mode="meaning", limit=1000, include_all=True)).total == embedded
-    report = run_index(home, [folder])
-    assert report.unchanged + report.added == 400
-    with Engine.open(home) as engine:
-        paths = [
-            hit.path for hit in engine.search(Request("anything", mode="meaning", limit=1000, include_all=True)).hits
-        ]
-        jobs = engine.status()["jobs"]
-    assert len(paths) == len(set(paths)) == 400
-    assert jobs[0]["state"] == "done" and "died" in {job["state"] for job in jobs[1:]}
-
 
 CAPTION = """
 import sys, time
@@ -117,17 +63,6 @@ def _captioned(home: Home) -> int:
             captions == connection.execute("SELECT count(*) FROM descriptions WHERE stage = 'captions'").fetchone()[0]
         )
         return int(captions)
-
-
-def _embedded(home: Home) -> int:
-    try:
-        connection = connect_to_read(home)
-    except SightlineError:
-        return 0
-    try:
-        return int(connection.execute("SELECT count(*) FROM embeddings").fetchone()[0])
-    finally:
-        connection.close()
 
 
 def test_a_second_run_says_who_holds_the_lock(home: Home, library: Path) -> None:

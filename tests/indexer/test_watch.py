@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 from support import picture
 
-from indexer import arrivals, listening, watch
+from indexer import arrivals, listening, schedule, watch
 from indexer.lock import writer_lock
 from indexer.progress import Silent
 from indexer.report import IndexOptions, IndexReport
 from indexer.run import run_index
-from indexer.watch import Follower, Schedule
+from indexer.schedule import Schedule
+from indexer.watch import Follower
 from search.catalog import jobs
 from search.catalog.connection import connect_to_read
 from search.home import Home
@@ -260,6 +261,18 @@ def test_a_long_run_makes_way_for_what_has_just_arrived(
     assert sum(report.captioned for report in heard.reports) == 21
 
 
+@pytest.mark.usefixtures("hasty")
+def test_what_others_change_of_the_home_stays(home: Home, photos: Path, tiny_checkpoint: Callable[..., str]) -> None:
+    """Although the follower was started with options of its own."""
+    with following(home) as heard:
+        run_index(home, [], IndexOptions(model=tiny_checkpoint(), captions="off"))
+        picture(photos / "new.jpg", 700)
+        heard.wait_for(lambda: known(home, photos / "new.jpg"))
+        heard.wait_for(lambda: heard.reports[-1].added)
+        assert heard.reports[-1].model == tiny_checkpoint()
+    run_index(home, [], OPTIONS)
+
+
 def captions(home: Home) -> int:
     with closing(connect_to_read(home)) as connection:
         return int(connection.execute("SELECT count(*) FROM captions").fetchone()[0])
@@ -277,21 +290,21 @@ def test_everything_is_looked_through_in_time_and_after_a_sleep(monkeypatch: pyt
             return self.wall
 
     clock = Clock()
-    monkeypatch.setattr(watch, "time", clock)
+    monkeypatch.setattr(schedule, "time", clock)
 
     def passes(seconds: float, asleep: float = 0) -> bool:
         clock.own += seconds
         clock.wall += seconds + asleep
-        return schedule.is_due()
+        return due.is_due()
 
-    schedule = Schedule(3600)
-    assert schedule.is_due()
-    schedule.done()
-    assert not schedule.is_due() and schedule.seconds_left() == 3600
+    due = Schedule(3600)
+    assert due.is_due()
+    due.done()
+    assert not due.is_due() and due.seconds_left() == 3600
     assert not passes(3599) and passes(1)
-    schedule.done()
+    due.done()
     assert not passes(10, asleep=30) and passes(10, asleep=7200)
-    schedule.done()
+    due.done()
     assert not passes(10, asleep=-86_400)  # the clock was set back
-    schedule.bring_forward(60)
+    due.bring_forward(60)
     assert not passes(59) and passes(1)
