@@ -61,8 +61,8 @@ class Follower:
 
         Args:
             home: whose libraries.
-            options: of the first run. Later ones are as the home remembers, which others may change meanwhile; where and
-                how the model computes is for all of them.
+            options: of the first run. Later ones are as the home remembers, which others may change meanwhile; where
+                and how the model computes is for all of them.
             progress: hears of every run.
             watch: whether changes are listened for.
             every: seconds between two looks at everything; None: `DAILY`.
