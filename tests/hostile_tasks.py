@@ -19,7 +19,7 @@ from indexer.decoding.tasks import Outcome
 from indexer.pixels import Room
 
 SEGFAULT, ABORT, KILLED, ENDLESS, UNREACHABLE = b"<segfault>", b"<abort>", b"<killed>", b"<endless>", b"<unreachable>"
-GREEDY, SHARED_GREED, CRAMPED, LYING = b"<greedy>", b"<shared greed>", b"<cramped>", b"<lying>"
+GREEDY, SHARED_GREED, CRAMPED, LYING, FRAGILE = b"<greedy>", b"<shared greed>", b"<cramped>", b"<lying>", b"<fragile>"
 _served = 0
 
 
@@ -44,6 +44,8 @@ def _harm(content: bytes) -> None:
         for at in range(0, len(memory), 4096):
             memory[at] = 1
         time.sleep(60)
+    if FRAGILE in content and _served > 1:
+        ctypes.string_at(0)
     if CRAMPED in content and _served > 1:
         raise MemoryError
 

@@ -105,11 +105,11 @@ class Process:
                 self._exchange.mark = 0
 
     def wait_until_ready(self) -> str:
-        """Hear that it is `ready`; else returns why it is not."""
+        """Hear that it is `ready`; else returns why it is not, '' where it has ended without a word."""
         try:
             said, _ = self.channel.receive()
         except BrokenMessageError:
-            return f"it ended with status {self._status()}"
+            return ""
         self.ready = "ready" in said
         return str(said.get("failed", ""))
 
@@ -135,19 +135,21 @@ class Process:
             self._popen.kill()
             return self._at_work
 
-    def autopsy(self) -> tuple[int | None, PhotoError]:
+    def autopsy(self) -> tuple[int | None, PhotoError, bool]:
         """Of a process whose channel is broken: which photo of the request it was at, counted from 0, None where it
-        was at none or is not to blame for that; and what to say of it."""
+        was at none; what to say of that; and whether it is surely this photo's doing."""
         status = self._status()
         position = self._position()
         at = position[1] - 1 if position[1] else None
-        if self._killed is not None:
-            return (at if self._killed[0] == position else None), self._killed[1]
+        if self._killed is not None and self._killed[0] == position:
+            return at, self._killed[1], at is not None
+        surely = position == (1, 1)  # it has seen no other photo
         if status == OUT_OF_MEMORY:
-            return at, PhotoMemoryError(NO_MEMORY)
+            return at, PhotoMemoryError(NO_MEMORY), surely
         if status == -getattr(signal, "SIGKILL", 9):
-            return at, PhotoMemoryError("the system ended its decoding, as it does where memory runs out")
-        return at, PhotoError(f"decoding it crashed ({_named(status)})")
+            why = PhotoMemoryError("the system ended its decoding, as it does where memory runs out")
+            return at, why, surely
+        return at, PhotoError(f"decoding it crashed ({_named(status)})"), surely
 
     def memory(self) -> int:
         """Bytes of it that lie in memory, what is shared included."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,10 @@ from indexer.pixels import DecodingRoom
 from search.errors import DecodingError, PhotoError, PhotoMemoryError
 
 _START_SECONDS = 120.0
-_ATTEMPTS = 3
-"""To start a process, and to have one begin with what it was asked."""
+_ATTEMPTS = 8
+"""To start a process: where memory is short, the system may end it before it is ready."""
+_BEGINNINGS = 3
+"""How often a process may die before it begins with what it was asked, until the first of these photos is to blame."""
 _SHARED = 256 * 2**20
 """Bytes in memory that are no fault of a photo's: the program itself, and what it shares."""
 
@@ -31,12 +34,14 @@ class Answer:
 
 
 class _Ended(Exception):
-    """The process has ended: at which of the photos it was asked about, None where at none, and why."""
+    """The process has ended: at which of the photos it was asked about, None where at none, and why; `surely` of that
+    photo's doing."""
 
-    def __init__(self, at: int | None, why: PhotoError) -> None:
+    def __init__(self, at: int | None, why: PhotoError, surely: bool) -> None:
         super().__init__()
         self.at = at
         self.why = why
+        self.surely = surely
 
 
 class Worker:
@@ -95,8 +100,11 @@ class Worker:
             except _Ended as end:
                 self._end(process)
                 lost += end.at is None
-                if end.at is not None or lost == _ATTEMPTS:
+                if end.surely or lost == _BEGINNINGS:
                     found[left.pop(end.at or 0)] = end.why
+                elif end.at is not None:
+                    place = left.pop(end.at)
+                    found[place] = self._again(task, contents[place], arguments)
                 continue
             if process.asked > 1 and any(isinstance(answer, PhotoMemoryError) for answer in answers):
                 self._end(process)  # earlier photos may have left too little of it: a new process has all
@@ -104,6 +112,11 @@ class Worker:
             found.update(zip(left, answers, strict=True))
             break
         return [found[place] for place in range(len(contents))]
+
+    def _again(self, task: str, content: Buffer, arguments: dict[str, Any]) -> Answer | PhotoError:
+        """What comes of a photo in a new process, alone: an earlier one may have done the harm of which it died."""
+        (answer,) = self.ask(task, [content], arguments)
+        return Answer(answer.fields, bytes(answer.payload)) if isinstance(answer, Answer) else answer
 
     def watch(self, elapsed: float) -> None:
         """End the process if it is at one photo for too long, or with too much memory. `elapsed` seconds have passed
@@ -132,7 +145,7 @@ class Worker:
 
     def _ready(self) -> Process:
         said = ""
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             process = self.start()
             if process.ready:
                 return process
@@ -141,7 +154,10 @@ class Worker:
             if process.ready:
                 return process
             self._end(process)
-        raise DecodingError(f"The process that decodes photos does not start: {said}.")
+            if said:
+                break
+            time.sleep(min(1.0, 0.02 * 2**attempt))
+        raise DecodingError(f"The process that decodes photos does not start: {said or 'it dies each time'}.")
 
     def _ask(
         self, process: Process, task: str, contents: Sequence[Buffer], arguments: dict[str, Any]
@@ -161,7 +177,7 @@ class Worker:
                 self.seconds += float(said["seconds"])
                 return answers
             except MemoryError:
-                raise _Ended(0, PhotoMemoryError(NO_MEMORY)) from None
+                raise _Ended(0, PhotoMemoryError(NO_MEMORY), True) from None
             except (OSError, BrokenMessageError, ValueError, TypeError, KeyError, AttributeError) as error:
                 raise _Ended(*process.autopsy()) from error
 

@@ -169,6 +169,19 @@ def test_a_photo_for_which_earlier_ones_left_too_little_memory_gets_a_new_proces
     assert decoders.pool.pids != before
 
 
+@pytest.mark.parametrize("shared", [True, False], ids=["shared memory", "pipes"])
+def test_a_photo_that_dies_of_what_an_earlier_one_has_done_is_read_in_a_new_process(make: Make, shared: bool) -> None:
+    decoders = make(shared=shared)
+    with decoders.worker() as worker:
+        fragile = encoded(noise((60, 40)), "PNG") + hostile.FRAGILE
+        found = measured(worker, [SOUND, fragile, SOUND + hostile.SEGFAULT, fragile, SOUND], PREPROCESS)
+        assert str(found.pop(2)) == "decoding it crashed (SIGSEGV)"
+        (alone,) = measured(worker, [fragile], PREPROCESS)
+        assert not isinstance(alone, PhotoError)
+        sizes = [one.full_size for one in found if not isinstance(one, PhotoError)]
+        assert sizes == [(120, 90), (60, 40), (60, 40), (120, 90)]
+
+
 def test_an_answer_that_cannot_be_is_a_crash(make: Make) -> None:
     decoders = make()
     with pytest.raises(PhotoError, match="answered nonsense"):
