@@ -65,22 +65,30 @@ def _home(path: Path | None) -> Home:
 
 
 @contextmanager
-def _failing_kindly(as_json: bool) -> Iterator[None]:
-    """Turn an expected error into its sentence and exit status 1."""
+def _failing_kindly(as_json: bool, home: Home | None = None) -> Iterator[None]:
+    """Turn an expected error into its sentence and exit status 1; any error, where the catalog of `home` is damaged."""
     import sqlite3
 
     try:
         yield
-    except BrokenPipeError:  # whoever reads the output has seen enough
+    except (BrokenPipeError, typer.Exit):  # whoever reads the output has seen enough
         raise
-    except (SightlineError, sqlite3.Error, OSError) as error:
+    except KeyboardInterrupt:
+        print("sightline: stopped; what was done so far is kept.", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except Exception as error:
+        expected = isinstance(error, (SightlineError, sqlite3.Error, OSError))
         sentence = str(error) if isinstance(error, SightlineError) else f"That did not work: {error}."
+        if home is not None and not isinstance(error, (SightlineError, OSError)):
+            from search.catalog.soundness import explained
+
+            damage = explained(home, error)
+            expected, sentence = expected or damage is not None, str(damage or sentence)
+        if not expected:
+            raise
         print(f"sightline: {printable(sentence)}", file=sys.stderr)
         if as_json:
             print(json.dumps({"error": sentence}))
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        print("sightline: stopped; what was done so far is kept.", file=sys.stderr)
         raise typer.Exit(1) from None
 
 
@@ -180,7 +188,8 @@ def index(
 
     min_bytes, kept = _amount(amounts.size, min_size), _amount(amounts.seconds, grace)
     seconds = _amount(amounts.seconds, every)
-    with _failing_kindly(as_json):
+    place = _home(home)
+    with _failing_kindly(as_json, place):
         options = IndexOptions(
             model,
             captions,
@@ -200,9 +209,9 @@ def index(
             grace=kept,
         )
         if watch or every is not None:
-            _follow(_home(home), list(paths or ()), options, watch, seconds, poll, as_json)
+            _follow(place, list(paths or ()), options, watch, seconds, poll, as_json)
             return
-        report = _index(_home(home), list(paths or ()), options)
+        report = _index(place, list(paths or ()), options)
         _print(report.to_json(), as_json, lambda: printing.print_report(report))
 
 
@@ -227,7 +236,8 @@ def search(
     from search.answer import Request
     from search.engine import Engine
 
-    with _failing_kindly(as_json):
+    place = _home(home)
+    with _failing_kindly(as_json, place):
         request = Request(
             text,
             _pictures(image or []),
@@ -239,7 +249,7 @@ def search(
             include_all=include_all,
             collapse=collapse,
         )
-        with Engine.open(_home(home), device=device) as engine:
+        with Engine.open(place, device=device) as engine:
             answer = engine.search(request)
         _print(answer.to_json(), as_json, lambda: printing.print_answer(answer, request))
 
@@ -329,8 +339,8 @@ def status(
     from search.catalog.connection import connect_to_read
     from search.catalog.status import status as read_status
 
-    with _failing_kindly(as_json):
-        place = _home(home)
+    place = _home(home)
+    with _failing_kindly(as_json, place):
         with closing(connect_to_read(place)) as connection:
             document = {"version": installed_version(), **read_status(place, connection)}
             failed = failure_list.page(connection) if failures else []
@@ -353,7 +363,7 @@ def verify(
     from indexer.verify.run import verify as check
 
     place = _home(home)
-    with _failing_kindly(as_json):
+    with _failing_kindly(as_json, place):
         with TerminalProgress() as progress:
             found = check(place, repair=repair, photos=photos, progress=progress)
         _print(found.to_json(), as_json, lambda: printing.print_verification(found))
@@ -372,7 +382,7 @@ def backup(
     from search.catalog.backup import back_up
 
     place = _home(home)
-    with _failing_kindly(as_json):
+    with _failing_kindly(as_json, place):
         with TerminalProgress() as progress:
             progress.stage("backup", None)
             made = back_up(place, file, lambda done, total: progress.advance(done // 10**6, 0))
@@ -393,7 +403,7 @@ def restore(
     from indexer.terminal import TerminalProgress
 
     place = _home(home)
-    with _failing_kindly(as_json):
+    with _failing_kindly(as_json, place):
         with TerminalProgress() as progress:
             done = restore_backup(place, file, replace=replace, progress=progress)
         _print(done.to_json(), as_json, lambda: printing.print_restored(done))
@@ -409,8 +419,9 @@ def caption(
     """Say of a photo what no captioner will overwrite."""
     from search.catalog.editing import put_caption
 
-    with _failing_kindly(as_json):
-        kept = put_caption(_home(home), photo, text)
+    place = _home(home)
+    with _failing_kindly(as_json, place):
+        kept = put_caption(place, photo, text)
         _print(
             {"id": kept.id, "caption": kept.caption}, as_json, lambda: print(printable(kept.caption or "No caption."))
         )
@@ -425,9 +436,10 @@ def models(home: HomeOption = None, as_json: JsonOption = False) -> None:
     from search.errors import CatalogError
     from search.model_choices import model_choices
 
-    with _failing_kindly(as_json):
+    place = _home(home)
+    with _failing_kindly(as_json, place):
         try:
-            with closing(connect_to_read(_home(home))) as connection:
+            with closing(connect_to_read(place)) as connection:
                 document = model_choices(connection)
         except CatalogError:
             document = model_choices(None)

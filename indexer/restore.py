@@ -17,6 +17,7 @@ from indexer.progress import Progress, Silent
 from search.catalog import job_progress, jobs, settings
 from search.catalog.backup import copy_catalog, first_fault, opened_backup
 from search.catalog.connection import connect_to_any, connect_to_write, migrate
+from search.catalog.damage import UNREADABLE
 from search.catalog.replacing import flush, replace_catalog
 from search.errors import CatalogError
 from search.home import Home
@@ -91,7 +92,7 @@ def _prepare(home: Home, file: Path, aside: Path, progress: Progress) -> int:
     with closing(sqlite3.connect(aside)) as connection:
         try:
             fault = first_fault(connection)
-        except sqlite3.DatabaseError as error:
+        except UNREADABLE as error:
             fault = str(error)
         if fault is not None:
             raise CatalogError(

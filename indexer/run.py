@@ -28,6 +28,7 @@ from search.catalog import changes, jobs, model_records, settings, words
 from search.catalog.connection import connect_to_read, connect_to_write
 from search.catalog.descriptions import CAPTIONS, TEXT
 from search.catalog.model_records import ModelRecord
+from search.catalog.soundness import explained
 from search.embedded_texts import embedded
 from search.errors import CatalogError, SightlineError
 from search.home import Home
@@ -222,10 +223,15 @@ class _Run:
         except (OSError, sqlite3.Error) as error:
             reason = getattr(error, "strerror", None) or str(error)
             sentence = f"The run ended early: {reason}. What was indexed so far is kept; run it again to go on."
-            self._end(job, "failed", sentence)
-            raise SightlineError(sentence) from error
-        except Exception as error:  # a fault of the program; whoever reads `status` should not take it for at work
-            self._end(job, "failed", f"{type(error).__name__}: {error}")
+            told = explained(self.home, error) or SightlineError(sentence)
+            self._end(job, "failed", str(told))
+            raise told from error
+        except Exception as error:
+            damage = explained(self.home, error)
+            # Else a fault of the program; whoever reads `status` should not take it for at work.
+            self._end(job, "failed", str(damage) if damage else f"{type(error).__name__}: {error}")
+            if damage:
+                raise damage from error
             raise
         self.report.seconds = time.perf_counter() - began
         return self.report

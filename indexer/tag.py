@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 GROUP_PHOTOS = 1024
 """So many photos are committed together."""
 _SETTING = "concepts"
-_NAMED = "tag_names"
+NAMED = "tag_names"
+"""The setting that says of which vocabulary the names of tags are."""
 _NONE = "off"
 
 
@@ -93,6 +94,19 @@ def tag(
         photos.run(tagger, tagged)
 
 
+def vocabulary_name(model: ModelRecord, own: Path | None) -> str:
+    """A name for what photos are tagged with: another one for every other model, vocabulary or way to use them. Raises
+    `OSError` where the file of one's `own` concepts cannot be read."""
+    constants = repr((tagging.CONSTANTS, kinds.CONSTANTS, model.fingerprint)).encode()
+    content = b"\0".join([constants, *(path.read_bytes() for path in vocabulary.files(own))])
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def own_concepts(connection: sqlite3.Connection) -> Path | None:
+    """The file of the home's own concepts, or None."""
+    return Path(path) if (path := settings.get(connection, _SETTING)) else None
+
+
 class PhotoTagging:
     """The photos that wait for their tags.
 
@@ -108,7 +122,7 @@ class PhotoTagging:
         self._model = model
         self.waiting = 0
         self.problem: str | None = None
-        own = Path(path) if (path := settings.get(self._connection, _SETTING)) else None
+        own = own_concepts(self._connection)
         try:
             self._look(own)
         except (OSError, SightlineError) as error:
@@ -122,9 +136,7 @@ class PhotoTagging:
             )
 
     def _look(self, own: Path | None) -> None:
-        constants = repr((tagging.CONSTANTS, kinds.CONSTANTS, self._model.fingerprint)).encode()
-        content = b"\0".join([constants, *(path.read_bytes() for path in vocabulary.files(own))])
-        self._vocabulary = hashlib.blake2b(content, digest_size=8).hexdigest()
+        self._vocabulary = vocabulary_name(self._model, own)
         self._calibration = tags.calibration(self._connection, self._model.key, self._vocabulary)
         author = self._calibration.author if self._calibration else None
         self.waiting = tags.untagged(self._connection, self._model.key, author)
@@ -148,10 +160,10 @@ class PhotoTagging:
 
     def run(self, tagger: Tagger, advance: Callable[[int], None]) -> None:
         """Tag them, telling `advance` how many are done."""
-        if settings.get(self._connection, _NAMED) != self._vocabulary:
+        if settings.get(self._connection, NAMED) != self._vocabulary:
             with self._database.atomic():
                 tags.put_names(self._connection, self._concepts)
-                settings.put(self._connection, _NAMED, self._vocabulary)
+                settings.put(self._connection, NAMED, self._vocabulary)
         calibration = self._calibration or self._calibrated(tagger)
         done = last = 0
         while True:

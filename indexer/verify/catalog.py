@@ -10,7 +10,7 @@ from contextlib import closing
 from indexer.verify.findings import Finding, Mending, View
 from search.catalog import soundness
 from search.catalog.connection import beside, migrate, open_reader, unusable
-from search.catalog.damage import is_damage
+from search.catalog.damage import UNREADABLE, is_damage
 from search.catalog.schema import VERSION
 from search.errors import VersionError
 from search.home import Home
@@ -29,14 +29,14 @@ def opened(home: Home) -> tuple[sqlite3.Connection | None, list[Finding]]:
     """
     try:
         connection: sqlite3.Connection = open_reader(home.catalog_path)
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         if not is_damage(error):
             raise unusable(home, error) from error
         return None, [_structural(f"The catalog cannot be opened: {error}.")]
     try:
         soundness.prepare(connection)
         found = _version(home, connection)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         connection.close()
         return None, [_structural(f"The catalog cannot be read: {error}.")]
     except BaseException:
@@ -52,7 +52,7 @@ def look(view: View) -> Iterator[Finding]:
     try:
         yield from _schema(view)
         yield from _pages(view)
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         if not is_damage(error):
             raise
         yield _structural(f"The catalog cannot be read: {error}.")

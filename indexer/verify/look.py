@@ -6,16 +6,16 @@ import sqlite3
 from collections.abc import Callable, Iterator
 
 from indexer import restore
-from indexer.verify import catalog, files, links, rows, thumbnails, vectors, words
+from indexer.verify import catalog, files, links, rows, tags, thumbnails, vectors, words
 from indexer.verify.findings import Finding, Mending, View, listed
 from search.catalog.connection import connect_to_any, one_state
-from search.catalog.damage import is_damage
+from search.catalog.damage import UNREADABLE, is_damage
 from search.errors import SightlineError
 from search.home import Home
 
 Subject = Callable[[View], Iterator[Finding]]
 
-_OF_THE_CATALOG: tuple[Subject, ...] = (rows.look, links.look, words.look, vectors.look)
+_OF_THE_CATALOG: tuple[Subject, ...] = (rows.look, links.look, tags.look, words.look, vectors.look)
 """Looked at in one state of it."""
 _OF_FILES: tuple[Subject, ...] = (thumbnails.look, files.look)
 """These take so long that a run beside them could not empty its log meanwhile, were they of one state."""
@@ -36,7 +36,7 @@ def look(view: View, *, without_photos: bool = False) -> list[Finding]:
             if not (without_photos and subject is files.look):
                 found += _looked(subject, view, found)
         found += _cut_off(view)
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         if not is_damage(error):
             raise
         found.append(Finding("catalog", f"The catalog cannot be read: {error}.", structural=True))
@@ -64,11 +64,12 @@ def without_catalog(home: Home) -> list[Finding]:
 def _looked(subject: Subject, view: View, before: list[Finding]) -> list[Finding]:
     try:
         return list(subject(view))
-    except (sqlite3.Error, OSError, SightlineError):
+    except (OSError, SightlineError):
         raise
     except Exception as error:
-        # Values that cannot be were found, and this came upon one; else it is a fault of the program.
-        if not any(finding.kind in ("rows", "photos") for finding in before):
+        # Values that cannot be were found, and this came upon one; else it is a broken page, or a fault of the program.
+        of_a_value = not isinstance(error, sqlite3.Error) or "Could not decode" in str(error)
+        if not of_a_value or not any(finding.kind in ("rows", "photos") for finding in before):
             raise
         name = subject.__module__.rpartition(".")[2]
         what = f"Values that cannot be kept {name} from being checked ({type(error).__name__})."

@@ -95,9 +95,7 @@ def _mender(one: Unsound) -> Callable[[Mending], None]:
                     (TAGS,),
                 )
             _replace(mending.connection, one)
-            if one.table == "tag_names":
-                mending.connection.execute("DELETE FROM calibrations")  # so that they are written with all tags
-            elif one.table == "settings":
+            if one.table == "settings":
                 settings.put_missing(mending.connection)
 
     def load(mending: Mending) -> None:

@@ -174,7 +174,8 @@ def _broken(blobs: list[object], dimensions: int) -> npt.NDArray[np.bool_]:
         blob if isinstance(blob, bytes) and len(blob) == 2 * dimensions else bytes(2 * dimensions) for blob in blobs
     ]
     vectors = np.frombuffer(b"".join(whole), "<f2").reshape(len(blobs), dimensions).astype(np.float32)
-    lengths = np.linalg.norm(vectors, axis=1)
+    with np.errstate(invalid="ignore"):
+        lengths = np.linalg.norm(vectors, axis=1)
     return np.asarray(~(np.abs(lengths - 1) <= _UNIT), np.bool_)
 
 

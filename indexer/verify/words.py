@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -129,13 +131,22 @@ def _compare(
         return
     own, caption, *rest = kept or (None,) * 7
     if whole and expected is not None and isinstance(own, str) and isinstance(caption, str):
-        if own and own != expected.own:
+        own_testifies = bool(own) and _as_indexed(own) != _as_indexed(expected.own)
+        caption_testifies = bool(caption) and _as_indexed(caption) != _as_indexed(expected.caption)
+        if own_testifies:
             found.own[key] = joined(own)
-        if caption and caption != expected.caption:
+        if caption_testifies:
             found.captions[key] = joined(caption)
-        if rest == list(expected[2:]) and (own or not expected.own) and (caption or not expected.caption):
+        others = rest == list(expected[2:])
+        if others and (own_testifies or own == expected.own) and (caption_testifies or caption == expected.caption):
             return
     found.words.append(key)
+
+
+def _as_indexed(text: str) -> list[str]:
+    """What of a text the index knows: words without case and accents. Nothing else can speak for either of two."""
+    plain = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    return re.findall(r"\w+", plain.casefold())
 
 
 def _rebuild(index: str) -> Callable[[Mending], None]:

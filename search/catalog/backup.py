@@ -84,7 +84,7 @@ def back_up(home: Home, file: Path, advance: Advance = lambda done, total: None)
         with _aside(target) as aside:
             try:
                 photos, revision, elsewhere = _copied(home, reader, aside, advance)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 if is_damage(error):
                     raise damaged(home, f"{error}; no backup was made of it") from error
                 raise _unwritten(target, error) from error
@@ -126,7 +126,7 @@ def opened_backup(file: Path) -> Reader:
             raise VersionError(f"{file} was written by a newer Sightline; upgrade to restore it.")
         if not version or not _is_catalog(reader):
             raise CatalogError(f"{file} is no backup that Sightline made.")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         if reader is not None:
             reader.close()
         raise CatalogError(f"{file} cannot be read as a backup: {error}.") from error
@@ -205,7 +205,7 @@ def _aside(target: Path) -> Iterator[Path]:
                 beside(Path(name), suffix).unlink(missing_ok=True)
 
 
-def _unwritten(target: Path, error: OSError | sqlite3.Error) -> CatalogError:
+def _unwritten(target: Path, error: Exception) -> CatalogError:
     full = isinstance(error, OSError) and error.errno == errno.ENOSPC
     if full or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return CatalogError(

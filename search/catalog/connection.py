@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from search.catalog.damage import damaged, is_damage
+from search.catalog.damage import UNREADABLE, damaged, is_damage
 from search.catalog.schema import VERSION, migrations
 from search.errors import CatalogError, MissingCatalogError, VersionError
 from search.home import Home
@@ -112,7 +112,7 @@ def connect_to_write(home: Home) -> sqlite3.Connection:
             raise
     except OSError as error:
         raise CatalogError(f"Cannot use {home.path} as Sightline's home: {error.strerror or error}.") from error
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         raise unusable(home, error) from error
     return connection
 
@@ -207,7 +207,7 @@ def connect_to_any(home: Home) -> tuple[Reader, int]:
     try:
         connection = open_reader(home.catalog_path)
         version = _version(connection)
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         raise unusable(home, error) from error
     if version > VERSION:
         connection.close()
@@ -232,7 +232,7 @@ def _too_new(home: Home) -> CatalogError:
     return VersionError(f"The index in {home.path} was written by a newer Sightline; upgrade to open it.")
 
 
-def unusable(home: Home, error: sqlite3.Error) -> CatalogError:
+def unusable(home: Home, error: Exception) -> CatalogError:
     """The error of a catalog that could not be opened."""
     if is_damage(error):
         return damaged(home, error)

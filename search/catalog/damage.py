@@ -18,9 +18,16 @@ _SAYINGS = (
 )
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What opening and asking a damaged catalog may raise: where the schema is, Python cannot decode what SQLite says of
+it."""
+
+
+def is_damage(error: Exception) -> bool:
     """Whether SQLite has come upon something in the catalog that cannot be, rather than upon a full disk, a lock or a
     right that is missing."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
     code = getattr(error, "sqlite_errorcode", None)
     return (code is not None and code & 0xFF in _CODES) or any(saying in str(error) for saying in _SAYINGS)
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from search.catalog.connection import BUSY_MS, beside
-from search.catalog.damage import is_damage
+from search.catalog.damage import UNREADABLE, is_damage
 from search.errors import CatalogError
 from search.home import Home
 
@@ -88,7 +88,7 @@ def _at_rest(place: Path) -> Iterator[bool]:
                     f"Another process keeps {place} busy, perhaps `sightline verify` or `sightline backup`; "
                     "try again when it has ended."
                 )
-        except sqlite3.DatabaseError as error:
+        except UNREADABLE as error:
             if not is_damage(error):
                 raise
             yield False

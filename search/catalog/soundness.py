@@ -3,11 +3,17 @@ shows only where what it makes of a value cannot be."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from search.answer import MODES, SORTS
+from search.catalog.connection import open_reader
+from search.catalog.damage import UNREADABLE, damaged, is_damage
+from search.errors import DamagedError
+from search.home import Home
 from search.query import KINDS
 
 _TYPES = {"INTEGER": ("integer",), "REAL": ("real", "integer"), "TEXT": ("text",), "BLOB": ("blob",)}
@@ -44,18 +50,18 @@ _RULES = {
     },
     "captions": {"author": "{c} <> ''", "written_at": _MOMENT},
     "tags": {"tag": "{c} <> ''", "score": "{c} BETWEEN 0 AND 1"},
-    "texts": {"lines": "json_valid({c}) AND json_type({c}) = 'array'"},
+    "texts": {"lines": "json_kind(CAST({c} AS BLOB)) = 'list'"},
     "models": {"dimensions": "{c} BETWEEN 1 AND 65536", "logit_scale": f"{_FINITE} AND {{c}} > 0", "added_at": _MOMENT},
     "generations": {
         "folder": "{c} GLOB 'generation-[0-9]*' AND {c} NOT GLOB '*/*'",
         "photos": "{c} > 0",
         "through": "{c} >= photos",
-        "checksums": "json_valid({c}) AND json_type({c}) = 'object'",
+        "checksums": "json_kind(CAST({c} AS BLOB)) = 'dict'",
         "published_at": _MOMENT,
     },
     "jobs": {
         "state": "{c} IN ('running', 'done', 'stopped', 'failed', 'died')",
-        "counts": "json_valid({c}) AND json_type({c}) = 'object'",
+        "counts": "json_kind(CAST({c} AS BLOB)) = 'dict'",
         "started_at": _MOMENT,
         "ended_at": _MOMENT,
     },
@@ -80,7 +86,8 @@ _RULES = {
     },
     "settings": {
         "value": "CASE WHEN name IN ('revision', 'dismissals') THEN {c} NOT GLOB '*[^0-9]*' AND {c} <> ''"
-        " WHEN name = 'pace' THEN json_valid({c}) WHEN name = 'text' THEN {c} IN ('on', 'off') ELSE 1 END"
+        " WHEN name = 'pace' THEN json_kind(CAST({c} AS BLOB)) = 'dict'"
+        " WHEN name = 'text' THEN {c} IN ('on', 'off') ELSE 1 END"
     },
 }
 """For tables and columns: what holds of a value, `{c}`, that is not NULL."""
@@ -97,8 +104,9 @@ class Unsound:
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Give the connection the function that `unsound` needs."""
+    """Give the connection the functions that `unsound` needs."""
     connection.create_function("is_utf8", 1, _is_utf8, deterministic=True)
+    connection.create_function("json_kind", 1, _json_kind, deterministic=True)
 
 
 def unsound(connection: sqlite3.Connection, tables: frozenset[str] | None = None) -> Iterator[Unsound]:
@@ -115,6 +123,20 @@ def unsound(connection: sqlite3.Connection, tables: frozenset[str] | None = None
         for (column, condition), count in zip(conditions.items(), counts, strict=True):
             if count:
                 yield Unsound(table, column, int(count), condition)
+
+
+def explained(home: Home, error: Exception) -> DamagedError | None:
+    """The error that `error` is if the catalog of `home` is damaged; None where it is not, so that something else is
+    wrong. What a damaged value leads to may be any error of the program that came upon it."""
+    if isinstance(error, sqlite3.Error):
+        return damaged(home, error) if is_damage(error) else None
+    try:
+        with closing(open_reader(home.catalog_path)) as connection:
+            prepare(connection)
+            first = next(unsound(connection), None)
+    except UNREADABLE as other:
+        return damaged(home, other) if is_damage(other) else None
+    return None if first is None else damaged(home, f"{first.table}.{first.column} has a value that cannot be")
 
 
 def own_tables(connection: sqlite3.Connection) -> frozenset[str]:
@@ -156,3 +178,11 @@ def _is_utf8(value: bytes | None) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _json_kind(value: bytes | None) -> str | None:
+    """What a text in JSON is in Python; None where it is none."""
+    try:
+        return type(json.loads((value or b"").decode("utf-8"))).__name__
+    except ValueError:
+        return None

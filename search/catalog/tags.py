@@ -71,17 +71,26 @@ def put_calibration(connection: sqlite3.Connection, model_key: int, vocabulary: 
     return Calibration(vocabulary, photos, usual)
 
 
-def put_names(connection: sqlite3.Connection, concepts: Sequence[Concept]) -> None:
-    """Keep under which names tags are asked for: their own, their synonyms, and those of everything broader, so that
+def names(concepts: Sequence[Concept]) -> set[tuple[str, str]]:
+    """Under which names tags are asked for: their own, their synonyms, and those of everything broader, so that
     whoever asks for animals is shown dogs."""
-    names = {
+    return {
         (name.casefold(), concept.tag)
         for concept, above in zip(concepts, implied(concepts), strict=True)
         for one in (concept, *(concepts[place] for place in above))
         for name in one.words
     }
+
+
+def put_names(connection: sqlite3.Connection, concepts: Sequence[Concept]) -> None:
+    """Keep these names."""
     connection.execute("DELETE FROM tag_names")
-    connection.executemany("INSERT INTO tag_names (name, tag) VALUES (?, ?)", names)
+    connection.executemany("INSERT OR IGNORE INTO tag_names (name, tag) VALUES (?, ?)", sorted(names(concepts)))
+
+
+def kept_names(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+    """The names that are kept."""
+    return set(connection.execute("SELECT name, tag FROM tag_names"))
 
 
 def sample(connection: sqlite3.Connection, model_key: int, dimensions: int, photos: int) -> Floats:

@@ -22,7 +22,8 @@ def unpack(blobs: list[bytes], dimensions: int) -> Floats:
     empty = bytes(2 * dimensions)
     whole = [blob if isinstance(blob, bytes) and len(blob) == len(empty) else empty for blob in blobs]
     vectors = np.frombuffer(b"".join(whole), dtype="<f2").reshape(len(blobs), dimensions).astype(np.float32)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors[~np.isfinite(norms[:, 0])] = 0
     norms[~np.isfinite(norms)] = 1
     return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)

@@ -1,0 +1,511 @@
+"""Damage, injected into every file of a home, and what becomes of it: is it noticed, mended, and what is lost?
+
+    python -m tests.faults.damage --rounds 600 --photos 300
+
+makes an index over small pictures, copies it for each round, damages the copy in one way, and then does what a user
+would: asks, verifies, repairs, verifies again, asks, and indexes. It prints a table by kind of fault. Each round can be
+done again by its seed.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import shutil
+import sqlite3
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from PIL import Image
+
+import search.models.encoder
+from indexer.report import IndexOptions
+from indexer.run import run_index
+from indexer.thumbnails import Thumbnails
+from indexer.verify.run import verify
+from search.answer import Request
+from search.catalog import descriptions, editing, saved_searches, soundness
+from search.catalog.connection import connect_to_read, connect_to_write
+from search.catalog.damage import UNREADABLE
+from search.catalog.descriptions import CAPTIONS, TEXT, TextLine
+from search.engine import Engine
+from search.errors import SightlineError
+from search.home import Home
+
+OPTIONS = IndexOptions(model="starter", captions="off")
+_WORDS = ["harbour", "lantern", "meadow", "violin", "copper", "thunder", "orchard", "pebble"]
+_PRECIOUS = {
+    "captions": "SELECT id, text FROM captions JOIN photos ON photos.key = photo_key WHERE author = 'you'",
+    "searches": "SELECT name, q FROM searches",
+    "dismissals": "SELECT a.id, b.id FROM dismissals JOIN photos AS a ON a.key = photo_key"
+    " JOIN photos AS b ON b.key = other_key",
+    "libraries": "SELECT CAST(path AS TEXT), 1 FROM libraries",
+}
+# What says when something was done, or what state it is in, and nothing that anybody asks for.
+_OF_NO_WEIGHT = {
+    "settings": ("words_state", "revision", "weights_stamp", "pace", "dismissals"),
+    "jobs": None,
+}
+
+
+@dataclass(frozen=True)
+class Base:
+    """What each round begins with: a home over `photos`, as it is and as it was a generation `before`; what it answers,
+    and what its catalog says."""
+
+    home: Home
+    before: Path
+    photos: Path
+    answers: list[Any]
+    rows: dict[str, set[tuple[Any, ...]]]
+    precious: dict[str, set[tuple[Any, ...]]]
+
+
+@dataclass
+class Outcome:
+    """What became of one fault."""
+
+    fault: str
+    where: str
+    seed: int
+    harmless: bool = False
+    found: bool = False
+    answered: str = ""
+    repaired: bool = False
+    answered_after: str = ""
+    kept_all: bool = True
+    lost: Counter[str] = field(default_factory=Counter)
+    left: list[str] = field(default_factory=list)
+    differs: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    crash: str = ""
+
+
+def make_base(folder: Path, photos: int) -> Base:
+    """An index over so many small pictures with all that a catalog may hold, in `folder`."""
+    library, home = folder / "photos", Home(folder / "home")
+    library.mkdir(parents=True)
+    for number in range(photos):
+        _picture(library / f"{_WORDS[number % 8]}-{number}.jpg", number)
+    shutil.copy(library / f"{_WORDS[0]}-0.jpg", library / "copy.jpg")
+    (library / "broken.jpg").write_bytes(b"no picture")
+    run_index(home, [library], OPTIONS)
+    _picture(library / "late.jpg", photos)
+    with closing(connect_to_write(home)) as connection:
+        ids = [row[0] for row in connection.execute("SELECT id FROM photos ORDER BY key")]
+        keys = [row[0] for row in connection.execute("SELECT key FROM photos ORDER BY key")]
+        with connection:
+            for number, key in enumerate(keys):
+                text = f"A {_WORDS[number % 8]} beside a {_WORDS[number % 7]} and number {number}"
+                descriptions.put_caption(connection, key, "starter", text)
+                descriptions.record(connection, key, CAPTIONS, "starter")
+                if number % 5 == 0:
+                    descriptions.put_text(
+                        connection, key, [TextLine(f"INVOICE {number:05}", (0.1, 0.1, 0.9, 0.2), 0.9)]
+                    )
+                descriptions.record(connection, key, TEXT, "reader")
+            descriptions.seen_by(connection, CAPTIONS, "starter")
+            descriptions.words.refresh(connection, keys)
+    for number, photo in enumerate(ids[::3]):
+        editing.put_caption(home, photo, f"what I say of it, {number}: 東京の夜景 and Grandma's {_WORDS[number % 8]}")
+    for first, second in zip(ids[1::6], ids[2::6], strict=False):
+        editing.dismiss(home, [first, second])
+    for number in range(5):
+        saved_searches.save(home, name=f"search {number}", q=f"{_WORDS[number]} -rain")
+    thumbnails = Thumbnails(home)
+    for number, photo in enumerate(ids[: photos // 2]):
+        with closing(connect_to_read(home)) as connection:
+            place = connection.execute(
+                "SELECT folder, name FROM files JOIN photos ON photos.key = photo_key WHERE id = ?", (photo,)
+            ).fetchone()
+        thumbnails.get_bytes(photo, b"/".join(place), ("small", "medium", "large")[number % 3])
+    shutil.copytree(home.path, folder / "before")
+    run_index(home, [], OPTIONS)
+    with closing(sqlite3.connect(home.catalog_path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return Base(home, folder / "before", library, answers_of(home), rows_of(home), precious_of(home))
+
+
+def _picture(path: Path, seed: int) -> None:
+    noise = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0110] = f"Camera {seed % 9}"
+    exif[0x0132] = f"20{seed % 20:02}:03:{seed % 28 + 1:02} 10:{seed % 60:02}:00"
+    Image.fromarray(noise).resize((64, 48), Image.Resampling.BICUBIC).save(path, "JPEG", exif=exif)
+
+
+def answers_of(home: Home) -> list[Any]:
+    """What a home answers to questions of every kind.
+
+    Raises:
+        SightlineError: in a sentence, that it cannot.
+    """
+    asked = [
+        Request("a violin in the meadow", limit=1000, include_all=True),
+        Request("thunder", mode="words", limit=1000),
+        Request('"INVOICE 0001"', limit=1000),
+        Request("camera:3 after:2005", limit=1000),
+        Request("folder:photos", limit=1000, sort="date"),
+    ]
+    with told(home), Engine.open(home) as engine:
+        found: list[Any] = []
+        for request in asked:
+            answer = engine.search(request)
+            found.append(
+                [(hit.id, None if hit.score is None else round(hit.score, 4), hit.caption) for hit in answer.hits]
+            )
+        first = answer.hits[0].id
+        similar = engine.search(Request(like=(first,), limit=20)).hits
+        found.append([(hit.id, round(hit.score or 0, 3)) for hit in similar])
+        photo = engine.photo(first)
+        assert photo is not None
+        found.append(
+            (photo.paths, photo.width, photo.taken_at, photo.camera, engine.tags(photo), engine.text_lines(photo))
+        )
+        found.append([search.name for search in engine.saved_searches()])
+        found.append([[member.photo.id for member in group.members] for group in engine.duplicates().groups])
+        found.append(engine.status()["photos"])
+    return found
+
+
+class told:
+    """Turns what a damaged catalog leads to into its sentence, as the command line and the server do."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    def __enter__(self) -> None:
+        """Nothing yet."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, SightlineError):
+            sentence = soundness.explained(self._home, error)
+            if sentence is not None:
+                raise sentence from error
+
+
+def rows_of(home: Home) -> dict[str, set[tuple[Any, ...]]]:
+    """All that a catalog says, but for what has no weight; raises `sqlite3.Error` where it cannot be read."""
+    with closing(sqlite3.connect(f"file:{home.catalog_path}?mode=ro", uri=True)) as connection:
+        connection.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
+        found = {}
+        for table in sorted(soundness.own_tables(connection)):
+            without = _OF_NO_WEIGHT.get(table, ())
+            if without is not None:
+                rows = connection.execute(f'SELECT * FROM "{table}"').fetchall()
+                found[table] = {row for row in rows if row[0] not in without}
+        for table in ("words", "parts"):
+            # What an index finds, however it keeps that.
+            connection.execute(f"CREATE VIRTUAL TABLE temp.found_{table} USING fts5vocab(main, {table}, instance)")
+            found[f"{table}_found"] = set(connection.execute(f"SELECT * FROM temp.found_{table}").fetchall())
+            found[f"{table}_content"] = set(connection.execute(f"SELECT * FROM {table}_content").fetchall())
+            found[f"{table}_docsize"] = set(connection.execute(f"SELECT * FROM {table}_docsize").fetchall())
+        (fault,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if fault != "ok":
+            raise sqlite3.DatabaseError(fault)
+    return found
+
+
+def precious_of(home: Home) -> dict[str, set[tuple[Any, ...]]]:
+    """What a person has made."""
+    with closing(connect_to_read(home)) as connection:
+        return {name: set(connection.execute(sql).fetchall()) for name, sql in _PRECIOUS.items()}
+
+
+Injection = Callable[[Base, Home, random.Random], str]
+"""Damages a home; says where."""
+
+
+def _files(home: Home, pattern: str) -> list[Path]:
+    return sorted(path for path in home.path.glob(pattern) if path.is_file() and path.stat().st_size)
+
+
+def _change(path: Path, start: int, content: bytes) -> None:
+    with open(path, "r+b") as file:
+        file.seek(start)
+        file.write(content)
+
+
+def _flip(pattern: str) -> Injection:
+    def inject(base: Base, home: Home, dice: random.Random) -> str:
+        path = dice.choice(_files(home, pattern))
+        place = dice.randrange(path.stat().st_size)
+        byte = path.read_bytes()[place]
+        _change(path, place, bytes([byte ^ 1 << dice.randrange(8)]))
+        return f"{path.name} bit at {place}"
+
+    return inject
+
+
+def _scribble(pattern: str, length: int) -> Injection:
+    def inject(base: Base, home: Home, dice: random.Random) -> str:
+        path = dice.choice(_files(home, pattern))
+        place = dice.randrange(max(1, path.stat().st_size // length)) * length
+        _change(path, place, bytes(length) if dice.random() < 0.5 else dice.randbytes(length))
+        return f"{path.name} {length} bytes at {place}"
+
+    return inject
+
+
+def _truncate(pattern: str) -> Injection:
+    def inject(base: Base, home: Home, dice: random.Random) -> str:
+        path = dice.choice(_files(home, pattern))
+        size = dice.randrange(path.stat().st_size)
+        with open(path, "r+b") as file:
+            file.truncate(size)
+        return f"{path.name} cut at {size}"
+
+    return inject
+
+
+def _delete(pattern: str) -> Injection:
+    def inject(base: Base, home: Home, dice: random.Random) -> str:
+        path = dice.choice(_files(home, pattern))
+        path.unlink()
+        return f"{path.name} deleted"
+
+    return inject
+
+
+def _swap_page(base: Base, home: Home, dice: random.Random) -> str:
+    before, now = (base.before / "catalog.db").read_bytes(), home.catalog_path.read_bytes()
+    pages = [
+        place
+        for place in range(0, min(len(before), len(now)), 4096)
+        if before[place : place + 4096] != now[place : place + 4096]
+    ]
+    place = dice.choice(pages)
+    _change(home.catalog_path, place, before[place : place + 4096])
+    return f"catalog.db page {place // 4096 + 1} of before"
+
+
+def _swap_vectors(base: Base, home: Home, dice: random.Random) -> str:
+    folders = sorted((home.path / "vectors").iterdir())
+    newest, older = folders[-1], folders[0]
+    name = dice.choice(["index.faiss", "keys.npy", "both"])
+    for one in ("index.faiss", "keys.npy"):
+        if name in (one, "both"):
+            shutil.copy(older / one, newest / one)
+    return f"{name} of {older.name}"
+
+
+def _swap_thumbnails(base: Base, home: Home, dice: random.Random) -> str:
+    one, other = dice.sample(_files(home, "thumbnails/*/*.webp"), 2)
+    first = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(first)
+    return f"{one.name} and {other.name}"
+
+
+def _log(injection: Injection) -> Injection:
+    """Leave commits in the log, as a killed run does, and damage that."""
+
+    def inject(base: Base, home: Home, dice: random.Random) -> str:
+        with closing(sqlite3.connect(home.catalog_path)) as reader:
+            reader.execute("SELECT count(*) FROM photos").fetchone()
+            with closing(connect_to_write(home)) as writer:
+                for number in range(20):
+                    with writer:
+                        writer.execute("UPDATE photos SET lens = ? WHERE key % 20 = ?", (f"lens {number}", number))
+            kept = {suffix: Path(f"{home.catalog_path}{suffix}").read_bytes() for suffix in ("", "-wal")}
+        for suffix, content in kept.items():
+            Path(f"{home.catalog_path}{suffix}").write_bytes(content)
+        return injection(base, home, dice)
+
+    return inject
+
+
+FAULTS: dict[str, Injection] = {
+    "catalog: one bit flipped": _flip("catalog.db"),
+    "catalog: a sector overwritten": _scribble("catalog.db", 512),
+    "catalog: a page overwritten": _scribble("catalog.db", 4096),
+    "catalog: truncated": _truncate("catalog.db"),
+    "catalog: deleted": _delete("catalog.db"),
+    "catalog: a page of the generation before": _swap_page,
+    "log: one bit flipped": _log(_flip("catalog.db-wal")),
+    "log: truncated": _log(_truncate("catalog.db-wal")),
+    "log: deleted": _log(_delete("catalog.db-wal")),
+    "vectors: one bit flipped": _flip("vectors/*/*"),
+    "vectors: truncated": _truncate("vectors/*/*"),
+    "vectors: deleted": _delete("vectors/*/*"),
+    "vectors: of the generation before": _swap_vectors,
+    "thumbnail: one bit flipped": _flip("thumbnails/*/*.webp"),
+    "thumbnail: truncated": _truncate("thumbnails/*/*.webp"),
+    "thumbnail: deleted": _delete("thumbnails/*/*.webp"),
+    "thumbnail: of another photo": _swap_thumbnails,
+}
+
+
+def one_round(base: Base, fault: str, seed: int, work: Path) -> Outcome:
+    """Damage a copy of the home, and see what becomes of it."""
+    dice = random.Random(f"{fault} {seed}")
+    home = Home(work / "home")
+    shutil.rmtree(home.path, ignore_errors=True)
+    shutil.copytree(base.home.path, home.path)
+    outcome = Outcome(fault, FAULTS[fault](base, home, dice), seed)
+    try:
+        _live_through(base, home, outcome)
+    except Exception as error:  # what no user should ever see
+        outcome.crash = f"{type(error).__name__}: {error}"
+        if "--traceback" in sys.argv:
+            raise
+    return outcome
+
+
+def _live_through(base: Base, home: Home, outcome: Outcome) -> None:
+    is_log = outcome.fault.startswith("log")
+    outcome.answered = _asked(base, home)
+    outcome.harmless = _is_harmless(base, home, outcome)
+    with told(home):
+        outcome.found = bool(verify(home).problems)
+    if not home.catalog_path.exists():
+        outcome.lost["the catalog"] += 1
+        return
+    with told(home):
+        repaired = verify(home, repair=True)
+        left = verify(home).problems
+        outcome.repaired = repaired.ok and not left
+        outcome.left = [problem.what for problem in (*repaired.problems, *left) if not problem.mended]
+    if not outcome.repaired and repaired.problems and not repaired.rebuilt and not repaired.checked:
+        outcome.lost["the catalog"] += 1  # nothing of it can be read
+        return
+    now = precious_of(home)
+    for name, rows in base.precious.items():
+        outcome.lost[name] += len(rows - now[name])
+    run_index(home, [base.photos], OPTIONS)
+    outcome.kept_all = not verify(home).problems
+    outcome.answered_after = _asked(base, home)
+    outcome.changed = [] if is_log else _changed(base, home)
+
+
+def _asked(base: Base, home: Home) -> str:
+    try:
+        answers = answers_of(home)
+    except SightlineError as error:
+        assert str(error).endswith("."), error
+        return "sentence"
+    return "same" if answers == base.answers else "other"
+
+
+def _is_harmless(base: Base, home: Home, outcome: Outcome) -> bool:
+    """Whether everything that the home holds still says what it said."""
+    if outcome.fault.startswith(("vectors", "thumbnail")):
+        return "deleted" in outcome.fault and outcome.fault.startswith("thumbnail")
+    if outcome.fault.startswith("log"):
+        return True  # commits are lost that nobody can miss; what is left must hang together
+    try:
+        now = rows_of(home)
+    except UNREADABLE:
+        return False
+    outcome.differs = [
+        f"{name}: {list(rows ^ base.rows[name])[:2]}"[:300] for name, rows in now.items() if rows != base.rows[name]
+    ]
+    return not outcome.differs
+
+
+def _changed(base: Base, home: Home) -> list[str]:
+    """In which tables something is otherwise than before the fault, after all is done."""
+    now = rows_of(home)
+    every = (name for name in base.rows if "_" not in name or name in ("tag_names",))
+    return sorted(name for name in every if _plain(name, base.rows[name]) != _plain(name, now[name]))
+
+
+def _plain(table: str, rows: Iterable[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+    """Rows without numbers and times that differ with each writing."""
+    drop = {
+        "captions": (3,), "descriptions": (3,), "embeddings": (0, 3), "generations": tuple(range(7)), "files": (0,),
+        "libraries": (2, 3), "levels": (2,), "backgrounds": (3, 4), "calibrations": (3,), "models": (6,),
+        "photos": (), "searches": (0, 8),
+    }.get(table, ())  # fmt: skip
+    return {tuple(value for place, value in enumerate(row) if place not in drop) for row in rows}
+
+
+def run(base: Base, rounds: int, work: Path, faults: Sequence[str], first_seed: int = 0) -> list[Outcome]:
+    """So many rounds, shared out among the faults: damage to the catalog is tried most."""
+    weights = {
+        fault: 12 if fault.startswith("catalog: one") else 4 if fault.startswith("catalog") else 2 for fault in faults
+    }
+    order = [fault for fault in faults for _ in range(weights[fault])]
+    outcomes = []
+    for number in range(rounds):
+        outcomes.append(one_round(base, order[number % len(order)], first_seed + number, work))
+        if sys.stderr.isatty():
+            print(f"\r{number + 1} of {rounds}", end="", file=sys.stderr)
+    return outcomes
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """A line for each kind of fault, as Markdown."""
+    columns = [
+        "fault",
+        "times",
+        "changes nothing",
+        "found",
+        "unnoticed",
+        "answers meanwhile: same / a sentence / others",
+        "nothing wrong after `--repair`",
+        "the same answers after the next index",
+        "lost for good",
+    ]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for fault in FAULTS:
+        of = [one for one in outcomes if one.fault == fault]
+        if not of:
+            continue
+        answered = Counter(one.answered for one in of)
+        lost: Counter[str] = sum((one.lost for one in of), Counter())
+        said = ", ".join(f"{count} {name}" for name, count in lost.items() if count) or "nothing"
+        values = [
+            fault,
+            len(of),
+            sum(one.harmless and not one.found for one in of),
+            sum(one.found for one in of),
+            sum(not one.found and not one.harmless for one in of),
+            f"{answered['same']} / {answered['sentence']} / {answered['other']}",
+            sum(one.repaired for one in of),
+            sum(one.answered_after == "same" for one in of),
+            said,
+        ]
+        lines.append(f"| {' | '.join(map(str, values))} |")
+    return "\n".join(lines)
+
+
+def main(
+    rounds: Annotated[int, typer.Option(help="How many faults to inject.")] = 200,
+    photos: Annotated[int, typer.Option(help="How many pictures the index holds.")] = 200,
+    seed: Annotated[int, typer.Option(help="The first of the rounds' seeds.")] = 0,
+    only: Annotated[str, typer.Option(help="Only faults whose name begins so.")] = "",
+    traceback: Annotated[bool, typer.Option("--traceback", help="Stop at a crash, with its traceback.")] = False,
+) -> None:
+    """Inject faults and print what became of them."""
+    # One model for all rounds; else most of the time would go into loading it.
+    search.models.encoder.load_encoder = functools.cache(search.models.encoder.load_encoder)  # type: ignore[assignment]
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="sightline-faults-") as folder:
+        base = make_base(Path(folder) / "base", photos)
+        outcomes = run(base, rounds, Path(folder), [fault for fault in FAULTS if fault.startswith(only)], seed)
+    print(table(outcomes))
+    print(f"\n{rounds} rounds over {photos} photos in {time.perf_counter() - began:.0f} s")
+    for one in outcomes:
+        unnoticed = not one.found and not one.harmless
+        odd = one.crash or unnoticed or one.answered == "other" or one.answered_after == "other" or not one.kept_all
+        if odd or not one.repaired:
+            lost = {name: count for name, count in one.lost.items() if count}
+            print(f"- {one.fault}, seed {one.seed}, {one.where}: answered {one.answered}, found {one.found}, clean")
+            print(f"    {one.repaired} {one.kept_all}, {one.answered_after}, lost {lost}, changed {one.changed}")
+            print("    ", one.left, one.crash)
+            if unnoticed or one.answered == "other":
+                print("    ", one.differs)
+
+
+if __name__ == "__main__":
+    typer.run(main)
