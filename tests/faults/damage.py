@@ -28,6 +28,7 @@ import typer
 from PIL import Image
 
 import search.models.encoder
+from indexer.decoding.decoders import Decoders
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from indexer.thumbnails import Thumbnails
@@ -121,7 +122,7 @@ def make_base(folder: Path, photos: int) -> Base:
         editing.dismiss(home, [first, second])
     for number in range(5):
         saved_searches.save(home, name=f"search {number}", q=f"{_WORDS[number]} -rain")
-    thumbnails = Thumbnails(home)
+    thumbnails = Thumbnails(home, Decoders.of_process(1))
     for number, photo in enumerate(ids[: photos // 2]):
         with closing(connect_to_read(home)) as connection:
             place = connection.execute(
