@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
@@ -57,7 +59,7 @@ def service_router(access: EngineAccess, metrics: Metrics) -> APIRouter:
         """Requests by route and status, their latencies, photos, and the generation in use."""
         try:
             state = access.engine().status()
-        except (ProblemError, SightlineError):
+        except (ProblemError, SightlineError, sqlite3.Error):
             state = {}
         metrics.photos.set(state.get("photos") or 0)
         metrics.generation.set(state.get("generation") or 0)
