@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from faults.damage import Base, make_base
 from support import save_checkpoint
 
 from indexer.decoding.decoders import Decoders
 from indexer.demo import gather_samples
 from search.home import Home
+from search.models import encoder
 
 # Embeddings of the project's sentences are made once for all tests, and none of them in the user's own cache.
 _CACHE = tempfile.TemporaryDirectory(prefix="sightline-tests-")
 os.environ["SIGHTLINE_CACHE"] = _CACHE.name
 
+_loaded = functools.cache(encoder.load_encoder)
 FLICKR = Path(__file__).resolve().parents[2] / "shared" / "flickr8k-dev"
 
 
@@ -40,6 +45,25 @@ def decoders() -> Iterator[Decoders]:
     """Two processes that decode, shared by all tests that do not end them."""
     with Decoders.of_process(2) as decoders:
         yield decoders
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    """A home with all that one may hold, over three dozen small pictures; for copies that are damaged."""
+    return make_base(tmp_path_factory.mktemp("sound"), 36)
+
+
+@pytest.fixture
+def copy(sound: Base, home: Home) -> Home:
+    """A home of one's own that is as `sound`."""
+    shutil.copytree(sound.home.path, home.path)
+    return home
+
+
+@pytest.fixture
+def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model stays loaded between the engines of tests: it is the same one, and loading it takes a second."""
+    monkeypatch.setattr(encoder, "load_encoder", _loaded)
 
 
 @pytest.fixture(scope="session")

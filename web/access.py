@@ -13,12 +13,13 @@ from contextlib import closing, contextmanager
 
 from search.answer import Answer, Request
 from search.catalog.connection import Reader, connect_to_read, one_state
+from search.catalog.soundness import explained
 from search.duplicates import Duplicates, Kind
 from search.engine import Engine
 from search.errors import CatalogError, QueryError, SightlineError
 from search.home import Home
 from search.ranking_settings import RankingSettings
-from web.problems import NO_INDEX, ProblemError
+from web.problems import NO_INDEX, ProblemError, kind_of
 
 logger = logging.getLogger("sightline.web")
 # Opening may fail for a costly reason (a model that does not load), so a failure is remembered this long.
@@ -100,8 +101,7 @@ class EngineAccess:
 
     def _problem(self, error: SightlineError) -> ProblemError:
         # An index that holds nothing is, to whoever searches, no index yet.
-        no_index = type(error) in (SightlineError, CatalogError)
-        kind = NO_INDEX if no_index else "about:blank"
+        kind = NO_INDEX if type(error) is SightlineError else kind_of(error)
         return ProblemError(503, str(error), kind=kind, headers={"Retry-After": "2"})
 
     def warm_in_background(self) -> None:
@@ -112,8 +112,12 @@ class EngineAccess:
                 self.engine().warm()
             except (ProblemError, SightlineError):
                 pass  # nothing to search yet, or no model: the first search tries again, and says it
-            except Exception:
-                logger.exception("the model could not be loaded ahead of the first search")
+            except Exception as error:
+                damage = explained(self.home, error)
+                if damage is not None:
+                    logger.error("%s", damage)
+                else:
+                    logger.exception("the model could not be loaded ahead of the first search")
 
         self._warming = threading.Thread(target=warm, name="sightline-warm")
         self._warming.start()

@@ -109,7 +109,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
             following.ask_to_stop()
 
     app.state.stop_soon = stop_soon
-    problems.install(app)
+    problems.install(app, home)
     app.include_router(search_router(access, decoder))
     app.include_router(suggest_router(access))
     app.include_router(saved_router(access))
@@ -128,7 +128,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
     # The last one added is the outermost.
     app.add_middleware(Compression)
     app.add_middleware(Guard, settings=settings)
-    app.add_middleware(Outermost, metrics=metrics)
+    app.add_middleware(Outermost, metrics=metrics, home=home)
     return app
 
 

@@ -6,12 +6,15 @@ import logging
 import time
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from search.catalog.soundness import explained
+from search.home import Home
 from web.index_figures import IndexFigures
-from web.problems import MEDIA_TYPE, detail_for, problem
+from web.problems import MEDIA_TYPE, detail_for, problem, unavailable
 
 logger = logging.getLogger("sightline.web")
 
@@ -72,9 +75,10 @@ class Metrics:
 class Outermost:
     """Wraps everything else; whatever happens inside, a complete and safe answer leaves."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, home: Home) -> None:
         self.app = app
         self.metrics = metrics
+        self.home = home
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, and count it."""
@@ -103,13 +107,15 @@ class Outermost:
 
         try:
             await self.app(scope, receive, outgoing)
-        except Exception:
+        except Exception as error:
             logger.exception("%s %s failed", scope["method"], scope["path"])
-            if status == 0:
-                status = 500
-                await problem(500, detail_for(500))(scope, receive, _with_security(send))
-            else:
+            if status != 0:
                 raise
+            # What a damaged value leads to may be any error.
+            damage = await run_in_threadpool(explained, self.home, error)
+            answer = problem(500, detail_for(500)) if damage is None else unavailable(damage)
+            status = answer.status_code
+            await answer(scope, receive, _with_security(send))
         finally:
             self.metrics.record(scope, status, time.perf_counter() - started)
 

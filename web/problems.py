@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
+import sqlite3
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -15,16 +17,37 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from search.errors import QueryError, SightlineError, UnknownPhotoError
+from search.catalog.damage import damaged, is_damage
+from search.errors import (
+    DamagedError,
+    MissingCatalogError,
+    QueryError,
+    SightlineError,
+    UnknownPhotoError,
+    VersionError,
+)
+from search.home import Home
 
+logger = logging.getLogger("sightline.web")
 MEDIA_TYPE = "application/problem+json"
 NO_INDEX = "urn:sightline:problem:no-index"
+DAMAGED_INDEX = "urn:sightline:problem:damaged-index"
+OTHER_VERSION = "urn:sightline:problem:other-version"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def displayable(text: str) -> str:
     """`text` with each lone surrogate (a byte of a file name that is not UTF-8) shown as U+FFFD."""
     return _SURROGATES.sub("\ufffd", text)
+
+
+def kind_of(error: SightlineError) -> str:
+    """The URI of this kind of problem, or `about:blank` where no client needs to tell it apart."""
+    if isinstance(error, DamagedError):
+        return DAMAGED_INDEX
+    if isinstance(error, VersionError):
+        return OTHER_VERSION
+    return NO_INDEX if isinstance(error, MissingCatalogError) else "about:blank"
 
 
 class ProblemError(Exception):
@@ -116,8 +139,13 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of `app` a problem document."""
+def unavailable(error: SightlineError) -> Response:
+    """The answer where the index cannot be used at this moment."""
+    return problem(503, str(error), kind=kind_of(error), headers={"Retry-After": "2"})
+
+
+def install(app: FastAPI, home: Home) -> None:
+    """Make every error of `app`, which serves `home`, a problem document."""
 
     async def on_problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, ProblemError)
@@ -126,8 +154,16 @@ def install(app: FastAPI) -> None:
     async def on_sightline_error(request: Request, error: Exception) -> Response:
         if isinstance(error, UnknownPhotoError):
             return problem(404, str(error))
-        # Only the query is the client's; a catalog or a model that cannot be used is the server's trouble.
-        return problem(400 if isinstance(error, QueryError) else 503, str(error))
+        if isinstance(error, QueryError):
+            return problem(400, str(error))
+        assert isinstance(error, SightlineError)
+        return unavailable(error)  # a catalog or a model that cannot be used is the server's trouble
+
+    async def on_sqlite_error(request: Request, error: Exception) -> Response:
+        if is_damage(error):
+            logger.error("%s %s: %s", request.method, request.url.path, error)
+            return unavailable(damaged(home, error))
+        return unavailable(SightlineError(f"The index cannot be read at this moment ({error}); try again."))
 
     async def on_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -149,5 +185,6 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(ProblemError, on_problem)
     app.add_exception_handler(SightlineError, on_sightline_error)
+    app.add_exception_handler(sqlite3.Error, on_sqlite_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid)

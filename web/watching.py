@@ -11,13 +11,16 @@ from typing import Any
 from search.catalog import descriptions, failures, model_records, settings
 from search.catalog.connection import Reader, connect_to_read, one_state
 from search.catalog.descriptions import CAPTIONS, TAGS, TEXT
-from search.errors import CatalogError
+from search.catalog.soundness import explained
+from search.errors import CatalogError, MissingCatalogError
 from search.home import Home
 from web.jobs import Jobs
 
 _SHARE = 20
 """Counting a large library takes a while: the next count waits so many times as long, and so never takes much from the
 indexer beside it."""
+
+_DAMAGE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Watch:
         self._seen: int | None = None
         self._counts: dict[str, Any] = {}
         self._counted_until = 0.0
+        self._damage: CatalogError | None = None
+        self._damage_until = 0.0
 
     def look(self) -> State:
         """The state at this moment; counted anew only where something was committed since. Call it in a worker
@@ -57,13 +62,32 @@ class Watch:
             with one_state(connection):
                 self._count(connection)
                 job = self._jobs.newest(connection)
-        except (CatalogError, sqlite3.Error) as error:
+        except Exception as error:
             self._let_go()
-            nothing = {"photos": 0, "failures": 0, "waiting": {}, "model": None, "generation": None, "revision": 0}
-            missing = not self._home.catalog_path.exists()
-            return State({**nothing, "job": None, "detail": str(error), "missing": missing}, None)
+            return self._unreadable(error)
         running = job["id"] if job is not None and job["state"] == "running" else None
         return State({**self._counts, "job": running, "detail": None, "missing": False}, job)
+
+    def _unreadable(self, error: Exception) -> State:
+        """What is to be told where there is no index, or it cannot be read. Raises what is a fault of the program."""
+        if not isinstance(error, CatalogError):
+            damage = self._explained(error)
+            if damage is None and not isinstance(error, sqlite3.Error):
+                raise error
+            # A lock or a full disk goes by: what was counted last is nearer to the truth than nothing.
+            if damage is None and self._counts:
+                return State({**self._counts, "job": None, "detail": None, "missing": False}, None)
+            error = damage or CatalogError(f"The index cannot be read at this moment: {error}.")
+        nothing = {"photos": 0, "failures": 0, "waiting": {}, "model": None, "generation": None, "revision": 0}
+        missing = isinstance(error, MissingCatalogError)
+        return State({**nothing, "job": None, "detail": str(error), "missing": missing}, None)
+
+    def _explained(self, error: Exception) -> CatalogError | None:
+        """The damage that led to an error; looked for once a minute at most, since that reads the whole catalog."""
+        if isinstance(error, sqlite3.Error) or time.monotonic() > self._damage_until:
+            self._damage = explained(self._home, error)
+            self._damage_until = time.monotonic() + _DAMAGE_SECONDS
+        return self._damage
 
     def _let_go(self) -> None:
         if self._connection is not None:

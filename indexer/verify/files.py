@@ -13,8 +13,8 @@ from indexer.pipeline import measures
 from indexer.read import decode, photo_id, whole_file
 from indexer.scan import FAILED_FOR_NOW, modified_ns
 from indexer.verify.facts import is_nearly, reread
-from indexer.verify.findings import Finding, View, are, listed, several
-from search.catalog import paths
+from indexer.verify.findings import Finding, Mending, View, are, listed, several
+from search.catalog import changes, paths, settings, words
 from search.catalog.changes import NewPhoto
 from search.errors import PhotoError
 
@@ -33,12 +33,19 @@ _FILES = (
 
 @dataclass
 class _Seen:
-    """What was seen of files: how many are away or changed, the paths of those that are not what was indexed, and the
-    photos, by keys, of which the catalog says something else than they do."""
+    """What was seen of files.
+
+    Attributes:
+        away, changed: how many are, since they were indexed.
+        rotten: the paths of those that are not what was indexed.
+        misplaced: those that hold another photo of the index than the catalog says, by keys.
+        misknown: the photos, by keys, of which the catalog says something else than their files.
+    """
 
     away: int = 0
     changed: int = 0
     rotten: list[str] = field(default_factory=list)
+    misplaced: dict[int, int] = field(default_factory=dict)
     misknown: set[int] = field(default_factory=set)
 
 
@@ -56,10 +63,14 @@ def look(view: View) -> Iterator[Finding]:
             read = [row for row in as_they_were if view.read_photos or row[1] in doubtful]
             for row, wrong in zip(read, pool.map(_wrong, read), strict=True):
                 view.checked["photos_read"] += 1
-                if wrong == "rotten":
-                    seen.rotten.append(paths.display(paths.join(row[2], row[3])))
-                elif wrong is not None:
+                if wrong in ("id", "facts"):
                     seen.misknown.add(row[1])
+                elif wrong is not None:
+                    other = view.connection.execute("SELECT key FROM photos WHERE id = ?", (wrong,)).fetchone()
+                    if other is not None:
+                        seen.misplaced[row[0]] = other[0]
+                    else:
+                        seen.rotten.append(paths.display(paths.join(row[2], row[3])))
             done += len(rows)
             view.progress.advance(done, len(seen.rotten))
     if seen.away or seen.changed:
@@ -75,6 +86,13 @@ def look(view: View) -> Iterator[Finding]:
             "photos",
             f"What is known of {several(len(keys), 'photo')} is not what the files say: {view.names(keys)}.",
             lambda mending: reread(mending, keys),
+        )
+    if seen.misplaced:
+        yield Finding(
+            "files",
+            f"{several(len(seen.misplaced), 'file')} {are(len(seen.misplaced), 'holds', 'hold')} another photo of the "
+            f"index than it says: {view.names(seen.misplaced.values())}.",
+            lambda mending: _relink(mending, seen.misplaced),
         )
     if seen.rotten:
         count = len(seen.rotten)
@@ -101,12 +119,26 @@ def _is_as_it_was(row: Sequence[object], seen: _Seen) -> bool:
     return True
 
 
+def _relink(mending: Mending, misplaced: dict[int, int]) -> None:
+    """Let the catalog say which photos these files hold."""
+    connection = mending.connection
+    with mending.transaction():
+        held = [row[0] for row in connection.execute("SELECT DISTINCT photo_key FROM files") if row[0] is not None]
+        connection.executemany("UPDATE files SET photo_key = ? WHERE key = ?", [(b, a) for a, b in misplaced.items()])
+        for photo in misplaced.values():
+            changes.bring_back(connection, photo)
+        words.refresh(connection, misplaced.values())
+        changes.mark_orphans(connection, held)
+        settings.grow_revision(connection)
+
+
 def _path(value: object) -> bytes:
     return value if isinstance(value, bytes) else b"\0"  # which is no file's, and is found among the rows
 
 
 def _wrong(row: Sequence[object]) -> str | None:
-    """What is wrong with a file, or with what the catalog knows of its photo."""
+    """What is wrong with a file, or with what the catalog knows of its photo: `id`, `facts`, or the id of what it holds
+    instead."""
     _, _, folder, name, _, mtime_ns, identity, preview, *facts = row
     try:
         content, status = whole_file(paths.join(_path(folder), _path(name)))
@@ -114,7 +146,7 @@ def _wrong(row: Sequence[object]) -> str | None:
         if found != identity:
             if is_nearly(str(identity), found):
                 return "id"
-            return None if mtime_ns == FAILED_FOR_NOW else "rotten"
+            return None if mtime_ns == FAILED_FOR_NOW else found
         photo = measures(found, status.st_size, modified_ns(status), decode(content, draft=_DRAFT))
     except (OSError, PhotoError, ValueError):
         return None  # what cannot be read now, or not any more with the memory that there is, says nothing

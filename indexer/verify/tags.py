@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -34,13 +36,20 @@ def _names(view: View) -> Iterator[Finding]:
         return
     own = own_concepts(connection)
     try:
-        name, concepts = vocabulary_name(model, own), vocabulary.concepts(own)
+        name = vocabulary_name(model, own)
+        expected = _expected(name, own)
     except (OSError, SightlineError):
         return  # the file of one's own concepts is away, which the next run says
     if named not in (None, name):
         return  # the next run writes those of another vocabulary
-    if named is None or tags.kept_names(connection) != tags.names(concepts):
+    if named is None or tags.kept_names(connection) != expected:
         yield Finding("tags", "The names that tags are asked by are not those of the vocabulary.", _put(name))
+
+
+@functools.lru_cache(maxsize=1)
+def _expected(name: str, own: Path | None) -> frozenset[tuple[str, str]]:
+    """The names of the vocabulary `name`, whose content that is made of."""
+    return frozenset(tags.names(vocabulary.concepts(own)))
 
 
 def _put(name: str) -> Callable[[Mending], None]:

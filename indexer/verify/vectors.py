@@ -6,10 +6,9 @@ the catalog, and gives the embedding back. Only a part of either is in memory at
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +48,13 @@ class _Wrong:
 def look(view: View) -> Iterator[Finding]:
     """What is wrong with embeddings and generations."""
     for model in model_records.every(view.connection):
+        dimensions = _dimensions(view, model)
+        if dimensions != model.dimensions:
+            what = (
+                f"The embeddings of {model.name} have {dimensions} dimensions, and the catalog says {model.dimensions}."
+            )
+            yield Finding("models", what, _put_dimensions(model.key, dimensions))
+            model = replace(model, dimensions=dimensions)
         whole, damaged = _generations(view, model)
         yield from damaged
         newest = whole[0] if whole else None
@@ -56,6 +62,24 @@ def look(view: View) -> Iterator[Finding]:
         wrong = _embeddings(view, model, newest, vectors)
         yield from _told(view, model, newest, vectors, wrong)
     yield from _leftovers(view)
+
+
+def _dimensions(view: View, model: ModelRecord) -> int:
+    """Those that most of the model's embeddings have."""
+    row = view.connection.execute(
+        "SELECT length(vector) FROM embeddings WHERE model_key = ? GROUP BY 1 ORDER BY count(*) DESC LIMIT 1",
+        (model.key,),
+    ).fetchone()
+    return row[0] // 2 if row and row[0] else model.dimensions
+
+
+def _put_dimensions(model: int, dimensions: int) -> Callable[[Mending], None]:
+    def mend(mending: Mending) -> None:
+        with mending.transaction():
+            mending.connection.execute("UPDATE models SET dimensions = ? WHERE key = ?", (dimensions, model))
+            settings.grow_revision(mending.connection)
+
+    return mend
 
 
 @dataclass(frozen=True)
@@ -303,4 +327,4 @@ def _sweep(paths: list[Path]) -> None:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
-            os.unlink(path)
+            path.unlink(missing_ok=True)

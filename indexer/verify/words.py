@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import sqlite3
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from indexer.verify.findings import Finding, Mending, View, are, several
 from search.catalog import descriptions, settings, words
 from search.catalog.damage import is_damage
-from search.catalog.descriptions import CAPTIONS
+from search.catalog.descriptions import CAPTIONS, TAGS, TEXT
 from search.catalog.unspaced import joined
 from search.catalog.words import PERSON, PhotoWords
 
@@ -27,6 +27,8 @@ class _Difference:
     words: list[int] = field(default_factory=list)
     own: dict[int, str] = field(default_factory=dict)
     captions: dict[int, str] = field(default_factory=dict)
+    tags: list[int] = field(default_factory=list)
+    texts: list[int] = field(default_factory=list)
 
 
 def look(view: View) -> Iterator[Finding]:
@@ -53,7 +55,7 @@ def look(view: View) -> Iterator[Finding]:
             "words",
             f"The words of {several(len(found.words), 'photo')} are not what the catalog says of "
             f"{are(len(found.words), 'it', 'them')}: {view.names(found.words)}.",
-            lambda mending: _write(mending, found.words),
+            lambda mending: _write(mending, found),
         )
 
 
@@ -131,6 +133,9 @@ def _compare(
         return
     own, caption, *rest = kept or (None,) * 7
     if whole and expected is not None and isinstance(own, str) and isinstance(caption, str):
+        for changed, now, before in ((found.tags, expected.tags, rest[0]), (found.texts, expected.text, rest[1])):
+            if before is not None and _as_indexed(str(before)) != _as_indexed(now):
+                changed.append(key)
         own_testifies = bool(own) and _as_indexed(own) != _as_indexed(expected.own)
         caption_testifies = bool(caption) and _as_indexed(caption) != _as_indexed(expected.caption)
         if own_testifies:
@@ -174,8 +179,15 @@ def _put_back(mending: Mending, found: _Difference) -> None:
         words.refresh(connection, {*found.own, *found.captions})
 
 
-def _write(mending: Mending, keys: Iterable[int]) -> None:
-    every = list(keys)
+def _write(mending: Mending, found: _Difference) -> None:
+    every = found.words
+    with mending.transaction():
+        # Where the words tell what tags or text there were, what there is has changed, and is made again.
+        for stage, keys in ((TAGS, found.tags), (TEXT, found.texts)):
+            mending.connection.executemany(
+                "DELETE FROM descriptions WHERE stage = ? AND photo_key = ? AND failure IS NULL",
+                [(stage, key) for key in keys],
+            )
     mending.progress.stage("words", len(every))
     for start in range(0, len(every), _CHUNK):
         with mending.transaction():

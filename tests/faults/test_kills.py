@@ -250,7 +250,8 @@ def test_a_thumbnail_that_is_cut_off_is_made_again(
     thumbnails = Thumbnails(home, Decoders.of_process(1))
     assert not thumbnails.path_for(photo, "small").exists()
     made = thumbnails.get_bytes(photo, str(path).encode(), "small")
-    assert thumbnails.path_for(photo, "small").read_bytes() == made
+    assert thumbnails.path_for(photo, "small").read_bytes().startswith(made)
+    assert thumbnails.state(photo, "small") == "whole"
     tried("kill -9 at “thumbnail written”")
 
 

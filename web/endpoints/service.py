@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
@@ -60,7 +62,7 @@ def service_router(access: EngineAccess, jobs: Jobs, metrics: Metrics) -> APIRou
         """Requests by route and status, their latencies, the state of the index, and its jobs."""
         try:
             state, last = access.engine().status(), jobs.recent(_JOBS)
-        except (ProblemError, SightlineError):
+        except (ProblemError, SightlineError, sqlite3.Error):
             state, last = {}, []
         metrics.index.set(state, last)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
