@@ -188,6 +188,10 @@ def index(
 
     min_bytes, kept = _amount(amounts.size, min_size), _amount(amounts.seconds, grace)
     seconds = _amount(amounts.seconds, every)
+    if poll and not watch:
+        raise typer.BadParameter("--poll is a way to watch: add --watch.")
+    if captions_dry_run and (watch or every):
+        raise typer.BadParameter("--captions-dry-run is for one run: leave out --watch and --every.")
     place = _home(home)
     with _failing_kindly(as_json, place):
         options = IndexOptions(
@@ -295,6 +299,8 @@ def serve(
     from web.settings import ServerSettings
 
     seconds = _amount(amounts.seconds, every)
+    if poll and not watch:
+        raise typer.BadParameter("--poll is a way to watch: add --watch.")
 
     def ready(address: str) -> None:
         if as_json:

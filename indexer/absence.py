@@ -45,7 +45,8 @@ class Absences:
         """Whether a library where there were photos has none at all any more, as where a drive was; unless a person
         who `named` it has said that they were removed."""
         given_up = self._confirmed and named
-        return bool(found.gone) and not found.photos and not given_up and self._is_library(root)
+        # A single photo is never asked about.
+        return len(found.gone) > 1 and not found.photos and not given_up and self._is_library(root)
 
     def given_up(self, root: bytes, error: OSError | None, *, named: bool) -> bool:
         """Whether a library's folder is gone for good, by the word of a person who `named` it."""
@@ -65,7 +66,7 @@ class Absences:
         and `sentences` say what to do."""
         by_library: dict[int, list[GoneFile]] = {}
         photos: Counter[int] = Counter()
-        for key, folder, name in gone:
+        for key, folder, name in dict.fromkeys(gone):
             row = self._connection.execute(
                 "SELECT library_key, photo_key FROM files WHERE key = ? AND folder = ? AND name = ?",
                 (key, folder, name),

@@ -75,7 +75,7 @@ class Arrivals:
             state = _state(path)
             if state != place.state:
                 place.state, place.since = state, moment
-                if state is None:
+                if state is None and is_photo_name(path):
                     all_gone = False
                     with self._lock:
                         self._gone = (self._gone[0] or moment, moment)

@@ -72,6 +72,7 @@ class EmbedStage:
         found = survey.found
         active = model_records.active(self.connection)
         if not found.to_read and choice.settled and active and not self._photos_without(active, survey):
+            self._remember(choice)  # another one may be half built
             return active
         from indexer.pipeline import FILES_A_TASK, read_ahead
 
@@ -133,10 +134,15 @@ class EmbedStage:
                 logit_scale=encoder.logit_scale,
                 logit_bias=encoder.logit_bias,
             )
-            if choice.lasting:  # so that a run that is cut off goes on with it
-                settings.put(self.connection, "model", model.name)
+        self._remember(choice)
         failpoints.reach("model registered")
         return encoder, model
+
+    def _remember(self, choice: ModelChoice) -> None:
+        """Let the home use the model from now on, so that a run that is cut off goes on with it."""
+        if choice.lasting and settings.get(self.connection, "model") != choice.name:
+            with self.database.atomic():
+                settings.put(self.connection, "model", choice.name)
 
     def activate(self, model: ModelRecord) -> None:
         """From this commit on, queries use this model."""
@@ -148,9 +154,10 @@ class EmbedStage:
 
     def _photos_without(self, model: ModelRecord, survey: Survey) -> list[FoundFile]:
         """A file, where this run has scanned, of each live photo that the model has not embedded yet."""
-        if not survey.scanned:
-            return []
         found = survey.found
+        if not (survey.scanned or found.returned):
+            return []
+        back = set(found.returned)  # where only some places were looked at
         busy = {file.known for file in found.to_read} | {key for key, *_ in (*found.gone, *found.left_out)}
         chosen: dict[int, FoundFile] = {}
         for photo, *row in self.connection.execute(
@@ -161,7 +168,7 @@ class EmbedStage:
         ):
             file = FoundFile(*row)
             seen = is_below(file.folder, survey.scanned) and not is_below(file.folder, found.blind)
-            if seen and file.known not in busy:
+            if (seen or file.known in back) and file.known not in busy:
                 chosen.setdefault(photo, file)
         return list(chosen.values())
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from indexer.absence import Absences
+from indexer.report import IndexReport
 from indexer.scan import GoneFile, Scan
 from search import failpoints
 from search.catalog import changes, settings
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Renames:
-    """Notices that the folder of a library was renamed: files of it were found, as they had been, at the same places
+    """Notices that the folder of a library was renamed: its files were found, as they had been, at the same places
     below a folder that is new to the index. Photos copied from a drive that is away look otherwise, or are fewer.
 
     `new` holds the folders that this run has added.
@@ -30,10 +30,10 @@ class Renames:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.new: list[bytes] = []
         self._connection = connection
-        self._moved: Counter[int] = Counter()
+        self._found: dict[int, set[int]] = {}
 
-    def moved(self, key: int, path: bytes, mtime_ns: int) -> None:
-        """The file `key` of the catalog was found at `path`."""
+    def found(self, key: int, path: bytes, mtime_ns: int) -> None:
+        """The photo of the file `key`, whose library is away, was found at `path`."""
         library, root, folder, name, before_ns = self._connection.execute(
             "SELECT libraries.key, path, folder, name, mtime_ns FROM files"
             " JOIN libraries ON libraries.key = library_key WHERE files.key = ?",
@@ -41,19 +41,23 @@ class Renames:
         ).fetchone()
         place = join(folder, name)[len(root) :]
         if mtime_ns == before_ns and any(path == new + place for new in self.new):
-            self._moved[library] += 1
+            self._found.setdefault(library, set()).add(key)
 
-    def left_behind(self) -> list[GoneFile]:
-        """Files of renamed libraries that were not found with the others, most of which were: they are gone."""
-        files: list[GoneFile] = []
-        for library, count in self._moved.items():
+    def settled(self) -> tuple[list[GoneFile], list[GoneFile]]:
+        """The files of libraries that were renamed, most of which were found: those that were, and those that were left
+        behind, which are gone."""
+        moved: list[GoneFile] = []
+        left: list[GoneFile] = []
+        for library, keys in self._found.items():
             (root,) = self._connection.execute("SELECT path FROM libraries WHERE key = ?", (library,)).fetchone()
-            rest = self._connection.execute(
+            files = self._connection.execute(
                 "SELECT key, folder, name, photo_key FROM files WHERE library_key = ?", (library,)
             ).fetchall()
-            if sum(photo is not None for *_, photo in rest) < count and not os.path.isdir(root):
-                files += [(key, folder, name) for key, folder, name, _ in rest]
-        return files
+            rest = [row for row in files if row[0] not in keys]
+            if sum(photo is not None for *_, photo in rest) < len(keys) and not os.path.isdir(root):
+                moved += [(key, folder, name) for key, folder, name, _ in files if key in keys]
+                left += [(key, folder, name) for key, folder, name, _ in rest]
+        return moved, left
 
 
 def forget(
@@ -63,18 +67,14 @@ def forget(
     found: Scan,
     renames: Renames,
     absences: Absences,
+    report: IndexReport,
     grace: timedelta = changes.GRACE,
-) -> int:
+) -> None:
     """Forget the files that are gone, by what was `found` in the libraries `scanned`, or were left behind by `renames`,
-    and all that falls with them; photos without a file are kept for `grace`.
-
-    Returns:
-        how many files were forgotten.
-    """
+    and all that falls with them; photos without a file are kept for `grace`. Counts in `report`."""
     connection: sqlite3.Connection = database.conn
-    left = renames.left_behind()
-    removed = 0
-    if found.gone or found.left_out or left:
+    moved, left = renames.settled()
+    if found.gone or found.left_out or moved or left:
         with database.atomic():
             gone = [*absences.decide([*found.gone, *left]), *found.left_out]
             behind = {key for key, *_ in left}
@@ -83,7 +83,11 @@ def forget(
                 before = connection.total_changes
                 held.add(photo := changes.forget_file(connection, key, folder, name))
                 # What could not be read in a library that was renamed was read anew with the others.
-                removed += photo is not None if key in behind else connection.total_changes > before
+                report.removed += photo is not None if key in behind else connection.total_changes > before
+            for key, folder, name in moved:
+                held.add(changes.forget_file(connection, key, folder, name))
+            report.moved += len(moved)
+            report.added -= len(moved)  # as which they were counted when they were found
             changes.mark_orphans(connection, [photo for photo in held if photo is not None])
             settings.grow_revision(connection)
             failpoints.reach("files forgotten")
@@ -104,4 +108,3 @@ def forget(
         thumbnails = KeptThumbnails(home)
         for photo_id in purged:
             thumbnails.remove(photo_id)
-    return removed

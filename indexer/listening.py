@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 
 from indexer.arrivals import Arrivals
@@ -11,6 +12,8 @@ from search.machine import file_system, is_on_network
 
 POLL_SECONDS = 10.0
 """Between two looks at a drive whose changes nobody tells."""
+UNTOLD_SECONDS = 600.0
+"""The same for a folder whose name is no text, which is looked through as a whole."""
 _NOT_TELLING = ("fuse", "virtiofs")  # a kind of file system whose name begins so may or may not tell
 _TICK_SECONDS = 0.25
 _DEBOUNCE_MS = 400
@@ -42,13 +45,16 @@ class Listener:
         missed: set[bytes] = set()  # in which something may have happened while nobody listened
         while not self._stop.is_set():
             states = {root: _identity(root) for root in self._roots}
+            began = time.monotonic()
             try:
                 missed = self._hear(states, missed)
                 pause = 1.0
                 continue
             except FileNotFoundError:
                 pass  # one has gone just now
-            except (OSError, RuntimeError) as error:
+            except Exception as error:  # whatever it is: with this thread all hearing would end
+                if time.monotonic() - began > pause:
+                    pause = 1.0
                 if not self._polling and "limit" in str(error):
                     self._polling = True
                     self._say(
@@ -69,6 +75,9 @@ class Listener:
         from watchfiles import Change, watch
 
         roots = [root for root, state in states.items() if state is not None]
+        if not all(map(is_text, roots)):
+            self._listens(missed)
+            return set() if self._stop.wait(UNTOLD_SECONDS) else set(roots)
         if not roots:
             self._listens(missed)
             while not self._stop.wait(_ROOTS_EVERY) and not _changed(states):
@@ -92,7 +101,7 @@ class Listener:
                 self._listens(missed)
             # What changes in a folder is told by itself.
             paths = [path for kind, path in changes if kind != Change.modified or not os.path.isdir(path)]
-            self._arrivals.changed(map(os.fsencode, paths))
+            self._arrivals.changed(place for path in paths for place in _names(os.fsencode(path)))
             if tick % int(_ROOTS_EVERY / _TICK_SECONDS) == 0 and (others := _changed(states)):
                 return others
         return set()
@@ -104,6 +113,23 @@ class Listener:
 
 def _changed(states: dict[bytes, tuple[int, int] | None]) -> set[bytes]:
     return {root for root, state in states.items() if _identity(root) != state}
+
+
+def _names(path: bytes) -> list[bytes]:
+    """A path that was told, and where it really lies: of a folder that a link leads to, the system may tell by either
+    name alone."""
+    folder, name = os.path.split(path)
+    real = os.path.join(os.path.realpath(folder), name)
+    return [path] if real == path else [path, real]
+
+
+def is_text(root: bytes) -> bool:
+    """Whether the name of a folder is text: of others nobody can tell."""
+    try:
+        os.fsdecode(root).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def tells(root: bytes) -> bool:

@@ -53,6 +53,7 @@ class Recorder:
         self._renames = renames
         self._group: list[tuple[ReadFile, bytes | None]] = []
         self._began = time.monotonic()
+        self._there: dict[bytes, bool] = {}
 
     def add(self, files: list[ReadFile], vectors: Floats) -> None:
         """Take files in; `vectors` (float32[m, d]) belong, in order, to those that have pixels."""
@@ -125,9 +126,8 @@ class Recorder:
             "SELECT photo_key FROM files WHERE folder = ? AND name = ?", (file.found.folder, file.found.name)
         ).fetchone()
         if before is None:
-            moved_from = self._moved_from(photo)
+            moved_from = self._moved_from(photo, file)
             if moved_from is not None:
-                self._renames.moved(moved_from, file.found.path, file.mtime_ns)
                 self._gone.discard(moved_from)  # it is somewhere again: another file of the same photo is a new one
                 self._connection.execute(
                     "UPDATE files SET folder = ?, name = ? WHERE key = ?",
@@ -143,14 +143,29 @@ class Recorder:
             self._report.updated += 1
         self._put(file, photo)
 
-    def _moved_from(self, photo: int) -> int | None:
-        """A file that held this photo and is not there any more: what was found is the same file, elsewhere."""
-        for key, folder, name in self._connection.execute(
-            "SELECT key, folder, name FROM files WHERE photo_key = ? ORDER BY key", (photo,)
+    def _moved_from(self, photo: int, file: ReadFile) -> int | None:
+        """A file that held this photo and is not there any more: what was found is the same file, elsewhere. One whose
+        library is away may lie there as before."""
+        for key, folder, name, root in self._connection.execute(
+            "SELECT files.key, folder, name, path FROM files JOIN libraries ON libraries.key = library_key"
+            " WHERE photo_key = ? ORDER BY files.key",
+            (photo,),
         ):
-            if key in self._gone or not os.path.lexists(join(folder, name)):
+            if not self._is_there(root):
+                self._renames.found(key, file.found.path, file.mtime_ns)
+            elif key in self._gone or not os.path.lexists(join(folder, name)):
                 return int(key)
         return None
+
+    def _is_there(self, root: bytes) -> bool:
+        if root not in self._there:
+            self._there[root] = (
+                os.path.isdir(root)
+                and not self._connection.execute(
+                    "SELECT 1 FROM libraries WHERE path = ? AND offline IS NOT NULL", (root,)
+                ).fetchone()
+            )
+        return self._there[root]
 
     def _held_before(self, file: ReadFile) -> list[int]:
         row = self._connection.execute(

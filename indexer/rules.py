@@ -59,6 +59,10 @@ class Rules:
         for name, patterns in (("include", include), ("exclude", exclude)):
             if patterns is not None:
                 changes[name] = () if tuple(patterns) == ("off",) else tuple(patterns)
+                if name == "include" and patterns and all(pattern.startswith("!") for pattern in patterns):
+                    raise SightlineError(
+                        "--include needs a pattern of what is wanted; those with ! alone leave out all."
+                    )
                 for pattern in patterns:
                     if _spec([pattern]) is None:
                         raise SightlineError(

@@ -189,8 +189,15 @@ class _Run:
             )
             model = embedding.embed(survey, choice, job, self.renames)
             grace = timedelta(seconds=float(settings.get(self.connection, _GRACE) or changes.GRACE.total_seconds()))
-            self.report.removed += forget(
-                self.home, self.database, survey.scanned, survey.found, self.renames, self.absences, grace
+            forget(
+                self.home,
+                self.database,
+                survey.scanned,
+                survey.found,
+                self.renames,
+                self.absences,
+                self.report,
+                grace,
             )
             self.report.missing = self.absences.missing
             for sentence in self.absences.sentences:
@@ -270,8 +277,7 @@ class _Run:
         survey.say_unreadable()
         self.report.unchanged += survey.found.unchanged
         self.report.failed += survey.found.failed
-        if survey.found.gone:
-            self.absences.count()
+        self.absences.count()
         return survey
 
     def _publish(self, model: ModelRecord, *, least: int) -> None:

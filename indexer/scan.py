@@ -138,14 +138,16 @@ def scan_places(
     result = Scan()
     own = os.path.realpath(skip)
     levels: dict[bytes, Level | None] = {}
-    for place in dict.fromkeys(places):
+    for place in _outermost(places):
         folder, name = os.path.split(place)
         try:
-            real = os.path.realpath(place)
+            # A link to a photo is a file of its own; behind one to a folder, files are of where they really lie.
+            real = os.path.realpath(place if os.path.isdir(place) else folder)
             if is_within(real, own):
                 continue
-            if real != place and is_within(real, os.path.realpath(root)) and sieve.level(os.path.dirname(real)):
-                continue  # behind a link; where it really lies it is of this library as well
+            behind = real != (place if os.path.isdir(place) else folder)
+            if behind and is_within(real, root) and sieve.level(real) is not None:
+                continue
             if folder not in levels:
                 levels[folder] = sieve.level(folder)
             level = levels[folder]
@@ -162,7 +164,36 @@ def scan_places(
             result.unreadable.append((folder, _reason(error)))
             continue
         _miss_below(connection, place, set(), sieve, result)
+    _miss_links(connection, root, result)
     return result
+
+
+def _outermost(places: Sequence[bytes]) -> list[bytes]:
+    """The places, each once, without those that lie in another one: they are looked at with it."""
+    all_of_them = set(places)
+
+    def lies_in_another(place: bytes) -> bool:
+        while (above := os.path.dirname(place)) != place:
+            if above in all_of_them:
+                return True
+            place = above
+        return False
+
+    return [place for place in dict.fromkeys(places) if not lies_in_another(place)]
+
+
+def _miss_links(connection: sqlite3.Connection, root: bytes, result: Scan) -> None:
+    """Links to what has gone lead nowhere any more, and nobody tells of them."""
+    known = {key for key, *_ in result.gone}
+    for gone, *_ in list(result.gone):
+        rows = connection.execute(
+            "SELECT key, folder, name FROM files WHERE photo_key = (SELECT photo_key FROM files WHERE key = ?)", (gone,)
+        )
+        for key, folder, name in rows.fetchall():
+            path = join(folder, name)
+            if key not in known and is_within(folder, root) and os.path.islink(path) and not os.path.exists(path):
+                known.add(key)
+                result.gone.append((key, folder, name))
 
 
 def _compare_tree(

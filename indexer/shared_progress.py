@@ -28,13 +28,13 @@ class SharedProgress:
         self._lock = threading.Lock()
         self._last: dict[str, Any] = {}
         self._closed = threading.Event()
-        threading.Thread(target=self._beat, name="beat", daemon=True).start()
         self._inner = inner
         self._home = home
         self._job = job
         self._name = ""
         self._total: int | None = None
         self._written: deque[tuple[float, int]] = deque(maxlen=_WINDOW)
+        threading.Thread(target=self._beat, name="beat", daemon=True).start()
 
     def stage(self, name: str, total: int | None) -> None:
         """See `Progress.stage`."""

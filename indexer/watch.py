@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from indexer import rules
 from indexer.arrivals import Arrivals
-from indexer.listening import Listener, tells
+from indexer.listening import Listener, is_text, tells
 from indexer.model_choice import LoadedModel
 from indexer.progress import Preempted, Progress
 from indexer.report import IndexOptions, IndexReport
@@ -84,8 +84,9 @@ class Follower:
         self._model = LoadedModel()
         self._stopped = threading.Event()
         self._listeners: list[Listener] = []
-        self._listened: list[bytes] = []
-        self._began = False
+        self._listened: dict[bytes, str] = {}
+        self._folders: Sequence[str] = ()
+        self._began = False  # a run as it was asked for has come to its end
         self._warm = False
         self._owed = False  # a run made way before it had described what it was to
 
@@ -104,10 +105,11 @@ class Follower:
         threading.Thread(target=self._look, name="arrivals", daemon=True).start()
         try:
             if not self._patient:
+                self._folders = folders
                 self._listen()
-                self._first(folders)
+                self._first()
                 whole.done()
-                if self._owed:
+                if not self._began:  # it made way
                     whole.bring_forward(0)
             while not self._stopped.is_set():
                 if self._patient and not self._roots():
@@ -136,8 +138,10 @@ class Follower:
     def _load(self) -> None:
         """Load the model before it is needed: the first photo to arrive should not wait for that."""
         self._warm = True
-        with contextlib.suppress(SightlineError), closing(connect_to_read(self._home)) as connection:
-            active = model_records.active(connection)
+        # What cannot be done ahead is tried again, and said, by the run that needs it.
+        with contextlib.suppress(SightlineError, OSError, RuntimeError, sqlite3.Error):
+            with closing(connect_to_read(self._home)) as connection:
+                active = model_records.active(connection)
             if active is not None:
                 self._model.get(active.name, self._options)
 
@@ -145,12 +149,12 @@ class Follower:
         while not self._stopped.wait(_LOOK_SECONDS):
             self.arrivals.look()
 
-    def _first(self, folders: Sequence[str]) -> None:
+    def _first(self) -> None:
         """The run that was asked for; it waits for another one that is at work."""
         said = False
         while not self._stopped.is_set():
             try:
-                self._owed = self._index(None, folders).preempted
+                self._index(None)
                 return
             except LockedError as error:
                 if not said:
@@ -170,7 +174,7 @@ class Follower:
             if places is None:
                 whole.bring_forward(_LOCKED)
             self._stopped.wait(_LOCKED)
-        except SightlineError as error:
+        except (SightlineError, sqlite3.Error) as error:
             self._progress.say(str(error))
             whole.bring_forward(_FAILED)
             self._stopped.wait(_LOCKED)
@@ -178,21 +182,23 @@ class Follower:
             if report.preempted and places is None:
                 whole.bring_forward(0)
 
-    def _index(self, places: list[bytes] | None, folders: Sequence[str] = ()) -> IndexReport:
-        cause = "watch" if places is not None else "schedule" if self._began or self._patient else "command"
-        options = self._options.of_the_machine() if self._began else self._options
+    def _index(self, places: list[bytes] | None) -> IndexReport:
+        first = places is None and not self._began
+        cause = "watch" if places is not None else "command" if first and not self._patient else "schedule"
+        options = self._options if first else self._options.of_the_machine()
         progress = _MakingWay(self._progress, self._urgent, whole=places is None)
         self._owed = False
         report = run_index(
             self._home,
-            folders,
+            self._folders if first else (),
             replace(options, cause=cause),
             progress,
             self._started,
             places=places,
             model=self._model,
         )
-        self._began = True
+        # What was asked for holds until a run has come to its end.
+        self._began = self._began or (first and not report.preempted)
         self._owed = report.preempted and places is not None
         self._reported(report)
         return report
@@ -201,23 +207,22 @@ class Follower:
         """Listen to the libraries that there are now."""
         if not self._watch:
             return
-        roots = self._roots()
+        # A drive may be mounted where none was: whether it tells is asked each time.
+        roots = {root: _way(root, self._poll) for root in self._roots()}
         if roots == self._listened:
             return
         for listener in self._listeners:
             listener.close()
-        asked = [root for root in roots if self._poll or not tells(root)]
-        told = [root for root in roots if root not in asked]
         self._listeners = [
-            Listener(some, self.arrivals, self._progress.say, polling=polling)
-            for some, polling in ((told, False), (asked, True))
-            if some
+            Listener(some, self.arrivals, self._progress.say, polling=way != "told")
+            for way in ("told", "asked", "untold")
+            if (some := [root for root in roots if roots[root] == way])
         ]
         for listener in self._listeners:
             listener.listens.wait(30)
         # What happened in a library before anybody listened is found by looking at it; at first, all are looked at.
-        if self._began:
-            self.arrivals.changed_as_a_whole(root for root in roots if root not in self._listened)
+        if self._listened or self._began:
+            self.arrivals.changed_as_a_whole(root for root in roots if roots[root] != self._listened.get(root))
         self._listened = roots
 
     def _roots(self) -> list[bytes]:
@@ -255,6 +260,13 @@ class Follower:
                     return True
                 found.add(scan_places(connection, inside, sieve=Sieve(known, root), root=root, skip=skip))
         return bool(found.to_read or found.gone or found.left_out or found.returned)
+
+
+def _way(root: bytes, poll: bool) -> str:
+    """How changes in a library come to be known."""
+    if not is_text(root):
+        return "untold"
+    return "asked" if poll or not tells(root) else "told"
 
 
 class _MakingWay:

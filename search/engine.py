@@ -60,6 +60,7 @@ class Engine:
         self._snapshot: Snapshot | None = None
         self._shown: tuple[int, ...] = ()  # the file of the catalog that it shows
         self._questions: Questions | None = None
+        self._earlier: Questions | None = None  # for answers that began before another model was ready
         self._next: _NextModel | None = None
         self._words = WordLists()
         self._listings = Listings()
@@ -238,11 +239,13 @@ class Engine:
             self._next = _NextModel(Questions(active, self._device))
         if not self._next.is_ready:
             return now.model
-        self._questions, self._next = self._next.questions, None
+        self._earlier, self._questions, self._next = now, self._next.questions, None
         return active
 
     def _questioner(self, snapshot: Snapshot) -> Questions:
         with self._lock:
+            if self._earlier is not None and self._earlier.model == snapshot.model:
+                return self._earlier
             if self._questions is None or self._questions.model != snapshot.model:
                 self._questions = Questions(snapshot.model, self._device)
             return self._questions

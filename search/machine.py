@@ -59,8 +59,8 @@ def check_owner(home: Home, *, claim: bool = False) -> None:
         if claim:
             place.write_text(json.dumps(own), encoding="utf-8")
         return
-    if owner.get("machine") != own["machine"]:
-        other = owner.get("host")
+    if not isinstance(owner, dict) or owner.get("machine") != own["machine"]:
+        other = owner.get("host") if isinstance(owner, dict) else "another one"
         raise CatalogError(
             f"The home {home.path} lies on a network drive and is used by the machine {other}; two machines at once "
             f"would damage it. Give this one a home of its own with --home, or, if {other} does not use it any more, "

@@ -58,7 +58,10 @@ class Following:
             with self._lock:
                 if self._closed.is_set():
                     return
-                process = self._process = start_indexer(self._home, cause="watch", **self._wanted)
+                process = self._process = self._start()
+            if process is None:
+                self._closed.wait(_LONGEST_PAUSE)
+                continue
             began = time.monotonic()
             with process:
                 assert process.stdout is not None
@@ -71,3 +74,10 @@ class Following:
             logger.error("the process that follows the folders ended with status %s; it is started again", status)
             if self._closed.wait(pause):
                 return
+
+    def _start(self) -> subprocess.Popen[bytes] | None:
+        try:
+            return start_indexer(self._home, cause="watch", **self._wanted)
+        except OSError as error:  # no memory, or too many processes, just now
+            logger.error("the process that follows the folders cannot be started: %s", error)
+            return None

@@ -11,7 +11,7 @@ import numpy as np
 
 from indexer.pipeline import measures
 from indexer.read import decode, photo_id, whole_file
-from indexer.scan import FAILED_FOR_NOW, modified_ns
+from indexer.scan import FAILED_FOR_NOW, UNSETTLED, modified_ns
 from indexer.verify.facts import is_nearly, reread
 from indexer.verify.findings import Finding, Mending, View, are, listed, several
 from search.catalog import changes, paths, settings, words
@@ -111,7 +111,7 @@ def _is_as_it_was(row: Sequence[object], seen: _Seen) -> bool:
     except (OSError, ValueError):
         seen.away += 1
         return False
-    if mtime_ns == FAILED_FOR_NOW:  # a run is to read it
+    if mtime_ns in (FAILED_FOR_NOW, UNSETTLED):  # a run is to read it
         return True
     if (status.st_size, modified_ns(status)) != (size, mtime_ns):
         seen.changed += 1
@@ -146,7 +146,7 @@ def _wrong(row: Sequence[object]) -> str | None:
         if found != identity:
             if is_nearly(str(identity), found):
                 return "id"
-            return None if mtime_ns == FAILED_FOR_NOW else found
+            return None if mtime_ns in (FAILED_FOR_NOW, UNSETTLED) else found
         photo = measures(found, status.st_size, modified_ns(status), decode(content, draft=_DRAFT))
     except (OSError, PhotoError, ValueError):
         return None  # what cannot be read now, or not any more with the memory that there is, says nothing

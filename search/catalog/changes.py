@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from search.catalog import words
+from search.catalog import settings, words
 from search.catalog.clock import now
 from search.catalog.paths import is_within
 
@@ -138,9 +138,11 @@ def forget_file(connection: sqlite3.Connection, key: int, folder: bytes, name: b
 
 def put_offline(connection: sqlite3.Connection, root: bytes, sentence: str | None) -> None:
     """Say why the library at `root` is away; None: it is there."""
-    connection.execute(
+    changed = connection.execute(
         "UPDATE libraries SET offline = ? WHERE path = ? AND offline IS NOT ?", (sentence, root, sentence)
     )
+    if changed.rowcount:
+        settings.grow_revision(connection)
 
 
 def missing(connection: sqlite3.Connection, library_key: int) -> set[int]:
@@ -158,16 +160,21 @@ def mark_missing(connection: sqlite3.Connection, file_keys: Iterable[int]) -> No
 
 def mark_found(connection: sqlite3.Connection, file_keys: Iterable[int]) -> None:
     """These files are where they were."""
-    connection.executemany("UPDATE files SET missing_at = NULL WHERE key = ?", [(key,) for key in file_keys])
+    keys = [(key,) for key in file_keys]
+    connection.executemany("UPDATE files SET missing_at = NULL WHERE key = ?", keys)
+    if keys:
+        settings.grow_revision(connection)
 
 
 def mark_orphans(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:
     """Those of the photos that no file holds any more leave every answer with this commit; their words go too."""
     keys = list(photo_keys)
+    # A clock that is behind would make them look as if they had been gone for long.
+    last = connection.execute("SELECT max(started_at) FROM jobs").fetchone()[0] or ""
     connection.executemany(
         "UPDATE photos SET orphaned_at = ? WHERE key = ? AND orphaned_at IS NULL"
         " AND NOT EXISTS (SELECT 1 FROM files WHERE photo_key = photos.key)",
-        [(now(), key) for key in keys],
+        [(max(now(), last), key) for key in keys],
     )
     words.refresh(connection, keys)
 

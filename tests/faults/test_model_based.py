@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from indexer.read import photo_id
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from search import failpoints
+from search.answer import Answer
+from search.catalog import model_records
 from search.catalog.connection import connect_to_read
 from search.engine import Engine, Request
 from search.home import Home
@@ -182,7 +185,10 @@ class Machine(RuleBasedStateMachine):
         now = self._visible()
         changed = [place for place in {*self.rows, *now} if self.rows.get(place) != now.get(place)]
         changed += [place for place in now if place in self.missing]
-        places = [os.fsencode(self.root / library / path) for library, path in changed]
+        # As it is told of a folder that has gone: of its files, and of itself.
+        paths = {self.root / library / path for library, path in changed}
+        paths |= {path.parent for path in paths if not path.parent.exists()}
+        places = sorted(map(os.fsencode, paths))
         run_index(self.home, [], self._options(), places=places, model=self._loaded())
         self._expect(confirmed=False, whole=False)
 
@@ -215,7 +221,7 @@ class Machine(RuleBasedStateMachine):
         listed = self.engine.search(Request(limit=1000)).hits
         assert {hit.id: hit.offline for hit in listed} == self._expected()
         if listed:
-            ranked = self.engine.search(Request("anything", mode="meaning", limit=1000, include_all=True)).hits
+            ranked = self._ranked().hits
             # Photos that are away when the model changes cannot be embedded by it; all others are found by meaning.
             here = {hit.id for hit in listed if not hit.offline}
             assert here <= {hit.id for hit in ranked} <= {hit.id for hit in listed}
@@ -225,6 +231,19 @@ class Machine(RuleBasedStateMachine):
         for hit in listed[:3]:
             photo = self.engine.photo(hit.id)
             assert photo is not None and set(map(os.fsdecode, photo.paths)) == places[hit.id]
+
+    def _ranked(self) -> Answer:
+        """All photos by meaning, as soon as the model that answers is the index's: another one is loaded first."""
+        assert self.engine is not None
+        with closing(connect_to_read(self.home)) as connection:
+            active = model_records.active(connection)
+        until = time.monotonic() + 60
+        while True:
+            answer = self.engine.search(Request("anything", mode="meaning", limit=1000, include_all=True))
+            if active is not None and answer.model == active.name:
+                return answer
+            assert time.monotonic() < until, "the engine does not follow"
+            time.sleep(0.01)
 
     # The oracle.
 
@@ -253,7 +272,9 @@ class Machine(RuleBasedStateMachine):
         """What the index must have after a run that came to its end."""
         now, had = self._visible(), dict(self.rows)
         seen = [library for library in LIBRARIES if library not in self.away]
-        empty = [library for library in seen if not self.disk[library] and any(place[0] == library for place in had)]
+        empty = [
+            library for library in seen if not self.disk[library] and sum(place[0] == library for place in had) > 1
+        ]
         self.offline = {*self.away, *empty} & {place[0] for place in had} if whole else self.offline
         looked = [library for library in seen if library not in empty]
         gone = [place for place in had if place[0] in looked and place not in now and not self._is_ignored(place)]
@@ -261,15 +282,6 @@ class Machine(RuleBasedStateMachine):
         # A file that is not there any more is the one that was found elsewhere with the same content.
         for place in sorted(new):
             from_ = next((one for one in sorted(had, key=self._age) if one in gone and had[one] == now[place]), None)
-            if from_ is None:  # or of a library that is away: its file is not there either
-                from_ = next(
-                    (
-                        one
-                        for one in sorted(had, key=self._age)
-                        if one[0] not in looked and one in self.rows and had[one] == now[place]
-                    ),
-                    None,
-                )
             if from_ is not None:
                 self.rows.pop(from_, None)
                 self.missing.discard(from_)

@@ -12,6 +12,7 @@ from support import picture
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from search.catalog.connection import connect_to_read
+from search.catalog.editing import put_caption
 from search.catalog.status import status
 from search.engine import Engine, Request
 from search.errors import SightlineError
@@ -197,3 +198,36 @@ def test_removed_photos_are_kept_for_as_long_as_was_asked_for(home: Home, photos
     assert connection.execute("SELECT count(*) FROM photos").fetchone()[0] == 9
     assert status(home, connection)["photos"] == 9
     connection.close()
+
+
+def test_what_was_said_of_a_photo_outlives_its_copies_while_its_drive_is_away(
+    home: Home, photos: Path, tmp_path: Path, engine: Engine
+) -> None:
+    put_caption(home, str(photos / "0" / "0.jpg"), "said of it")
+    other = tmp_path / "other"
+    other.mkdir()
+    picture(other / "first.jpg", 50)
+    run_index(home, [other])
+    photos.rename(photos.with_name("aside"))
+    run_index(home)
+    shutil.copy2(photos.with_name("aside") / "0" / "0.jpg", other / "copy.jpg")
+    assert run_index(home).added == 1
+    (other / "copy.jpg").unlink()
+    run_index(home, [], IndexOptions(grace=-1, confirm_removals=True))
+    assert engine.search(Request(limit=100)).total == 11
+    photos.with_name("aside").rename(photos)
+    report = run_index(home)
+    assert (report.unchanged, report.embedded) == (11, 0)
+    assert [hit.caption for hit in engine.search(Request("said", mode="words")).hits] == ["said of it"]
+
+
+def test_of_a_library_that_was_renamed_what_went_meanwhile_is_forgotten(
+    home: Home, photos: Path, engine: Engine
+) -> None:
+    renamed = photos.with_name("renamed")
+    photos.rename(renamed)
+    for file in sorted(renamed.rglob("*.jpg"))[:2]:
+        file.unlink()
+    report = run_index(home, [renamed])
+    assert (report.moved, report.added, report.removed, report.missing) == (8, 0, 2, 0)
+    assert engine.search(Request(limit=100)).total == 8
