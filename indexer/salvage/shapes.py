@@ -103,6 +103,8 @@ def shapes(connection: sqlite3.Connection) -> list[Shape]:
 def only_fitting(rows: Sequence[Row], among: Sequence[Shape]) -> Shape | None:
     """The one shape that the rows of a page fit, or None where there are several or none."""
     fitting = [shape for shape in among if belongs(rows, shape.fits)]
+    if len(fitting) > 1:  # those that say more of their rows are believed
+        fitting = [shape for shape in fitting if shape.name in _TELLS]
     return fitting[0] if len(fitting) == 1 else None
 
 

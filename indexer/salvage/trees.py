@@ -108,10 +108,14 @@ class Trees:
         rows, broken = self._rows_at(number, page, numbered, interior=False)
         if rows or (kind == _LEAF[numbered]):
             return _Page(rows, broken, [])
-        if kind != _INTERIOR[numbered]:
-            return None
         rows, broken = ([], 0) if numbered else self._rows_at(number, page, numbered, interior=True)
-        return _Page(rows, broken, self._children(number, page))
+        children = self._children(number, page)
+        if kind != _INTERIOR[numbered]:
+            # As above: one that leads to pages alone is one above others.
+            leads = len(children) > 1 and all(1 < child <= self.pages.count for child in children)
+            if not leads or not (rows or numbered):
+                return None
+        return _Page(rows, broken, children)
 
     def _rows_at(self, number: int, page: bytes, numbered: bool, *, interior: bool) -> tuple[list[Row], int]:
         found, broken = [], 0
@@ -172,6 +176,13 @@ def record(content: bytes) -> tuple[Value, ...]:
     Raises:
         UnreadableError: the lengths in it do not add up.
     """
+    try:
+        return _values(content)
+    except (IndexError, struct.error) as error:
+        raise UnreadableError("the row ends before its lengths say") from error
+
+
+def _values(content: bytes) -> tuple[Value, ...]:
     head, at = _varint(content, 0)
     values: list[Value] = []
     place = head
@@ -179,19 +190,19 @@ def record(content: bytes) -> tuple[Value, ...]:
         kind, at = _varint(content, at)
         if kind in (0, 8, 9):
             values.append((None, 0, 1)[(0, 8, 9).index(kind)])
-        elif kind in _INTEGERS or kind == 7:
-            length = _INTEGERS.get(kind, 8)
-            part = content[place : place + length]
-            values.append(struct.unpack(">d", part)[0] if kind == 7 else int.from_bytes(part, "big", signed=True))
-            place += length
-        elif kind >= 12:
-            length = (kind - 12) // 2
-            part = content[place : place + length]
+            continue
+        if kind not in _INTEGERS and kind != 7 and kind < 12:
+            raise UnreadableError(f"there is no type {kind}")
+        length = (kind - 12) // 2 if kind >= 12 else _INTEGERS.get(kind, 8)
+        part = content[place : place + length]
+        place += length
+        if kind == 7:
+            values.append(struct.unpack(">d", part)[0])
+        elif kind < 12:
+            values.append(int.from_bytes(part, "big", signed=True))
+        else:
             # A letter that is broken should not cost the text.
             values.append(part.decode("utf-8", "replace") if kind % 2 else part)
-            place += length
-        else:
-            raise UnreadableError(f"there is no type {kind}")
     if at != head or place != len(content):
         raise UnreadableError("the lengths in the row do not add up")
     return tuple(values)
