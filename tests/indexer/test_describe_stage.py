@@ -185,7 +185,7 @@ def test_photo_without_a_file_is_neither_described_nor_counted(catalog: Database
     catalog.conn.commit()
     for seed in (0, 1):
         (tmp_path / "library" / f"{seed}.jpg").unlink()
-    run_index(Home(tmp_path / "home"), [tmp_path / "library"], IndexOptions(captions="off"))
+    run_index(Home(tmp_path / "home"), [tmp_path / "library"], IndexOptions(captions="off", confirm_removals=True))
     settings.put(catalog.conn, "captions", "measurer")
     descriptions.seen_by(catalog.conn, "captions", "measurer")
     assert descriptions.progress(catalog.conn, "captions") == {"described": PHOTOS - 2, "failed": 0, "waiting": 0}

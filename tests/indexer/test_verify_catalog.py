@@ -18,6 +18,7 @@ from indexer.verify.run import verify
 from search.answer import Request
 from search.catalog import jobs, settings, soundness
 from search.catalog.connection import connect_to_read
+from search.catalog.schema import VERSION
 from search.engine import Engine
 from search.errors import DamagedError, LockedError, MissingCatalogError, VersionError
 from search.home import Home
@@ -70,7 +71,7 @@ def test_repairing_a_sound_home_changes_nothing_but_the_list_of_jobs(sound: Base
     assert verify(copy, repair=True).problems == []
     assert rows_of(copy) == sound.rows
     with closing(connect_to_read(copy)) as connection:
-        job = jobs.recent(connection, 1)[0]
+        job = jobs.recent(copy, connection, 1)[0]
     assert (job["kind"], job["state"], job["counts"]) == ("repair", "done", {"problems": 0, "mended": 0})
 
 
@@ -208,9 +209,10 @@ def test_a_wrong_number_of_the_version_is_put_right(copy: Home) -> None:
 
 def test_an_index_of_another_version_is_left_alone(copy: Home) -> None:
     for statements in (
-        ("PRAGMA user_version = 4", "DELETE FROM _sqlite_migrations WHERE name = '0005'"),
-        ("PRAGMA user_version = 6", "INSERT INTO _sqlite_migrations SELECT 99, migration_set, '0006', applied_at FROM"
-         " _sqlite_migrations LIMIT 1"),
+        (f"PRAGMA user_version = {VERSION - 1}", f"DELETE FROM _sqlite_migrations WHERE name = '{VERSION:04}'"),
+        (f"PRAGMA user_version = {VERSION + 1}",
+         f"INSERT INTO _sqlite_migrations SELECT 99, migration_set, '{VERSION + 1:04}', applied_at"
+         " FROM _sqlite_migrations LIMIT 1"),
     ):  # fmt: skip
         change(copy, *statements)
         for repair in (False, True):

@@ -15,6 +15,7 @@ import pytest
 from faults.damage import OPTIONS, Base, answers_of, precious_of
 from support import picture
 
+from indexer.decoding.decoders import Decoders
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from indexer.thumbnails import Thumbnails
@@ -301,7 +302,7 @@ def test_what_a_run_at_work_is_writing_is_not_accused(home: Home, tmp_path: Path
                 photo = connection.execute(
                     "SELECT id, folder, name FROM photos JOIN files ON photo_key = photos.key"
                 ).fetchone()
-            Thumbnails(home).get_bytes(photo[0], os.path.join(photo[1], photo[2]), "small")
+            Thumbnails(home, Decoders.of_process(1)).get_bytes(photo[0], os.path.join(photo[1], photo[2]), "small")
             checks += 1
         run.join()
     assert checks > 1
