@@ -76,10 +76,11 @@ def read_ahead(
     """
 
     def task(some: list[FoundFile]) -> list[ReadFile]:
-        return read_files(some, preprocess, known, decoders)
+        return read_files(some, preprocess, known, own)
 
     import torch  # loaded by now: what is read is to be embedded
 
+    own = Decoders(decoders.pool)
     remaining = iter(files)
     waiting: deque[Future[list[ReadFile]]] = deque()
     # Photos are resized side by side. Were each resize shared out among all cores, its threads would wait for each
@@ -94,7 +95,7 @@ def read_ahead(
             yield from waiting.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        decoders.stop()  # nobody waits any more for a photo that takes long
+        own.close()  # nobody waits any more for a photo that takes long
         pool.shutdown()
 
 

@@ -103,8 +103,7 @@ def _serve(tasks: ModuleType, requests: Requests, channel: Channel, exchange: Ex
     request, contents = requests.get()
     end = channel.end
     began = time.process_time()
-    _alarm(seconds * len(contents) + _LATER)
-    room = _Room(channel, requests, request["free"])
+    room = _Room(channel, requests, request["free"], seconds)
     task: Task = getattr(tasks, request["task"])
     answers, payloads = [], []
     for number, content in enumerate(contents, start=1):
@@ -112,13 +111,14 @@ def _serve(tasks: ModuleType, requests: Requests, channel: Channel, exchange: Ex
             channel.send({"at": number})
         else:
             exchange.mark = number
+        _alarm(seconds + _LATER)
         answer, payload = _answer(task, bytes(content), request["arguments"], room)
         answers.append(answer)
         payloads.append(payload)
+    _alarm(0)
     if exchange is not None:
         exchange.mark = 0
     channel.send({"answers": answers, "seconds": time.process_time() - began}, payloads, end)
-    _alarm(0)
 
 
 def _alarm(seconds: float) -> None:
@@ -146,11 +146,12 @@ def _answer(task: Task, content: bytes, arguments: dict[str, Any], room: _Room) 
 class _Room:
     """A part of the memory that all such processes share: more of it is asked for."""
 
-    def __init__(self, channel: Channel, requests: Requests, free: int) -> None:
-        """`free` pixels are taken without asking."""
+    def __init__(self, channel: Channel, requests: Requests, free: int, seconds: float) -> None:
+        """`free` pixels are taken without asking. A photo may take `seconds`, not counting how long it waits here."""
         self._channel = channel
         self._requests = requests
         self._free = free
+        self._seconds = seconds
 
     @contextlib.contextmanager
     def taken(self, pixels: int) -> Iterator[None]:
@@ -158,8 +159,10 @@ class _Room:
         if pixels <= self._free:
             yield
             return
+        _alarm(0)
         self._channel.send({"room": pixels})
         self._requests.get()
+        _alarm(self._seconds + _LATER)
         try:
             yield
         finally:

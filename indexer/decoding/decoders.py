@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,15 @@ from PIL import Image
 
 from indexer.decoding.channel import Buffer
 from indexer.decoding.pool import Pool, pool_of_process
-from indexer.decoding.settings import DecodingSettings
 from indexer.decoding.worker import Answer, Worker
 from indexer.exif import ExifData
 from indexer.pixels import default_max_pixels
 from search.catalog.changes import Look
-from search.errors import DecodingError, PhotoError
+from search.errors import PhotoError
 from search.models.preprocess import Preprocess
+
+if TYPE_CHECKING:
+    from indexer.decoding.settings import DecodingSettings
 
 Box = tuple[float, float, float, float]
 _NONSENSE = PhotoError("decoding it crashed (it answered nonsense)")
@@ -34,11 +36,12 @@ class Decoders:
 
     Attributes:
         pool: the processes, which others may use as well.
+        closed: whether this user has done.
     """
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self._closed = False
+        self.closed = False
 
     @classmethod
     def of_process(cls, size: int, settings: DecodingSettings | None = None) -> Self:
@@ -48,7 +51,11 @@ class Decoders:
         Raises:
             SettingsError: an environment variable has a value that cannot be.
         """
-        return cls(pool_of_process(size, settings or DecodingSettings.read()))
+        if settings is None:
+            from indexer.decoding.settings import DecodingSettings
+
+            settings = DecodingSettings.read()
+        return cls(pool_of_process(size, settings))
 
     def __enter__(self) -> Self:
         return self
@@ -63,18 +70,11 @@ class Decoders:
 
     def worker(self) -> AbstractContextManager[Worker]:
         """One of them, for its caller alone; waits until there is one."""
-        if self._closed:
-            raise DecodingError("Decoding was stopped.")
         return self.pool.worker(self)
 
-    def stop(self) -> None:
-        """End those that are at work for this user: nobody wants their answers any more."""
-        self.pool.stop(self)
-
     def close(self) -> None:
-        """End those that are at work for this user, who asks for no more."""
-        self._closed = True
-        self.stop()
+        """End those that are at work for this user; nobody wants their answers any more, nor others in its name."""
+        self.pool.dismiss(self)
 
     def picture(
         self,

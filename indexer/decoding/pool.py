@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import threading
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
 
-from indexer.decoding.settings import DecodingSettings
 from indexer.decoding.worker import Worker
 from indexer.pixels import DecodingRoom, default_max_pixels
 from search.errors import DecodingError
+
+if TYPE_CHECKING:
+    from indexer.decoding.settings import DecodingSettings
 
 _LOOK_SECONDS = 1.0
 """The watcher looks so often at each worker, oftener where a photo may take only seconds."""
@@ -19,6 +23,16 @@ _IDLE_SECONDS = 60.0
 """After so long without a photo a worker ends: it holds 20 MB, and starts in a tenth of a second."""
 _OWN_SHARE = 4
 """The part of the memory for pixels, one in so many, that workers take without asking, in equal shares."""
+
+
+class User(Protocol):
+    """Whoever workers are lent to.
+
+    Attributes:
+        closed: whether it wants no more of them.
+    """
+
+    closed: bool
 
 
 class Pool:
@@ -44,12 +58,17 @@ class Pool:
         self._tasks = tasks
         self._shared = shared
         self._changed = threading.Condition()
-        self._workers: dict[Worker, object] = {}  # and who has each now
+        self._workers: dict[Worker, User | None] = {}  # and who has each now
         self._idle: dict[Worker, float] = {}  # since when; the last is the one that was used last
-        self._room: DecodingRoom | None = None
         self._seconds = 0.0  # of workers that have ended
         self._watched = False
         self._closed = threading.Event()
+
+    @functools.cached_property
+    def room(self) -> DecodingRoom:
+        """The memory for pixels that workers ask for."""
+        pixels = default_max_pixels()
+        return DecodingRoom(pixels - pixels // _OWN_SHARE)
 
     def start(self, count: int) -> None:
         """Start up to `count` workers, so that they are ready when they are needed; does not wait until they are.
@@ -64,17 +83,21 @@ class Pool:
                 worker.start()
 
     @contextlib.contextmanager
-    def worker(self, holder: object) -> Iterator[Worker]:
-        """A worker for `holder` alone; waits until there is one.
+    def worker(self, user: User) -> Iterator[Worker]:
+        """A worker that nobody else has meanwhile; waits until there is one.
 
         Raises:
-            DecodingError: this was closed.
+            DecodingError: this or its user was closed.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._idle or len(self._workers) < self.size or self._closed.is_set())
+            self._changed.wait_for(
+                lambda: self._idle or len(self._workers) < self.size or self._closed.is_set() or user.closed
+            )
+            if user.closed:
+                raise DecodingError("Decoding was stopped.")
             # The one that was used last: what few photos need, few workers do.
             worker = self._idle.popitem()[0] if self._idle else self._new()
-            self._workers[worker] = holder
+            self._workers[worker] = user
         try:
             yield worker
         finally:
@@ -98,13 +121,15 @@ class Pool:
         with self._changed:
             return [worker.pid for worker in self._workers if worker.pid is not None]
 
-    def stop(self, holder: object) -> None:
-        """End the workers that `holder` has; whoever waits for one of them has a `DecodingError`. Others take their
-        places."""
+    def dismiss(self, user: User) -> None:
+        """Close a user: the workers that it has end, whoever waits for them has a `DecodingError`, and so has who asks
+        for more in its name. Others may start in their places."""
         with self._changed:
+            user.closed = True
             for worker, whose in self._workers.items():
-                if whose is holder:
+                if whose is user:
                     worker.close()
+            self._changed.notify_all()
 
     def close(self) -> None:
         """End all workers; whoever waits for one has a `DecodingError`."""
@@ -117,14 +142,11 @@ class Pool:
     def _new(self) -> Worker:
         if self._closed.is_set():
             raise DecodingError("Decoding was stopped.")
-        pixels = default_max_pixels()
-        if self._room is None:
-            self._room = DecodingRoom(pixels - pixels // _OWN_SHARE)
         if not self._watched:
             self._watched = True
             threading.Thread(target=self._watch, name="decoders", daemon=True).start()
-        free = pixels // _OWN_SHARE // self.size
-        worker = Worker(self._settings, self._tasks, shared=self._shared, room=self._room, free=free)
+        free = default_max_pixels() // _OWN_SHARE // self.size
+        worker = Worker(self._settings, self._tasks, shared=self._shared, room=self.room, free=free)
         self._workers[worker] = None
         return worker
 

@@ -7,14 +7,16 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from indexer.decoding.channel import BrokenMessageError, Buffer
 from indexer.decoding.child import NO_MEMORY
 from indexer.decoding.process import Position, Process
-from indexer.decoding.settings import DecodingSettings
 from indexer.pixels import DecodingRoom
 from search.errors import DecodingError, PhotoError, PhotoMemoryError
+
+if TYPE_CHECKING:
+    from indexer.decoding.settings import DecodingSettings
 
 _START_SECONDS = 120.0
 _ATTEMPTS = 8

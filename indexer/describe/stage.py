@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from indexer.decoding.decoders import Decoders
 from indexer.describe.captioner import ended, first_line
 from indexer.look import look
 from indexer.read import photo_id, whole_file
@@ -30,8 +31,6 @@ from search.errors import FileChangedError, PhotoError, PhotoMemoryError, Sightl
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
-
-    from indexer.decoding.decoders import Decoders
 
 _GROUP_SECONDS = 1.0
 _TOO_MANY_TO_BE_AT_FAULT = 8
@@ -138,18 +137,19 @@ def read_pictures(
     """
     remaining = iter(photos)
     waiting: deque[tuple[int, Future[Image.Image | Exception | None]]] = deque()
-    pool = ThreadPoolExecutor(decoders.size, "read")
+    own = Decoders(decoders.pool)
+    pool = ThreadPoolExecutor(own.size, "read")
     try:
         while True:
             for photo in islice(remaining, max(0, 2 * batch + decoders.size - len(waiting))):
-                waiting.append((photo.key, pool.submit(_picture, photo, decoders, side, pixels)))
+                waiting.append((photo.key, pool.submit(_picture, photo, own, side, pixels)))
             if not waiting:
                 return
             key, picture = waiting.popleft()
             yield key, picture.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        decoders.stop()  # nobody waits any more for a photo that takes long
+        own.close()  # nobody waits any more for a photo that takes long
         pool.shutdown()
 
 

@@ -238,6 +238,18 @@ def test_large_pictures_take_turns(make: Make, monkeypatch: pytest.MonkeyPatch) 
     assert is_sound(decoders)
 
 
+def test_the_wait_for_a_turn_takes_nothing_of_a_pictures_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("indexer.decoding.pool.default_max_pixels", lambda: 8000)
+    decoders = make(2, seconds=0.3)
+    room = decoders.pool.room
+    with ThreadPoolExecutor(1) as thread:
+        with room.taken(8000):
+            waiting = thread.submit(decoders.picture, SOUND)
+            until(lambda: any(one._process and one._process.waits for one in list(decoders.pool._workers)))
+            time.sleep(0.6)
+        assert waiting.result().tobytes() == noise().tobytes()
+
+
 def test_a_process_imports_only_what_decoding_takes(make: Make) -> None:
     decoders = make()
     decoders.picture(encoded(noise(), "HEIF"))
@@ -327,6 +339,20 @@ def test_closing_ends_what_is_at_work_for_this_user_alone(make: Make) -> None:
     with pytest.raises(DecodingError):
         decoders.picture(SOUND)
     assert is_sound(others)
+
+
+def test_a_reader_that_is_closed_waits_for_no_photo(make: Make, tmp_path: Path) -> None:
+    decoders = make(2, seconds=20)
+    for number in range(40):
+        (tmp_path / f"{number:02}.png").write_bytes(SOUND + (hostile.ENDLESS if number >= 8 else b""))
+    files = [FoundFile(os.fsencode(tmp_path), f"{number:02}.png".encode(), 0, 0) for number in range(40)]
+    reader = read_ahead(files, PREPROCESS, decoders, known=lambda _: False, look_ahead=100)
+    assert next(reader).failure is None
+    until(lambda: at_work(decoders))
+    began = time.monotonic()
+    reader.close()
+    assert time.monotonic() - began < 5
+    assert is_sound(decoders)
 
 
 def test_whoever_waits_for_a_worker_of_a_closed_pool_is_told(make: Make) -> None:
