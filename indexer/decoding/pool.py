@@ -103,6 +103,7 @@ class Pool:
         finally:
             with self._changed:
                 if worker.closed:
+                    worker.close()  # it may have answered before it heard of its end
                     self._remove(worker)
                 else:
                     self._workers[worker] = None

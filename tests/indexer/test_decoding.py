@@ -341,6 +341,15 @@ def test_closing_ends_what_is_at_work_for_this_user_alone(make: Make) -> None:
     assert is_sound(others)
 
 
+def test_a_process_closed_as_it_answers_is_ended_all_the_same(make: Make) -> None:
+    decoders = make(1)
+    with decoders.worker() as worker:
+        process = worker._ready()
+        with process.working():
+            decoders.close()
+    assert worker.pid is None and not psutil.pid_exists(process.pid)
+
+
 def test_a_reader_that_is_closed_waits_for_no_photo(make: Make, tmp_path: Path) -> None:
     decoders = make(2, seconds=20)
     for number in range(40):
