@@ -60,17 +60,28 @@ class Thumbnails:
         anew at each call. Raises `PhotoError` when it must be made and the photo cannot be read.
         """
         path = self.path_for(photo_id, size)
-        kept = _kept(path, photo_id, size)
+        kept = self.kept(photo_id, size)
         if kept is not None:
             return kept
         with self._locks[hash(path) % len(self._locks)]:
-            kept = _kept(path, photo_id, size)  # another thread may have made it meanwhile
+            kept = self.kept(photo_id, size)  # another thread may have made it meanwhile
             if kept is not None:
                 return kept
             made = _make(photo_id, source_path, size)
             with contextlib.suppress(OSError):
-                _save(path, made + _checksum(made, photo_id, size))
+                self.keep(photo_id, size, made)
             return made
+
+    def kept(self, photo_id: str, size: str) -> bytes | None:
+        """The thumbnail that was kept, or None where there is none that is whole and this photo's in this size."""
+        try:
+            return _without_checksum(self.path_for(photo_id, size).read_bytes(), photo_id, size)
+        except OSError:
+            return None
+
+    def keep(self, photo_id: str, size: str, picture: bytes) -> None:
+        """Keep a thumbnail that was made. Raises `OSError`."""
+        _save(self.path_for(photo_id, size), picture + _checksum(picture, photo_id, size))
 
     def state(self, photo_id: str, size: str) -> State:
         """What the kept thumbnail is. Raises `OSError` where none can be read."""
@@ -86,14 +97,6 @@ class Thumbnails:
         with contextlib.suppress(OSError):
             for path in folder.glob(f"{photo_id}-*"):
                 path.unlink(missing_ok=True)
-
-
-def _kept(path: Path, photo_id: str, size: str) -> bytes | None:
-    """The picture that the file holds, if it is whole and this photo's in this size."""
-    try:
-        return _without_checksum(path.read_bytes(), photo_id, size)
-    except OSError:
-        return None
 
 
 def _without_checksum(content: bytes, photo_id: str, size: str) -> bytes | None:

@@ -103,6 +103,17 @@ def test_what_the_words_index_does_not_know_changes_no_caption(copy: Home) -> No
     assert all(text.startswith("what I say of it") for (text,) in rows)
 
 
+def test_tags_that_only_changed_places_are_no_damage(copy: Home) -> None:
+    """Tagged anew with the same tags a photo keeps its words, in which they stand as they stood."""
+    change(
+        copy,
+        "DELETE FROM tags WHERE photo_key = 2",
+        "INSERT INTO tags VALUES (2, 'beach', 0.9), (2, 'sea', 0.8)",
+        "UPDATE words SET tags = 'sea, beach' WHERE rowid = 2",
+    )
+    assert verify(copy).problems == []
+
+
 # Embeddings and generations.
 
 
