@@ -71,7 +71,7 @@ def print_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None
 
 def print_verification(found: Verification) -> None:
     """What is wrong with an index, and what was mended of it."""
-    counts = [f"{count} {name.replace('_', ' ')}" for name, count in found.checked.items() if count]
+    counts = [f"{name.replace('_', ' ')} {count}" for name, count in found.checked.items() if count]
     print(f"Checked in {found.seconds:.1f} s: {', '.join(counts) or 'nothing could be'}.")
     for problem in found.problems:
         document = problem.to_json()

@@ -124,7 +124,7 @@ def test_each_page_that_is_lost_costs_the_rows_on_it_and_no_others(filled: Path,
             if page in leaves or owners[page] in without
         }
     dice = random.Random(0)
-    pages = dice.sample(sorted(owners.keys() - leaves), 12) + dice.sample(sorted(leaves), 12)
+    pages = dice.sample(sorted(owners.keys() - leaves), 8) + dice.sample(sorted(leaves), 8)
     for page in pages:
         (tmp_path / "old.db").write_bytes(whole[: (page - 1) * 4096] + bytes(4096) + whole[page * 4096 :])
         now = rescued(tmp_path / "old.db", tmp_path / "new.db")
@@ -147,7 +147,7 @@ def test_a_kind_of_page_that_is_flipped_costs_nothing(filled: Path, tmp_path: Pa
     dice = random.Random(1)
     with closing(sqlite3.connect(filled)) as connection:
         pages = [row[0] for row in connection.execute("SELECT pageno FROM dbstat WHERE pagetype <> 'overflow'")]
-    for page in dice.sample(pages, 25):
+    for page in dice.sample(pages, 12):
         content = bytearray(whole)
         content[(page - 1) * 4096 + (100 if page == 1 else 0)] ^= 1 << dice.randrange(8)
         (tmp_path / "old.db").write_bytes(content)

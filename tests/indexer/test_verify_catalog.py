@@ -9,10 +9,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from faults.damage import OPTIONS, Base, precious_of, rows_of
+from faults.base import OPTIONS, Base, precious_of, rows_of
 
 from indexer.lock import writer_lock
+from indexer.progress import Silent
 from indexer.run import run_index
+from indexer.verify import links, rows, tags, vectors
+from indexer.verify.findings import View
 from indexer.verify.report import Verification
 from indexer.verify.run import verify
 from search.answer import Request
@@ -129,8 +132,11 @@ CHANGES = [
 @pytest.mark.parametrize(("statement", "kind"), CHANGES)
 def test_what_cannot_be_is_found(copy: Home, statement: str, kind: str) -> None:
     change(copy, statement)
-    found = verify(copy)
-    assert kind in kinds(found) and not found.ok
+    with closing(connect_to_read(copy)) as connection:
+        soundness.prepare(connection)
+        view = View(copy, connection, Silent())
+        found = [finding for subject in (rows, links, tags, vectors) for finding in subject.look(view)]
+    assert kind in {finding.kind for finding in found if finding.mend is not None}
 
 
 @pytest.mark.parametrize("first", range(5))
@@ -257,7 +263,7 @@ def test_what_a_person_made_survives_a_broken_page_of_its_table(sound: Base, hom
     with closing(sqlite3.connect(sound.home.catalog_path)) as connection:
         roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master"))
     whole = sound.home.catalog_path.read_bytes()
-    tables = ("captions", "dismissals", "libraries", "searches", "photos", "files", "settings")
+    tables = ("captions", "dismissals", "searches", "photos")
     home.path.mkdir()
     for name, page in [("the list of tables", 1), *((table, roots[table]) for table in tables)]:
         for path in home.path.glob("catalog*"):
