@@ -21,6 +21,7 @@ from indexer.verify.run import verify
 from search.answer import Request
 from search.catalog import jobs, settings, soundness
 from search.catalog.connection import connect_to_read
+from search.catalog.schema import VERSION
 from search.engine import Engine
 from search.errors import DamagedError, LockedError, MissingCatalogError, VersionError
 from search.home import Home
@@ -213,11 +214,15 @@ def test_a_wrong_number_of_the_version_is_put_right(copy: Home) -> None:
 
 
 def test_an_index_of_another_version_is_left_alone(copy: Home) -> None:
+    older, newer = VERSION - 1, VERSION + 1
     for statements in (
-        ("PRAGMA user_version = 4", "DELETE FROM _sqlite_migrations WHERE name = '0005'"),
-        ("PRAGMA user_version = 6", "INSERT INTO _sqlite_migrations SELECT 99, migration_set, '0006', applied_at FROM"
-         " _sqlite_migrations LIMIT 1"),
-    ):  # fmt: skip
+        (f"PRAGMA user_version = {older}", f"DELETE FROM _sqlite_migrations WHERE name = '{VERSION:04}'"),
+        (
+            f"PRAGMA user_version = {newer}",
+            f"INSERT INTO _sqlite_migrations SELECT 99, migration_set, '{newer:04}', applied_at FROM _sqlite_migrations"
+            " LIMIT 1",
+        ),
+    ):
         change(copy, *statements)
         for repair in (False, True):
             with pytest.raises(VersionError, match=r"newer|older"):
