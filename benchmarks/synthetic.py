@@ -1,7 +1,7 @@
 """A large library made of a small one, for benchmarks that ask how things go with 100,000 photos.
 
 Some real photos are indexed; the others are made from them, in the catalog alone: each has the embedding of a real one
-turned towards another's, its caption and tags, and a date, camera and folder of its own. Thumbnails are hard links to
+turned towards another's, its caption and tags, and a date, camera and folder of its own. Thumbnails are copies of
 those of the real ones. There are no files behind them, so that originals cannot be opened.
 """
 
@@ -76,7 +76,7 @@ def grow(home: Home, images: Path, photos: int, seed: int = 0) -> None:
                     photo_key=clone,
                 )
                 words.refresh(connection, [clone])
-                _link(thumbnails, ids[int(keys[place])], _id(number))
+                _copy(thumbnails, ids[int(keys[place])], _id(number))
             settings.grow_revision(connection)
         publish(home, connection, model)
     # What texts in general make of so many photos, without looking for files that are not there.
@@ -107,7 +107,7 @@ def _clone(connection: sqlite3.Connection, key: int, day: datetime, dice: random
     return int(clone)
 
 
-def _link(thumbnails: Thumbnails, real: str, clone: str) -> None:
-    target = thumbnails.path_for(clone, "small")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.link(thumbnails.path_for(real, "small"), target)
+def _copy(thumbnails: Thumbnails, real: str, clone: str) -> None:
+    picture = thumbnails.kept(real, "small")
+    assert picture is not None
+    thumbnails.keep(clone, "small", picture)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -46,8 +47,8 @@ def _holder(home: Home) -> str:
             job = jobs.running(home, connection)
         finally:
             connection.close()
-    except CatalogError:
+    except (CatalogError, sqlite3.Error):
         job = None
     if job is None:
         return "Another process"
-    return f"Process {job['pid']} on {job['host']} (`sightline {job['kind']}`, since {job['started_at']})"
+    return f"Process {job['pid']} on {job['host']} (`{jobs.command(job['kind'])}`, since {job['started_at']})"

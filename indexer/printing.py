@@ -79,7 +79,7 @@ def _whom(job: dict[str, Any]) -> str:
 
 def print_verification(found: Verification) -> None:
     """What is wrong with an index, and what was mended of it."""
-    counts = [f"{count} {name.replace('_', ' ')}" for name, count in found.checked.items() if count]
+    counts = [f"{name.replace('_', ' ')} {count}" for name, count in found.checked.items() if count]
     print(f"Checked in {found.seconds:.1f} s: {', '.join(counts) or 'nothing could be'}.")
     for problem in found.problems:
         document = problem.to_json()

@@ -16,7 +16,7 @@ class Progress(Protocol):
     def stage(self, name: str, total: int | None) -> None:
         """A stage begins: `scan`, `load`, `embed` or `publish`, of `total` files where that is known, `balance`, of as
         many sentences, `words`, `tags`, `captions` or `text`, of as many photos, `vocabulary`, or `ask`, of as many
-        questions."""
+        questions; of verifying, backups and restoring others."""
         ...
 
     def advance(self, done: int, failed: int) -> None:

@@ -54,6 +54,17 @@ class KeptThumbnails:
             raise ValueError(f"there is no thumbnail {photo_id!r} of size {size!r}")
         return self._folder / photo_id[:2] / f"{photo_id}-{size}.webp"
 
+    def kept(self, photo_id: str, size: str) -> bytes | None:
+        """The thumbnail that was kept, or None where there is none that is whole and this photo's in this size."""
+        try:
+            return _without_checksum(self.path_for(photo_id, size).read_bytes(), photo_id, size)
+        except OSError:
+            return None
+
+    def keep(self, photo_id: str, size: str, picture: bytes) -> None:
+        """Keep a thumbnail that was made. Raises `OSError`."""
+        _save(self.path_for(photo_id, size), picture + _checksum(picture, photo_id, size))
+
     def state(self, photo_id: str, size: str) -> State:
         """What the kept thumbnail is. Raises `OSError` where none can be read."""
         content = self.path_for(photo_id, size).read_bytes()
@@ -87,27 +98,18 @@ class Thumbnails(KeptThumbnails):
         Keeping it for the next time is tried, not promised: on a full disk or a read-only home it is made
         anew at each call. Raises `PhotoError` when it must be made and the photo cannot be read.
         """
-        path = self.path_for(photo_id, size)
-        kept = _kept(path, photo_id, size)
+        kept = self.kept(photo_id, size)
         if kept is not None:
             return kept
-        with self._locks[hash(path) % len(self._locks)]:
-            kept = _kept(path, photo_id, size)  # another thread may have made it meanwhile
+        with self._locks[hash((photo_id, size)) % len(self._locks)]:
+            kept = self.kept(photo_id, size)  # another thread may have made it meanwhile
             if kept is not None:
                 return kept
             # Of another picture, a kept thumbnail would show that under this id for good.
             made = self._decoders.thumbnail(read.content_of(photo_id, source_path), SIZES[size])
             with contextlib.suppress(OSError):
-                _save(path, made + _checksum(made, photo_id, size))
+                self.keep(photo_id, size, made)
             return made
-
-
-def _kept(path: Path, photo_id: str, size: str) -> bytes | None:
-    """The picture that the file holds, if it is whole and this photo's in this size."""
-    try:
-        return _without_checksum(path.read_bytes(), photo_id, size)
-    except OSError:
-        return None
 
 
 def _without_checksum(content: bytes, photo_id: str, size: str) -> bytes | None:

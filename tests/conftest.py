@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from faults.damage import Base, make_base
+from faults.base import Base, make_base
 from support import save_checkpoint
 
 from indexer.decoding.decoders import Decoders

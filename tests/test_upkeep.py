@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults.damage import Base
+from faults.base import Base
 from typer.testing import CliRunner, Result
 
 import sightline

@@ -131,7 +131,9 @@ class Jobs:
             running = jobs.running(self._access.home, connection)
         if running is not None and job in (None, running["id"]):
             job = running["id"]
-            sentence = f"Job {job} (`sightline {running['kind']}`, since {running['started_at']}) is at work already."
+            sentence = (
+                f"Job {job} (`{jobs.command(running['kind'])}`, since {running['started_at']}) is at work already."
+            )
         headers = {"Location": f"/api/jobs/{job}"} if job is not None else None
         return ProblemError(409, sentence or f"Job {job} is at work already.", headers=headers)
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search.catalog.soundness import explained
+from search.errors import DamagedError
 from search.home import Home
 from web.index_figures import IndexFigures
 from web.problems import MEDIA_TYPE, detail_for, problem, unavailable
@@ -36,6 +37,7 @@ SECURITY_HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
+_SOUND_SECONDS = 60.0
 _KEPT_OF_AN_ERROR = ("allow", "content-range", "www-authenticate", "connection", "retry-after")
 
 
@@ -79,6 +81,7 @@ class Outermost:
         self.app = app
         self.metrics = metrics
         self.home = home
+        self._sound_until = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, and count it."""
@@ -111,13 +114,22 @@ class Outermost:
             logger.exception("%s %s failed", scope["method"], scope["path"])
             if status != 0:
                 raise
-            # What a damaged value leads to may be any error.
-            damage = await run_in_threadpool(explained, self.home, error)
+            damage = await run_in_threadpool(self._damage, error)
             answer = problem(500, detail_for(500)) if damage is None else unavailable(damage)
             status = answer.status_code
             await answer(scope, receive, _with_security(send))
         finally:
             self.metrics.record(scope, status, time.perf_counter() - started)
+
+    def _damage(self, error: Exception) -> DamagedError | None:
+        """The damage to the catalog that an error comes of, which may be any error. A catalog that was found sound is
+        not looked at again for a while: that takes seconds where it is large."""
+        if time.monotonic() < self._sound_until:
+            return None
+        damage = explained(self.home, error)
+        if damage is None:
+            self._sound_until = time.monotonic() + _SOUND_SECONDS
+        return damage
 
 
 def _with_security(send: Send) -> Send:

@@ -101,13 +101,14 @@ async def thumbnail(thumbnails: Thumbnails, decoder: Decoder, photo: Photo, size
     Raises:
         ProblemError: 404 when there is none and none can be made.
     """
-    kept = await run_in_threadpool(thumbnails.path_for(photo.id, size).is_file)
+    kept = await run_in_threadpool(thumbnails.kept, photo.id, size)
+    if kept is not None:
+        return kept
 
-    def content() -> bytes:
-        source = photo.paths[0] if kept else find_file(photo)[0]
-        return thumbnails.get_bytes(photo.id, os.fsencode(source), size)
+    def made() -> bytes:
+        return thumbnails.get_bytes(photo.id, os.fsencode(find_file(photo)[0]), size)
 
     try:
-        return await anyio.to_thread.run_sync(content, limiter=None if kept else decoder.limiter)
+        return await anyio.to_thread.run_sync(made, limiter=decoder.limiter)
     except PhotoError as error:
         raise ProblemError(404, f"There is no thumbnail of this photo: {error}.") from error

@@ -57,7 +57,8 @@ class Pages:
         if kept is not None:
             return kept
         try:
-            page = os.pread(self._file.fileno(), self.size, (number - 1) * self.size)
+            self._file.seek((number - 1) * self.size)
+            page = self._file.read(self.size)
         except OSError:
             return None  # a sector that cannot be read
         return page.ljust(self.size, b"\0") if page else None
@@ -104,7 +105,10 @@ class _Log:
 
     def page(self, number: int) -> bytes | None:
         place = self._places.get(number)
-        return None if place is None or self._file is None else os.pread(self._file.fileno(), self._page_size, place)
+        if place is None or self._file is None:
+            return None
+        self._file.seek(place)
+        return self._file.read(self._page_size)
 
     def _read(self) -> None:
         assert self._file is not None

@@ -21,7 +21,6 @@ from search.catalog.schema import VERSION, migrations
 
 PRECIOUS = ("settings", "libraries", "searches", "dismissals", "captions", "photos", "models")
 """What nobody can make again, and what it hangs on: read first."""
-_SCHEMA = Shape("sqlite_schema", (), True, None, False, 1)
 _CHUNK = 2000  # rows
 
 
@@ -63,7 +62,6 @@ class _Rescue:
         self._new = new
         self._progress = progress
         self._found = Rescued()
-        self._done = 0
 
     def run(self) -> Rescued | None:
         roots, without_schema = self._schema()

@@ -60,8 +60,11 @@ class Trees:
                 continue
             page = self.pages[number]
             read = None if page is None else self._read(number, page, numbered)
-            # The first page is the schema's word; what a broken one leads to must show that it belongs here.
-            if read is None or (number != root and not belongs(read.rows, fits)):
+            # The first page is the schema's word, if nothing speaks against it; what a broken one leads to must show
+            # that it belongs here.
+            rows = [] if read is None else read.rows
+            here = belongs(rows, fits) or (number == root and (len(rows) == 1 or any(map(fits, rows))))
+            if read is None or not here:
                 self.broken_pages += 1
                 continue
             self.take(number, read.rows)

@@ -12,7 +12,7 @@ from search.catalog import soundness
 from search.catalog.connection import beside, migrate, open_reader, unusable
 from search.catalog.damage import UNREADABLE, is_damage
 from search.catalog.schema import VERSION
-from search.errors import VersionError
+from search.errors import MissingCatalogError, VersionError
 from search.home import Home
 
 _MOST = 100  # of what SQLite finds; the first of it tells enough
@@ -24,6 +24,7 @@ def opened(home: Home) -> tuple[sqlite3.Connection | None, list[Finding]]:
     """A reading connection to the catalog, or what keeps it from being opened.
 
     Raises:
+        MissingCatalogError: nothing was ever written to it.
         VersionError: it is another version's, and says so in every place.
         CatalogError: it cannot be read for a reason that is no damage.
     """
@@ -35,6 +36,8 @@ def opened(home: Home) -> tuple[sqlite3.Connection | None, list[Finding]]:
         return None, [_structural(f"The catalog cannot be opened: {error}.")]
     try:
         soundness.prepare(connection)
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] and not derived(home):
+            raise MissingCatalogError(f"There is no index in {home.path} yet: its first run was cut off.")
         found = _version(home, connection)
     except UNREADABLE as error:
         connection.close()
@@ -117,7 +120,8 @@ def _pages(view: View) -> Iterator[Finding]:
         yield _structural(f"SQLite finds the catalog malformed: {first}{more}.")
 
 
-def log_without_catalog(home: Home) -> bool:
-    """Whether the catalog is gone but its log is still there."""
+def derived(home: Home) -> list[str]:
+    """What of a home lies beside its catalog and says that there was one."""
     log = beside(home.catalog_path, "-wal")
-    return not home.catalog_path.exists() and log.exists() and log.stat().st_size > 0
+    found = [path.name for path in (home.vectors_dir, home.thumbnails_dir) if path.exists()]
+    return [*found, log.name] if log.exists() and log.stat().st_size else found

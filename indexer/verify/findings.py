@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -66,13 +67,13 @@ class View:
         return int(self.connection.execute(sql, values).fetchone()[0] or 0)
 
     def is_busy(self) -> bool:
-        """Whether a run is at work on the home at this moment, so that what it writes may be half there."""
+        """Whether another run is at work on the home at this moment, so that what it writes may be half there."""
         try:
             with closing(connect_to_read(self.home)) as connection:
                 job = jobs.running(self.home, connection)
         except (CatalogError, sqlite3.Error):
             return False
-        return job is not None and job["kind"] != "repair"
+        return job is not None and (job["kind"], job["pid"]) != ("repair", os.getpid())
 
     def names(self, photo_keys: Iterable[int]) -> str:
         """Some of the photos by their paths, for a sentence."""

@@ -49,9 +49,7 @@ def without_catalog(home: Home) -> list[Finding]:
     Raises:
         MissingCatalogError: there is nothing else in it, either.
     """
-    left = [path.name for path in (home.vectors_dir, home.thumbnails_dir) if path.exists()]
-    if catalog.log_without_catalog(home):
-        left.append(f"{home.catalog_path.name}-wal")
+    left = catalog.derived(home)
     if not left:
         connect_to_any(home)[0].close()
     what = (

@@ -14,7 +14,7 @@ from indexer.verify.findings import several
 from search.catalog import job_progress, jobs
 from search.catalog.backup import first_fault
 from search.catalog.connection import connect_to_write
-from search.catalog.replacing import flush, replace_catalog
+from search.catalog.replacing import at_rest, flush, put_in_place
 from search.errors import DamagedError, SightlineError
 from search.home import Home
 
@@ -30,8 +30,8 @@ class Rebuilt:
 
     def sentences(self) -> list[str]:
         """For people: what was saved, what was lost, and where the damaged catalog lies."""
-        saved = [f"{count} {name}" for name, count in self.rescued.saved.items() if count]
-        said = [f"Saved of the damaged catalog: {', '.join(saved)}."]
+        saved = [f"{name.replace('_', ' ')} {count}" for name, count in self.rescued.saved.items() if count]
+        said = [f"Saved of the damaged catalog, in rows: {', '.join(saved)}."]
         lost = [f"{several(count, 'row')} of {name}" for name, count in sorted(self.rescued.lost.items())]
         lost += [
             f"what stood on a page of {name}" for name in sorted(self.rescued.unread) if name not in self.rescued.lost
@@ -50,7 +50,8 @@ def rebuild(home: Home, progress: Progress) -> Rebuilt:
         SightlineError: the new one cannot be written; the damaged one is where it was.
     """
     try:
-        with aside_in(home) as aside:
+        # What is said of a photo meanwhile waits, and is said of the new catalog.
+        with aside_in(home) as aside, at_rest(home) as whole:
             rescued = rescue(home.catalog_path, aside, progress)
             if rescued is None:
                 raise DamagedError(
@@ -63,7 +64,7 @@ def rebuild(home: Home, progress: Progress) -> Rebuilt:
                 with new:
                     jobs.end_all(new)
             flush(aside)
-            kept = replace_catalog(home, aside, KEPT_AS)
+            kept = put_in_place(home, aside, KEPT_AS, whole)
         connect_to_write(home).close()
         job_progress.remove(home)
     except (OSError, sqlite3.Error) as error:

@@ -129,7 +129,9 @@ def _kept(connection: sqlite3.Connection, after: int, until: int) -> dict[int, t
 def _compare(
     key: int, expected: PhotoWords | None, kept: tuple[object, ...] | None, whole: bool, found: _Difference
 ) -> None:
-    if expected == kept or (expected is not None and tuple(expected) == kept):
+    if expected is not None and kept is not None:
+        kept = _in_order_of(expected, kept)
+    if expected == kept:
         return
     own, caption, *rest = kept or (None,) * 7
     if whole and expected is not None and isinstance(own, str) and isinstance(caption, str):
@@ -146,6 +148,14 @@ def _compare(
         if others and (own_testifies or own == expected.own) and (caption_testifies or caption == expected.caption):
             return
     found.words.append(key)
+
+
+def _in_order_of(expected: PhotoWords, kept: tuple[object, ...]) -> tuple[object, ...]:
+    """What is kept, with its tags in the order of what is expected if they are the same: a photo that is tagged anew
+    with the same tags keeps its words."""
+    tags = kept[2]
+    same = isinstance(tags, str) and sorted(tags.split(", ")) == sorted(expected.tags.split(", "))
+    return (*kept[:2], expected.tags, *kept[3:]) if same else kept
 
 
 def _as_indexed(text: str) -> list[str]:

@@ -46,6 +46,11 @@ def start(connection: sqlite3.Connection, kind: str, cause: str = "command") -> 
     return key
 
 
+def command(kind: str) -> str:
+    """The command that such a job runs by."""
+    return "sightline verify --repair" if kind == "repair" else f"sightline {kind}"
+
+
 def end_all(connection: sqlite3.Connection) -> None:
     """Record that whatever seems to be at work has died; the caller holds the writer's lock, so nothing is."""
     connection.execute("UPDATE jobs SET state = 'died', ended_at = ? WHERE state = 'running'", (now(),))

@@ -36,23 +36,47 @@ def replace_catalog(home: Home, new: Path, kept_as: str) -> Path | None:
         CatalogError: somebody reads the old one without end.
         OSError: it could not be done; the old one is where it was.
     """
+    with at_rest(home) as whole:
+        return put_in_place(home, new, kept_as, whole)
+
+
+@contextlib.contextmanager
+def at_rest(home: Home) -> Iterator[bool]:
+    """Let nobody write to the catalog meanwhile, with all of it in the one file; gives False where it cannot be
+    opened, or is not there. Raises what `replace_catalog` does."""
+    place = home.catalog_path
+    if not place.exists():
+        yield False
+        return
+    with contextlib.closing(sqlite3.connect(place, timeout=BUSY_MS / 1000, isolation_level=None)) as connection:
+        try:
+            _empty_log(connection, place)
+        except UNREADABLE as error:
+            if not is_damage(error):
+                raise
+            yield False
+            return
+        yield True
+
+
+def put_in_place(home: Home, new: Path, kept_as: str, whole: bool) -> Path | None:
+    """What `replace_catalog` does, inside `at_rest`, which gave `whole`."""
     place = home.catalog_path
     kept = _free_name(home, kept_as) if place.exists() else None
-    with _at_rest(place) as whole:
-        if not whole:
-            # It cannot be opened, so its log is kept as it is; beside the new one it would be taken for its own.
-            for suffix in _LOGS:
-                if (log := beside(place, suffix)).exists():
-                    _keep(log, beside(kept or _free_name(home, kept_as), suffix))
-                    flush(home.path)
-                    log.unlink()
-        if kept is not None:
-            _keep(place, kept)
-            flush(home.path)
-        os.replace(new, place)
+    if not whole:
+        # It cannot be opened, so its log is kept as it is; beside the new one it would be taken for its own.
+        for suffix in _LOGS:
+            if (log := beside(place, suffix)).exists():
+                _keep(log, beside(kept or _free_name(home, kept_as), suffix))
+                flush(home.path)
+                log.unlink()
+    if kept is not None:
+        _keep(place, kept)
         flush(home.path)
-        for suffix in ("-wal", "-shm"):
-            beside(place, suffix).unlink(missing_ok=True)
+    os.replace(new, place)
+    flush(home.path)
+    for suffix in ("-wal", "-shm"):
+        beside(place, suffix).unlink(missing_ok=True)
     return kept
 
 
@@ -67,33 +91,19 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def _at_rest(place: Path) -> Iterator[bool]:
-    """Let nobody write to the catalog meanwhile, with all of it in the one file; gives False where it cannot be
-    opened, or is not there."""
-    if not place.exists():
-        yield False
-        return
-    with contextlib.closing(sqlite3.connect(place, timeout=BUSY_MS / 1000, isolation_level=None)) as connection:
-        try:
-            log = beside(place, "-wal")
-            for _ in range(_TRIES):
-                busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                connection.execute("BEGIN IMMEDIATE")
-                if not busy and not (log.exists() and log.stat().st_size):
-                    break
-                connection.execute("ROLLBACK")  # somebody still reads what was before, or wrote in between
-            else:
-                raise CatalogError(
-                    f"Another process keeps {place} busy, perhaps `sightline verify` or `sightline backup`; "
-                    "try again when it has ended."
-                )
-        except UNREADABLE as error:
-            if not is_damage(error):
-                raise
-            yield False
+def _empty_log(connection: sqlite3.Connection, place: Path) -> None:
+    """Bring all that the log holds into the catalog, and let nobody write from then on."""
+    log = beside(place, "-wal")
+    for _ in range(_TRIES):
+        busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        connection.execute("BEGIN IMMEDIATE")
+        if not busy and not (log.exists() and log.stat().st_size):
             return
-        yield True
+        connection.execute("ROLLBACK")  # somebody still reads what was before, or wrote in between
+    raise CatalogError(
+        f"Another process keeps {place} busy, perhaps `sightline verify` or `sightline backup`; try again when it has "
+        "ended."
+    )
 
 
 def _keep(file: Path, name: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from faults.damage import FAULTS, Base, Outcome, one_round
+from faults.base import Base
+from faults.damage import FAULTS, Outcome, one_round
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
-SEEDS = range(12)
+SEEDS = range(6)
 """As many more are tried as a test may take; `python -m tests.faults.damage` tries thousands."""
 
 UNTOLD = {

@@ -150,7 +150,7 @@ def test_an_engine_follows_without_a_failed_search(indexed: Path, grown: Home) -
         program = (
             "import sys; from pathlib import Path; from indexer.restore import restore; from search.home import Home\n"
             "home = Home(Path(sys.argv[1]))\n"
-            "for turn in range(5):\n"
+            "for turn in range(2):\n"
             "    kept = restore(home, Path(sys.argv[2]), replace=True).kept\n"
             "    restore(home, kept, replace=True)\n"
             "restore(home, Path(sys.argv[2]), replace=True)\n"

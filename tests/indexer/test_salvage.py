@@ -124,7 +124,7 @@ def test_each_page_that_is_lost_costs_the_rows_on_it_and_no_others(filled: Path,
             if page in leaves or owners[page] in without
         }
     dice = random.Random(0)
-    pages = dice.sample(sorted(owners.keys() - leaves), 12) + dice.sample(sorted(leaves), 12)
+    pages = dice.sample(sorted(owners.keys() - leaves), 8) + dice.sample(sorted(leaves), 8)
     for page in pages:
         (tmp_path / "old.db").write_bytes(whole[: (page - 1) * 4096] + bytes(4096) + whole[page * 4096 :])
         now = rescued(tmp_path / "old.db", tmp_path / "new.db")
@@ -147,7 +147,7 @@ def test_a_kind_of_page_that_is_flipped_costs_nothing(filled: Path, tmp_path: Pa
     dice = random.Random(1)
     with closing(sqlite3.connect(filled)) as connection:
         pages = [row[0] for row in connection.execute("SELECT pageno FROM dbstat WHERE pagetype <> 'overflow'")]
-    for page in dice.sample(pages, 25):
+    for page in dice.sample(pages, 12):
         content = bytearray(whole)
         content[(page - 1) * 4096 + (100 if page == 1 else 0)] ^= 1 << dice.randrange(8)
         (tmp_path / "old.db").write_bytes(content)
@@ -158,6 +158,21 @@ def test_a_kind_of_page_that_is_flipped_costs_nothing(filled: Path, tmp_path: Pa
 def test_without_its_head_a_catalog_is_read_by_the_look_of_its_pages(filled: Path, tmp_path: Path) -> None:
     (tmp_path / "old.db").write_bytes(b"\xff" * 4096 + filled.read_bytes()[4096:])
     assert rescued(tmp_path / "old.db", tmp_path / "new.db") == rows(filled)
+
+
+def test_first_pages_that_are_mixed_up_are_told_by_their_rows(filled: Path, tmp_path: Path) -> None:
+    shutil.copy(filled, tmp_path / "old.db")
+    with closing(sqlite3.connect(tmp_path / "old.db")) as connection:
+        roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master"))
+        connection.execute("PRAGMA writable_schema = ON")
+        for one, other in (("captions", "tags"), ("photos", "files"), ("dismissals", "levels")):
+            for name, root in ((one, roots[other]), (other, roots[one])):
+                connection.execute("UPDATE sqlite_master SET rootpage = ? WHERE name = ?", (root, name))
+        connection.commit()
+    now, before = rescued(tmp_path / "old.db", tmp_path / "new.db"), rows(filled)
+    # What stands above the leaves of a table without rowid comes from other places, with another date.
+    assert {row[:3] for row in now.pop("captions")} == {row[:3] for row in before.pop("captions")}
+    assert {table: len(kept - now[table]) for table, kept in before.items() if kept - now[table]}.keys() <= {"tags"}
 
 
 def test_a_catalog_of_an_earlier_version_is_brought_up_to_date(filled: Path, tmp_path: Path) -> None:

@@ -9,10 +9,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from faults.damage import OPTIONS, Base, precious_of, rows_of
+from faults.base import OPTIONS, Base, precious_of, rows_of
 
 from indexer.lock import writer_lock
+from indexer.progress import Silent
 from indexer.run import run_index
+from indexer.verify import links, rows, tags, vectors
+from indexer.verify.findings import View
 from indexer.verify.report import Verification
 from indexer.verify.run import verify
 from search.answer import Request
@@ -130,8 +133,11 @@ CHANGES = [
 @pytest.mark.parametrize(("statement", "kind"), CHANGES)
 def test_what_cannot_be_is_found(copy: Home, statement: str, kind: str) -> None:
     change(copy, statement)
-    found = verify(copy)
-    assert kind in kinds(found) and not found.ok
+    with closing(connect_to_read(copy)) as connection:
+        soundness.prepare(connection)
+        view = View(copy, connection, Silent())
+        found = [finding for subject in (rows, links, tags, vectors) for finding in subject.look(view)]
+    assert kind in {finding.kind for finding in found if finding.mend is not None}
 
 
 @pytest.mark.parametrize("first", range(5))
@@ -208,12 +214,15 @@ def test_a_wrong_number_of_the_version_is_put_right(copy: Home) -> None:
 
 
 def test_an_index_of_another_version_is_left_alone(copy: Home) -> None:
+    older, newer = VERSION - 1, VERSION + 1
     for statements in (
-        (f"PRAGMA user_version = {VERSION - 1}", f"DELETE FROM _sqlite_migrations WHERE name = '{VERSION:04}'"),
-        (f"PRAGMA user_version = {VERSION + 1}",
-         f"INSERT INTO _sqlite_migrations SELECT 99, migration_set, '{VERSION + 1:04}', applied_at"
-         " FROM _sqlite_migrations LIMIT 1"),
-    ):  # fmt: skip
+        (f"PRAGMA user_version = {older}", f"DELETE FROM _sqlite_migrations WHERE name = '{VERSION:04}'"),
+        (
+            f"PRAGMA user_version = {newer}",
+            f"INSERT INTO _sqlite_migrations SELECT 99, migration_set, '{newer:04}', applied_at FROM _sqlite_migrations"
+            " LIMIT 1",
+        ),
+    ):
         change(copy, *statements)
         for repair in (False, True):
             with pytest.raises(VersionError, match=r"newer|older"):
@@ -259,7 +268,7 @@ def test_what_a_person_made_survives_a_broken_page_of_its_table(sound: Base, hom
     with closing(sqlite3.connect(sound.home.catalog_path)) as connection:
         roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master"))
     whole = sound.home.catalog_path.read_bytes()
-    tables = ("captions", "dismissals", "libraries", "searches", "photos", "files", "settings")
+    tables = ("captions", "dismissals", "searches", "photos")
     home.path.mkdir()
     for name, page in [("the list of tables", 1), *((table, roots[table]) for table in tables)]:
         for path in home.path.glob("catalog*"):

@@ -9,15 +9,17 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from faults.damage import OPTIONS, Base, answers_of, precious_of
+from faults.base import OPTIONS, Base, answers_of, precious_of
 from support import picture
 
 from indexer.decoding.decoders import Decoders
 from indexer.report import IndexOptions
 from indexer.run import run_index
+from indexer.salvage.rescue import Rescued, rescue
 from indexer.thumbnails import Thumbnails
 from indexer.verify.report import Verification
 from indexer.verify.run import verify
@@ -102,6 +104,17 @@ def test_what_the_words_index_does_not_know_changes_no_caption(copy: Home) -> No
     with closing(connect_to_read(copy)) as connection:
         rows = connection.execute("SELECT text FROM captions WHERE author = 'you'").fetchall()
     assert all(text.startswith("what I say of it") for (text,) in rows)
+
+
+def test_tags_that_only_changed_places_are_no_damage(copy: Home) -> None:
+    """Tagged anew with the same tags a photo keeps its words, in which they stand as they stood."""
+    change(
+        copy,
+        "DELETE FROM tags WHERE photo_key = 2",
+        "INSERT INTO tags VALUES (2, 'beach', 0.9), (2, 'sea', 0.8)",
+        "UPDATE words SET tags = 'sea, beach' WHERE rowid = 2",
+    )
+    assert verify(copy).problems == []
 
 
 # Embeddings and generations.
@@ -330,3 +343,29 @@ def test_on_a_read_only_disk_it_checks_all_the_same(copy: Home, monkeypatch: pyt
     monkeypatch.setattr(Reader, "open", lambda path, immutable: opened(path, immutable=True))
     found = verify(copy)
     assert found.ok and found.checked["words"] == 37
+
+
+def test_a_caption_said_while_a_new_catalog_is_made_is_said_of_that(
+    copy: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(connect_to_read(copy)) as connection:
+        (photo,) = connection.execute("SELECT id FROM photos WHERE key = 2").fetchone()
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'levels'").fetchone()
+    with closing(sqlite3.connect(copy.catalog_path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with open(copy.catalog_path, "r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(bytes(4096))
+    saying = threading.Thread(target=editing.put_caption, args=(copy, photo, "said meanwhile"))
+
+    def rescued(*arguments: Any) -> Rescued | None:
+        saying.start()
+        saying.join(0.3)
+        assert saying.is_alive()  # it waits
+        return rescue(*arguments)
+
+    monkeypatch.setattr("indexer.verify.rebuilding.rescue", rescued)
+    assert verify(copy, repair=True).rebuilt is not None
+    saying.join()
+    with Engine.open(copy) as engine:
+        assert engine.search(Request('"said meanwhile"')).total == 1

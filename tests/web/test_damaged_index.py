@@ -151,7 +151,7 @@ def test_a_server_follows_a_restored_backup_without_a_failed_request(copy: Home)
         program = (
             "import sys; from pathlib import Path; from indexer.restore import restore; from search.home import Home\n"
             "home, backup = Home(Path(sys.argv[1])), Path(sys.argv[2])\n"
-            "for turn in range(4):\n"
+            "for turn in range(2):\n"
             "    kept = restore(home, backup, replace=True).kept\n"
             "    restore(home, kept, replace=True)\n"
             "restore(home, backup, replace=True)\n"

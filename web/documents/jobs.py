@@ -21,7 +21,8 @@ class Progress(Document):
     """How far a running job is."""
 
     stage: str = Field(
-        description="`words`, `scan`, `load`, `embed`, `publish`, `balance`, `vocabulary`, `tags`, `captions`, `text`."
+        description="`words`, `scan`, `load`, `embed`, `publish`, `balance`, `vocabulary`, `tags`, `captions`, `text`; "
+        "of a repair also others."
     )
     done: int = Field(description="Files, photos or sentences of this stage that are done.")
     total: int | None = Field(description="Of so many, where that is known.")

@@ -257,6 +257,7 @@ export const en = {
     embedded: (count) => `${number.format(count)} embedded`, tagged: (count) => `${number.format(count)} tagged`,
     captioned: (count) => `${number.format(count)} captioned`, texts_read: (count) => `text read in ${number.format(count)}`,
     failed: (count) => `${number.format(count)} failed`, not_described: (count) => `${number.format(count)} not described`,
+    mended: (count) => `${plural(count, "problem", "problems")} mended`,
   },
   nothingNew: "nothing new",
   lasted: (time) => `took ${time}`,

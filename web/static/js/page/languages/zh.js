@@ -260,6 +260,7 @@ export const zh = {
     embedded: (count) => `分析 ${number.format(count)}`, tagged: (count) => `添加标签 ${number.format(count)}`,
     captioned: (count) => `生成说明 ${number.format(count)}`, texts_read: (count) => `识别文字 ${number.format(count)}`,
     failed: (count) => `失败 ${number.format(count)}`, not_described: (count) => `未能描述 ${number.format(count)}`,
+    mended: (count) => `修复问题 ${number.format(count)}`,
   },
   nothingNew: "没有变化",
   lasted: (time) => `用时${time}`,
