@@ -34,7 +34,8 @@ class SharedProgress:
         self._name = ""
         self._total: int | None = None
         self._written: deque[tuple[float, int]] = deque(maxlen=_WINDOW)
-        threading.Thread(target=self._beat, name="beat", daemon=True).start()
+        self._beating = threading.Thread(target=self._beat, name="beat", daemon=True)
+        self._beating.start()
 
     def stage(self, name: str, total: int | None) -> None:
         """See `Progress.stage`."""
@@ -56,13 +57,13 @@ class SharedProgress:
     def close(self) -> None:
         """The job has ended: show nothing any more."""
         self._closed.set()
-        with self._lock:
-            job_progress.remove(self._home)
+        self._beating.join()
+        job_progress.remove(self._home)
 
     def _beat(self) -> None:
         while not self._closed.wait(BEAT):
             with self._lock:
-                if self._last and not self._closed.is_set():
+                if self._last:
                     job_progress.write(self._home, self._job, {**self._last, "at": now()})
 
     def _write(self, done: int, failed: int) -> None:

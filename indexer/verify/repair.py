@@ -14,7 +14,7 @@ from indexer.verify.findings import Finding, Mending, View
 from indexer.verify.look import look, without_catalog
 from indexer.verify.rebuilding import rebuild
 from indexer.verify.report import Verification
-from search.catalog import job_progress, jobs, soundness
+from search.catalog import jobs, soundness
 from search.catalog.connection import connect_to_write, one_state
 from search.errors import DamagedError, SightlineError
 from search.home import Home
@@ -105,8 +105,9 @@ def _job(
     with _transaction(connection):
         job = jobs.start(connection, "repair")
     state, message = "failed", None
+    shared = SharedProgress(progress, home, job)
     try:
-        yield SharedProgress(progress, home, job)
+        yield shared
         state = "done"
     except KeyboardInterrupt:
         state, message = "stopped", "It was stopped; what was mended so far is kept."
@@ -119,7 +120,7 @@ def _job(
         with contextlib.suppress(sqlite3.Error), _transaction(connection):
             jobs.update(connection, job, counts)
             jobs.end(connection, job, state, message)
-        job_progress.remove(home)
+        shared.close()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -227,6 +228,12 @@ def test_an_index_of_another_version_is_left_alone(copy: Home) -> None:
         for repair in (False, True):
             with pytest.raises(VersionError, match=r"newer|older"):
                 verify(copy, repair=repair)
+
+
+def test_a_repair_that_has_ended_gives_no_sign_of_life(copy: Home) -> None:
+    before = set(threading.enumerate())
+    verify(copy, repair=True)
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.name == "beat"]
 
 
 def test_a_repair_and_a_run_keep_out_of_each_others_way(copy: Home) -> None:
