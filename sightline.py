@@ -140,8 +140,9 @@ def index(
     ] = None,
     device: DeviceOption = "auto",
     precision: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="In which numbers the model computes.")
-    ] = "auto",
+        Literal["auto", "fp32", "bf16", "fp16"] | None,
+        typer.Option(help="In which numbers the model computes (default: auto); remembered."),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, max=4096, help="Photos in one forward pass (default: by device).")
     ] = None,

@@ -192,7 +192,9 @@ def _fill(home: Home, hashes: npt.NDArray[np.uint64], vectors: npt.NDArray[np.fl
         model = model_records.register(
             connection,
             name="synthetic",
-            fingerprint="0" * 16,
+            weights="0" * 16,
+            preprocessing="0" * 8,
+            precision="auto",
             dimensions=_DIMENSIONS,
             logit_scale=1.0,
             logit_bias=None,

@@ -124,12 +124,14 @@ class EmbedStage:
         return model
 
     def _load(self, choice: ModelChoice) -> tuple[Encoder, ModelRecord]:
-        encoder = self.loaded.get(choice.name, self.options)
+        encoder = self.loaded.get(choice.name, choice.precision, self.options)
         with self.database.atomic():
             model = model_records.register(
                 self.connection,
                 name=encoder.name,
-                fingerprint=encoder.fingerprint,
+                weights=encoder.fingerprint,
+                preprocessing=encoder.preprocess.fingerprint,
+                precision=choice.precision,
                 dimensions=encoder.dim,
                 logit_scale=encoder.logit_scale,
                 logit_bias=encoder.logit_bias,
@@ -140,9 +142,10 @@ class EmbedStage:
 
     def _remember(self, choice: ModelChoice) -> None:
         """Let the home use the model from now on, so that a run that is cut off goes on with it."""
-        if choice.lasting and settings.get(self.connection, "model") != choice.name:
+        if choice.lasting and model_records.wanted(self.connection) != (choice.name, choice.precision):
             with self.database.atomic():
                 settings.put(self.connection, "model", choice.name)
+                settings.put(self.connection, "precision", choice.precision)
 
     def activate(self, model: ModelRecord) -> None:
         """From this commit on, queries use this model."""

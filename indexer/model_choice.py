@@ -21,20 +21,20 @@ class LoadedModel:
         self._encoder: Encoder | None = None
         self._of: tuple[str, ...] = ()
 
-    def get(self, name: str, options: IndexOptions) -> Encoder:
-        """The model of this name, for the device and the precision of the options; loaded anew where its weights were
+    def get(self, name: str, precision: str, options: IndexOptions) -> Encoder:
+        """The model of this name, in this precision, for the device of the options; loaded anew where its weights were
         replaced on the disk.
 
         Raises:
             ModelError: it cannot be loaded.
         """
-        wanted = (name, weights_stamp(name), options.device, options.precision)
+        wanted = (name, weights_stamp(name), options.device, precision)
         if self._encoder is None or self._of != wanted:
             from search.models.encoder import load_encoder
 
             self._encoder = None
             self._encoder = load_encoder(
-                name, device=options.device, precision=options.precision, allow_download=options.download
+                name, device=options.device, precision=precision, allow_download=options.download
             )
             self._of = wanted
         return self._encoder
@@ -46,38 +46,36 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model's name, and whether what the index already holds of it can be trusted without loading it.
+    """A model's name and precision, and whether what the index already holds of it can be trusted without loading it.
 
-    `settled` is true where the index's model has this name and its weights' files are as they were. A `lasting` choice
-    is what the home uses from this run on.
+    `settled` is true where the index's model has these and its weights' files are as they were. A `lasting` choice is
+    what the home uses from this run on.
     """
 
     name: str
+    precision: str
     settled: bool
     reason: str | None = None
     lasting: bool = True
 
 
-def choose(connection: sqlite3.Connection, asked: str | None, *, download: bool) -> ModelChoice:
-    """The model to use; `download` says whether one that is not on this machine may be. Raises ModelError where the
-    name cannot be one.
-    """
+def choose(connection: sqlite3.Connection, options: IndexOptions) -> ModelChoice:
+    """The model to use. Raises ModelError where the name cannot be one."""
     from search.models.names import resolve
 
-    name = asked or settings.get(connection, "model") or "auto"
+    name, precision = model_records.wanted(connection)
+    name, precision = options.model or name or "auto", options.precision or precision
     reason = None
     if name == "auto":
         from search.models.hub import choose_auto
 
-        chosen, reason = choose_auto(download=download)
+        chosen, reason = choose_auto(download=options.download)
         name = chosen.name
     else:
         name = resolve(name).name
     active = model_records.active(connection)
-    settled = (
-        active is not None and active.name == name and settings.get(connection, "weights_stamp") == weights_stamp(name)
-    )
-    return ModelChoice(name, settled, reason)
+    settled = model_records.is_wanted(active, (name, precision)) and answers_as_it_did(connection)
+    return ModelChoice(name, precision, settled, reason)
 
 
 def answers_as_it_did(connection: sqlite3.Connection) -> bool:
@@ -87,17 +85,20 @@ def answers_as_it_did(connection: sqlite3.Connection) -> bool:
 
 
 def weights_stamp(name: str) -> str:
-    """Size and date of a local model's files, '' for one from a hub (whose files never change under one name).
+    """The version of open_clip, and size and date of a local model's files (those of a hub never change under one
+    name).
 
-    It tells in a moment, without loading anything, that weights were replaced on the disk; the fingerprint of the
-    weights themselves stays the judge.
+    It tells in a moment, without loading anything, that weights were replaced on the disk, or that a model may be given
+    other pixels; the fingerprints themselves stay the judge.
     """
+    from importlib.metadata import version
     from pathlib import Path
 
     from search.models.names import resolve
 
     place = resolve(name).open_clip_name
-    if not place.startswith("local-dir:"):
-        return ""
-    files = sorted(file for file in Path(place.removeprefix("local-dir:")).glob("*") if file.is_file())
-    return ";".join(f"{file.name}:{file.stat().st_size}:{file.stat().st_mtime_ns}" for file in files)
+    parts = [f"open_clip:{version('open_clip_torch')}"]
+    if place.startswith("local-dir:"):
+        files = sorted(file for file in Path(place.removeprefix("local-dir:")).glob("*") if file.is_file())
+        parts += [f"{file.name}:{file.stat().st_size}:{file.stat().st_mtime_ns}" for file in files]
+    return ";".join(parts)

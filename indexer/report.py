@@ -17,7 +17,7 @@ class IndexOptions:
         ocr: whether the text in pictures is read.
         captions_dry_run: whether a captioner that would send pictures away only tells what it would send.
         concepts: a file of the user's own concepts to tag photos with, or `off` for none.
-        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`; captioners do not remember it.
         batch_size: photos in one forward pass.
         workers: processes that decode, each with a thread that reads for it.
         download: whether a model that is not on this machine may be downloaded.
@@ -31,7 +31,7 @@ class IndexOptions:
     model: str | None = None
     captions: str | None = None
     device: str = "auto"
-    precision: str = "auto"
+    precision: str | None = None
     batch_size: int | None = None
     workers: int | None = None
     download: bool = True

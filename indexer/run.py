@@ -206,7 +206,8 @@ class _Run:
             # Another model answers when nothing of what an answer takes is lacking any more, and then at once.
             self._publish(model, least=1 if places is None else _UNPUBLISHED)
             self._balance(model)
-            if not answers_as_it_did(self.connection) or model != model_records.active(self.connection):
+            active = model_records.active(self.connection)
+            if places is None and not (active == model and answers_as_it_did(self.connection)):
                 embedding.activate(model)
             self._let_go_of_models()
             tag(self.database, self._encoder, self.report, self.progress, self._stage)
@@ -247,8 +248,8 @@ class _Run:
         active = model_records.active(self.connection)
         if places is not None and active is not None:
             # What has just arrived is to be found at once, among the others; a change of models is for a whole run.
-            return ModelChoice(active.name, settled=True, lasting=False)
-        choice = choose(self.connection, self.options.model, download=self.options.download)
+            return ModelChoice(active.name, active.precision, settled=True, lasting=False)
+        choice = choose(self.connection, self.options)
         if choice.reason:
             self.progress.say(choice.reason)
         return choice
@@ -297,7 +298,7 @@ class _Run:
             vectors = embedded(
                 model,
                 [[sentence] for sentence in bank],
-                lambda: self._encoder(model.name),
+                lambda: self._encoder(model),
                 lambda done: self.progress.advance(done, 0),
             )
             # Measured first: the transaction should not keep others waiting.
@@ -316,9 +317,9 @@ class _Run:
         if left:
             sweep(self.home, self.connection)
 
-    def _encoder(self, name: str) -> Encoder:
+    def _encoder(self, model: ModelRecord) -> Encoder:
         """The model, loaded at the first need."""
-        return self.model.get(name, self.options)
+        return self.model.get(model.name, model.precision, self.options)
 
     def _decoders(self) -> Decoders:
         """What decodes photos, made at the first need."""

@@ -60,7 +60,7 @@ def remember_concepts(connection: sqlite3.Connection, named: str) -> None:
 
 def tag(
     database: Database,
-    encoder: Callable[[str], Encoder],
+    encoder: Callable[[ModelRecord], Encoder],
     report: IndexReport,
     progress: Progress,
     timed: Callable[[str, int | None], AbstractContextManager[None]],
@@ -84,7 +84,7 @@ def tag(
 
     try:
         with timed("vocabulary", None):
-            tagger = photos.tagger(lambda: encoder(model.name), lambda texts: progress.advance(texts, 0))
+            tagger = photos.tagger(lambda: encoder(model), lambda texts: progress.advance(texts, 0))
     except ModelError as error:
         sentence = f"Tags wait for the model. {error}"
         report.waits.append(sentence)

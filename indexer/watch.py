@@ -143,7 +143,7 @@ class Follower:
             with closing(connect_to_read(self._home)) as connection:
                 active = model_records.active(connection)
             if active is not None:
-                self._model.get(active.name, self._options)
+                self._model.get(active.name, active.precision, self._options)
 
     def _look(self) -> None:
         while not self._stopped.wait(_LOOK_SECONDS):

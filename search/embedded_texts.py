@@ -53,7 +53,7 @@ def embedded(
 
 def _file(model: ModelRecord, groups: Sequence[Sequence[str]]) -> Path:
     digest = hashlib.blake2b("\n\n".join("\n".join(group) for group in groups).encode(), digest_size=8)
-    return cache_dir() / "texts" / f"{model.fingerprint}-{digest.hexdigest()}.npy"
+    return cache_dir() / "texts" / f"{model.weights}-{digest.hexdigest()}.npy"
 
 
 def _read(file: Path, shape: tuple[int, int]) -> Floats | None:

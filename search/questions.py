@@ -60,11 +60,12 @@ class Questions:
                 from search.models.encoder import load_encoder
 
                 encoder = load_encoder(self.model.name, device=self._device)
-                if encoder.fingerprint != self.model.fingerprint:
+                preprocessing = encoder.preprocess.fingerprint
+                if not self.model.is_made_with(encoder.fingerprint, preprocessing):
                     raise ModelError(
-                        f"The index was made with other weights of the model {self.model.name} "
-                        f"({self.model.fingerprint}, here {encoder.fingerprint}); run `sightline index` to embed the "
-                        "photos anew, or bring the earlier weights back."
+                        f"The index was made with other weights, or another preprocessing, of the model "
+                        f"{self.model.name} ({self.model.fingerprint}, here {encoder.fingerprint}-{preprocessing}); "
+                        "run `sightline index` to embed the photos anew, or bring the earlier ones back."
                     )
                 self._encoder = encoder
             return self._encoder

@@ -175,7 +175,7 @@ def _captioning(name: str, options: IndexOptions) -> Work:
     from indexer.describe.choice import load_captioner
 
     captioner = load_captioner(
-        name, device=options.device, precision=options.precision, allow_download=options.download
+        name, device=options.device, precision=options.precision or "auto", allow_download=options.download
     )
 
     def put(connection: sqlite3.Connection, photo_key: int, caption: Caption) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from indexer.verify.findings import Mending
+from search.catalog import model_records
 from search.catalog.soundness import Unsound
 from search.errors import ModelError
 
@@ -11,17 +12,16 @@ def measure_again(mending: Mending, wrong: Unsound) -> None:
     """Load the models whose rows are wrong, where they are on this machine, and write down what they say."""
     from search.models.encoder import load_encoder
 
-    rows = mending.connection.execute(f"SELECT key, name, fingerprint FROM models WHERE {wrong.where}").fetchall()
-    for key, name, fingerprint in rows:
+    for model in model_records.every(mending.connection, wrong.where):
         mending.progress.stage("load", None)
         try:
-            encoder = load_encoder(name, allow_download=False)
+            encoder = load_encoder(model.name, allow_download=False)
         except ModelError as error:
             mending.progress.say(str(error))
             continue
-        if encoder.fingerprint == fingerprint:
+        if model.is_made_with(encoder.fingerprint, encoder.preprocess.fingerprint):
             with mending.transaction():
                 mending.connection.execute(
                     "UPDATE models SET dimensions = ?, logit_scale = ?, logit_bias = ? WHERE key = ?",
-                    (encoder.dim, encoder.logit_scale, encoder.logit_bias, key),
+                    (encoder.dim, encoder.logit_scale, encoder.logit_bias, model.key),
                 )

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import picture
+from support import PREPROCESS, picture, save_checkpoint
 
-from indexer.model_choice import LoadedModel
+from indexer.model_choice import LoadedModel, choose
 from indexer.progress import Silent
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from search.answer import Answer
-from search.catalog import model_records
-from search.catalog.connection import connect_to_read
+from search.catalog import model_records, settings
+from search.catalog.connection import connect_to_read, connect_to_write
 from search.engine import Engine, Request
+from search.errors import ModelError
 from search.home import Home
 from search.models.encoder import load_encoder
 from search.ranking_settings import RankingSettings
@@ -176,3 +177,78 @@ def test_the_way_back_costs_nothing_for_a_day_or_for_as_long_as_it_is_kept(
     with Engine.open(home) as engine:
         assert ask(engine, "x").total == PHOTOS
     assert run_index(home, [], other).embedded == PHOTOS
+
+
+def active(home: Home) -> model_records.ModelRecord:
+    with closing(connect_to_read(home)) as connection:
+        model = model_records.active(connection)
+    assert model is not None
+    return model
+
+
+def test_a_precision_that_is_asked_for_is_another_model_and_remembered(home: Home, photos: Path) -> None:
+    run_index(home, [photos], STARTER)
+    first = active(home)
+    assert first.precision == "auto"
+    assert run_index(home, [], IndexOptions(precision="fp32")).embedded == PHOTOS
+    second = active(home)
+    assert (second.weights, second.precision) == (first.weights, "fp32") and second.key != first.key
+    picture(photos / "new.jpg", 100)
+    assert run_index(home).embedded == 1 and active(home) == second
+    picture(photos / "newer.jpg", 101)
+    arrived = run_index(home, [], IndexOptions(), places=[bytes(photos / "newer.jpg")], model=LoadedModel())
+    assert arrived.embedded == 1
+    with Engine.open(home) as engine:
+        assert ask(engine, "x").total == PHOTOS + 2
+    assert run_index(home, [], IndexOptions(precision="auto")).embedded == 2 and active(home) == first
+
+
+def test_another_preprocessing_is_another_model(home: Home, photos: Path, tmp_path: Path) -> None:
+    name = save_checkpoint(tmp_path / "checkpoint")
+    run_index(home, [photos], IndexOptions(model=name, captions="off"))
+    with Engine.open(home) as engine:
+        before = ask(engine, "x")
+        save_checkpoint(tmp_path / "checkpoint", preprocess={**PREPROCESS, "mean": [0.1, 0.2, 0.3]})
+        assert ask(engine, "x").hits == before.hits  # the model that was loaded goes on
+        with Engine.open(home) as other, pytest.raises(ModelError, match=r"other weights, or another preprocessing"):
+            ask(other, "x")
+        assert run_index(home).embedded == PHOTOS
+    with Engine.open(home) as engine:
+        assert ask(engine, "x").total == PHOTOS
+
+
+def test_a_model_of_a_catalog_that_knew_no_preprocessing_stays_the_same(home: Home, photos: Path) -> None:
+    run_index(home, [photos], STARTER)
+    now = active(home)
+    with closing(connect_to_write(home)) as connection, connection:
+        connection.execute("UPDATE models SET fingerprint = ?", (now.weights,))
+        connection.execute("UPDATE settings SET value = '' WHERE name = 'weights_stamp'")
+    with Engine.open(home) as engine:
+        assert ask(engine, "x").total == PHOTOS
+        assert run_index(home).embedded == 0 and active(home) == now
+        assert ask(engine, "x").total == PHOTOS
+    with closing(connect_to_read(home)) as connection:
+        assert choose(connection, IndexOptions()).settled
+
+
+def test_weights_that_were_replaced_are_let_go_of(home: Home, photos: Path, tmp_path: Path) -> None:
+    options = IndexOptions(model=save_checkpoint(tmp_path / "checkpoint"), captions="off")
+    run_index(home, [photos], options)
+    before = active(home)
+    save_checkpoint(tmp_path / "checkpoint", seed=1)
+    run_index(home)
+    with closing(connect_to_write(home)) as connection, connection:
+        assert model_records.let_go(connection, timedelta(seconds=-1)) == 1
+        assert before.key not in [model.key for model in model_records.every(connection)]
+
+
+def test_a_model_that_is_half_built_and_wanted_is_not_let_go_of(home: Home, photos: Path, other: IndexOptions) -> None:
+    run_index(home, [photos], STARTER)
+    run_index(home, [], other)
+    with closing(connect_to_write(home)) as connection, connection:
+        ((first, *_),) = connection.execute("SELECT key FROM models WHERE name = 'starter'")
+        settings.put(connection, "model", "starter")  # as by a run back to it that was cut off
+        assert model_records.let_go(connection, timedelta(seconds=-1)) == 0
+        settings.put(connection, "precision", "fp32")
+        assert model_records.let_go(connection, timedelta(seconds=-1)) == 1
+        assert first not in [model.key for model in model_records.every(connection)]

@@ -38,7 +38,14 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with closing(connect_to_write(home)) as connection:
         with connection:
             model = model_records.register(
-                connection, name="m", fingerprint="f", dimensions=384, logit_scale=100.0, logit_bias=None
+                connection,
+                name="m",
+                weights="f",
+                preprocessing="p",
+                precision="auto",
+                dimensions=384,
+                logit_scale=100.0,
+                logit_bias=None,
             )
             model_records.activate(connection, model.key)
             keys = [put(connection, f"{number}/photo {number}.jpg", tags=("a", "b")) for number in range(PHOTOS)]

@@ -39,7 +39,14 @@ def catalog(home: Home) -> Iterator[Catalog]:
     with connection:
         changes.add_library(connection, b"/photos")
         model = model_records.register(
-            connection, name="m", fingerprint="f" * 16, dimensions=DIMENSIONS, logit_scale=100.0, logit_bias=None
+            connection,
+            name="m",
+            weights="f" * 16,
+            preprocessing="p",
+            precision="auto",
+            dimensions=DIMENSIONS,
+            logit_scale=100.0,
+            logit_bias=None,
         )
         model_records.activate(connection, model.key)
     yield connection, model

@@ -69,7 +69,14 @@ def fill(home: Home, made: Sequence[Made]) -> None:
     with closing(connect_to_write(home)) as connection, connection:
         library = changes.add_library(connection, b"/photos")
         model = model_records.register(
-            connection, name="m", fingerprint="f" * 16, dimensions=_DIMENSIONS, logit_scale=1.0, logit_bias=None
+            connection,
+            name="m",
+            weights="f" * 16,
+            preprocessing="p",
+            precision="auto",
+            dimensions=_DIMENSIONS,
+            logit_scale=1.0,
+            logit_bias=None,
         )
         model_records.activate(connection, model.key)
         for number, one in enumerate([*made, *rest]):

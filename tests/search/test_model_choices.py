@@ -31,7 +31,14 @@ def connection(home: Home) -> Iterator[sqlite3.Connection]:
 
 def use(connection: sqlite3.Connection, name: str, photos: int) -> int:
     model = model_records.register(
-        connection, name=name, fingerprint="f", dimensions=8, logit_scale=1.0, logit_bias=None
+        connection,
+        name=name,
+        weights="f",
+        preprocessing="p",
+        precision="auto",
+        dimensions=8,
+        logit_scale=1.0,
+        logit_bias=None,
     )
     connection.executemany(
         "INSERT INTO embeddings (model_key, photo_key, vector) VALUES (?, ?, x'00')",

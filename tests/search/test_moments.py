@@ -68,7 +68,9 @@ def group(home: Home) -> Group:
                 model = model_records.register(
                     connection,
                     name="m",
-                    fingerprint="f" * 16,
+                    weights="f" * 16,
+                    preprocessing="p",
+                    precision="auto",
                     dimensions=every.shape[1],
                     logit_scale=1.0,
                     logit_bias=None,

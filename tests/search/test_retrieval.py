@@ -48,7 +48,14 @@ def engine(home: Home) -> Iterator[Engine]:
     with connection:
         library = changes.add_library(connection, b"/photos")
         model = model_records.register(
-            connection, name="m", fingerprint="f" * 16, dimensions=4, logit_scale=100.0, logit_bias=None
+            connection,
+            name="m",
+            weights="f" * 16,
+            preprocessing="p",
+            precision="auto",
+            dimensions=4,
+            logit_scale=100.0,
+            logit_bias=None,
         )
         model_records.activate(connection, model.key)
         connection.execute(

@@ -57,7 +57,14 @@ def filled(home: Home) -> tuple[sqlite3.Connection, ModelRecord, Floats]:
     with connection:
         library = changes.add_library(connection, b"/photos")
         model = model_records.register(
-            connection, name="m", fingerprint="f", dimensions=16, logit_scale=100.0, logit_bias=None
+            connection,
+            name="m",
+            weights="f",
+            preprocessing="p",
+            precision="auto",
+            dimensions=16,
+            logit_scale=100.0,
+            logit_bias=None,
         )
         model_records.activate(connection, model.key)
     vectors = unit(20)
