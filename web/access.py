@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -22,8 +21,6 @@ from search.ranking_settings import RankingSettings
 from web.problems import NO_INDEX, ProblemError, kind_of
 
 logger = logging.getLogger("sightline.web")
-# Opening may fail for a costly reason (a model that does not load), so a failure is remembered this long.
-RETRY_SECONDS = 1.0
 
 
 class EngineAccess:
@@ -34,8 +31,6 @@ class EngineAccess:
         self._ranking = ranking
         self._lock = threading.Lock()
         self._engine: Engine | None = None
-        self._failure: SightlineError | None = None
-        self._failed_at = 0.0
         self._warming: threading.Thread | None = None
 
     def engine(self) -> Engine:
@@ -50,14 +45,10 @@ class EngineAccess:
         with self._lock:
             if self._engine is not None:
                 return self._engine
-            if self._failure is not None and time.monotonic() - self._failed_at < RETRY_SECONDS:
-                raise self._problem(self._failure)
             try:
                 self._engine = Engine.open(self.home, ranking=self._ranking)
             except SightlineError as error:
-                self._failure, self._failed_at = error, time.monotonic()
                 raise self._problem(error) from error
-            self._failure = None
             return self._engine
 
     def duplicates(self, limit: int, offset: int, kind: Kind | None = None) -> Duplicates:

@@ -70,7 +70,9 @@ def jobs(address: str) -> list[dict[str, Any]]:
 
 
 def total(address: str) -> int:
-    return int(httpx.get(f"{address}api/search").json()["total"])
+    answer = httpx.get(f"{address}api/search")
+    assert answer.status_code == 200, answer.text
+    return int(answer.json()["total"])
 
 
 def follower(server: subprocess.Popen[str]) -> psutil.Process:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from indexer.report import IndexOptions
 from indexer.run import run_index
 from search.engine import Engine
 from search.home import Home
-from web.access import RETRY_SECONDS
 from web.app import create_app
 from web.documents.service import Status
 from web.problems import NO_INDEX
@@ -69,7 +67,6 @@ def test_the_server_may_start_before_the_index(tmp_path: Path, sample_photos: Pa
         assert not home.path.exists()  # asking makes nothing
 
         run_index(home, [photos], IndexOptions(model="starter", captions="off"), Silent())
-        time.sleep(RETRY_SECONDS)
         assert client.get("/api/search", params={"q": "a rocket"}).json()["total"] == 1
         assert client.get("/readyz").status_code == 200
 
