@@ -90,7 +90,7 @@ def _nurse() -> None:
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     model = LoadedModel()
-    model.get("starter", IndexOptions())
+    model.get("starter", "auto", IndexOptions())
     import indexer.describe.starter
     import indexer.record
     import indexer.run
