@@ -54,7 +54,9 @@ class Server:
             return all_of(connection)
 
     def is_well(self) -> bool:
-        return self.ask(get("/healthz")).startswith(b"HTTP/1.1 200")
+        with contextlib.suppress(OSError):
+            return self.ask(get("/healthz")).startswith(b"HTTP/1.1 200")
+        return False
 
     def connections(self) -> int:
         return sum(one.status == psutil.CONN_ESTABLISHED for one in self.process.net_connections("tcp"))
@@ -218,8 +220,9 @@ def test_a_storm_of_connections_goes_by(server: Server) -> None:
         storm = [server.connect() for _ in range(6 * CONNECTIONS)]
     for connection in storm:
         connection.close()
-    server.wait_until_alone()
-    assert server.is_well()
+    until = time.monotonic() + 10  # those that have gone before they were accepted are counted, too
+    while not server.is_well():
+        assert time.monotonic() < until
     assert server.log.read_text().count("further ones are asked to come again") == 1
 
 
