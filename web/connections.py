@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import logging
 import sys
 import time
@@ -38,6 +39,9 @@ sends does not read the answer that says why."""
 IDLE_SECONDS = 2.0
 """Where there are too many connections, those that have asked nothing for so long make room."""
 FULL_SECONDS = 5.0
+# uvicorn's warning of each request that is none would let anyone fill the log; what is answered is said below.
+_quiet = logging.getLogger("sightline.web.uvicorn")
+_quiet.addFilter(lambda record: record.msg != "Invalid HTTP request received.")
 _SAID_AGAIN_SECONDS = 60.0
 
 
@@ -52,6 +56,7 @@ class Connection(H11Protocol):
         self._since = self._moved = time.monotonic()
         self._taken = self._unsent = 0
         self._lingering = self._turned_away = False
+        self.logger = _quiet
         super().connection_made(cast(asyncio.Transport, _Lingering(transport, self)))
         most, self.limit_concurrency = self.limit_concurrency, None
         if most is None or len(self.connections) <= most:
@@ -141,6 +146,7 @@ class Connection(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True  # the application learns that nobody waits for it
             self.cycle.message_event.set()
+        logger.info("%s: %s", self.client[0] if self.client else "a client", _sentence(answer))
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             headers = [
                 *answer.raw_headers,
@@ -207,6 +213,10 @@ def look_after(connections: Iterable[Any]) -> None:
     now = time.monotonic()
     for connection in list(connections):
         connection.look(now)
+
+
+def _sentence(answer: Response) -> str:
+    return str(json.loads(bytes(answer.body))["detail"])
 
 
 async def _full(scope: Scope, receive: Receive, send: Send) -> None:

@@ -141,8 +141,9 @@ def serve(home: Home, settings: ServerSettings, on_ready: Callable[[str], None] 
         address = address_of(settings.host, listener.getsockname()[1])
         config = uvicorn.Config(
             create_app(home, settings),
-            log_level="info" if settings.access_log else "warning",
-            access_log=settings.access_log,
+            # Whoever runs this decides what is written where; requests are logged by the application.
+            log_config=None,
+            access_log=False,
             server_header=False,
             timeout_graceful_shutdown=3,
             http=Connection,
