@@ -96,7 +96,7 @@ class Plain:
 _NASTY = (
     *(b"../" * 8 + b"etc/passwd", b"..%2f..%2fetc%2fpasswd", b"%c0%af", b"%ed%a0%80", b"%00", b"\xff\xfe", b"", b"%"),
     *(b"9" * 400, b"-1", b"NaN", b"1e999", b"a" * 20_000, b"%F0%9F%98%80", b"' OR 1=1 --", b"{{7*7}}", b"\t", b'"'),
-    *(b"*", b"null", b"[]", b"http://evil.example/", b"//evil.example", b"\\\\evil\\share", TOKEN.encode(), b"\x1b[2J"),
+    *(b"*", b"null", b"[]", b"http://evil.example/", b"//evil.example", b"\\\\evil\\share", b"\x1b[2J"),
 )
 _HEADERS = (
     *((b"Host", b"evil.example"), (b"Host", b"a@localhost"), (b"Host", b"localhost."), (b"Host", b"[::1]:x")),
@@ -227,7 +227,7 @@ def ask(port: int, request: bytes, patience: float = SECONDS) -> bytes:
         while not _is_whole(answer) and (block := connection.recv(65536)):
             answer += block
             connection.settimeout(1.0)
-    return answer
+    return answer.removeprefix(_CONTINUE)
 
 
 def _is_whole(answer: bytes) -> bool:
@@ -238,7 +238,6 @@ def _is_whole(answer: bytes) -> bool:
 
 def wrong_with(answer: bytes) -> str | None:
     """What must not be in an answer, in words; None: nothing. No answer at all is one to half a request."""
-    answer = answer.removeprefix(_CONTINUE)
     if not answer:
         return None
     head, _, body = answer.partition(b"\r\n\r\n")
