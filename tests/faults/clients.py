@@ -43,7 +43,7 @@ from search.home import Home
 ROOT = Path(__file__).parents[2]
 TOKEN = "t0ken-that-nobody-may-see"
 SECONDS = 30.0
-HALF_SECONDS = 3.0
+HALF_SECONDS = 1.5
 WORKERS = 8
 SOUND = "as it should be"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -262,18 +262,14 @@ def wrong_with(answer: bytes) -> str | None:
 
 
 @contextlib.contextmanager
-def served(folder: Path) -> Iterator[tuple[psutil.Process, int, Path]]:
-    """A server with a token over the sample photos; gives its process, its port and the file of its log."""
-    home = Home(folder / "home")
-    gather_samples(folder / "photos")
-    run_index(home, [folder / "photos"], IndexOptions(model="starter", captions="off"), Silent())
-    log = folder / "log"
+def served(home: Home, log: Path, level: str = "info", **variables: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A server with `TOKEN` that writes its log in JSON; gives its process and its port, and kills it in the end."""
     command = [sys.executable, "-m", "sightline", "serve", "--json", "--port", "0", "--home", str(home.path)]
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [*command, "--log-format", "json"],
+            [*command, "--log-level", level],
             cwd=ROOT,
-            env={**os.environ, "SIGHTLINE_TOKEN": TOKEN},
+            env={**os.environ, "SIGHTLINE_TOKEN": TOKEN, "SIGHTLINE_LOG_FORMAT": "json", **variables},
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
@@ -281,7 +277,7 @@ def served(folder: Path) -> Iterator[tuple[psutil.Process, int, Path]]:
         try:
             assert process.stdout is not None
             address = json.loads(process.stdout.readline())["address"]
-            yield psutil.Process(process.pid), int(address.rstrip("/").rpartition(":")[2]), log
+            yield process, int(address.rstrip("/").rpartition(":")[2])
         finally:
             process.kill()
             process.communicate()
@@ -319,35 +315,37 @@ async def _crowd(port: int, people: int, ids: list[str], outcome: Outcome) -> No
     await asyncio.gather(*(one(number) for number in range(people)))
 
 
-def attack(requests: int, seed: int, crowd: int = 0) -> Outcome:
-    """Send `requests` hostile requests, and then let a `crowd` ask at once."""
-    outcome, done = Outcome(), threading.Event()
+def attack(pid: int, port: int, requests: int, seed: int, crowd: int = 0) -> Outcome:
+    """Send `requests` hostile requests to a server, and then let a `crowd` ask at once."""
+    outcome, done, process = Outcome(), threading.Event(), psutil.Process(pid)
+    ids = _ids(port)
+    outcome.before = process.memory_info().rss >> 20
 
-    def watch(process: psutil.Process) -> None:
+    def watch() -> None:
         while not done.wait(0.1):
             with contextlib.suppress(psutil.Error):
                 outcome.peak = max(outcome.peak, process.memory_info().rss >> 20)
 
-    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (process, port, log):
-        ids = _ids(port)
-        outcome.before = process.memory_info().rss >> 20
-        watching = threading.Thread(target=watch, args=[process])
-        watching.start()
-        try:
-            with ThreadPoolExecutor(WORKERS) as workers:
-                list(workers.map(lambda number: _one(port, seed, number, ids, outcome), range(requests)))
-            if crowd:
-                asyncio.run(_crowd(port, crowd, ids, outcome))
-        finally:
-            done.set()
-            watching.join()
-        if len(_ids(port)) != len(ids):
-            outcome.wrong.append("the server does not answer any more as it did")
-        outcome.after = process.memory_info().rss >> 20
-        for line in log.read_text().splitlines():
-            if json.loads(line).get("exception") or TOKEN in line:
-                outcome.wrong.append(f"the log: {line[-600:]}")
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        with ThreadPoolExecutor(WORKERS) as workers:
+            list(workers.map(lambda number: _one(port, seed, number, ids, outcome), range(requests)))
+        if crowd:
+            asyncio.run(_crowd(port, crowd, ids, outcome))
+    finally:
+        done.set()
+        watching.join()
+    if len(_ids(port)) != len(ids):
+        outcome.wrong.append("the server does not answer any more as it did")
+    outcome.after = process.memory_info().rss >> 20
     return outcome
+
+
+def wrong_in_log(log: Path) -> list[str]:
+    """Lines that tell of a fault, or the token."""
+    lines = log.read_text().splitlines()
+    return [f"the log: {line[-600:]}" for line in lines if TOKEN in line or json.loads(line).get("exception")]
 
 
 def _one(port: int, seed: int, number: int, ids: list[str], outcome: Outcome) -> None:
@@ -383,7 +381,14 @@ def main() -> int:
     parser.add_argument("--crowd", type=int, default=1000)
     options = parser.parse_args()
     began = time.perf_counter()
-    outcome = attack(options.requests, options.seed, options.crowd)
+    with tempfile.TemporaryDirectory() as place:
+        folder, log = Path(place), Path(place) / "log"
+        gather_samples(folder / "photos")
+        home = Home(folder / "home")
+        run_index(home, [folder / "photos"], IndexOptions(model="starter", captions="off"), Silent())
+        with served(home, log) as (process, port):
+            outcome = attack(process.pid, port, options.requests, options.seed, options.crowd)
+        outcome.wrong.extend(wrong_in_log(log))
     print(table(outcome))
     print(f"in {time.perf_counter() - began:.0f} s")
     return 1 if outcome.wrong else 0

@@ -1,18 +1,8 @@
-"""Some hostile requests and a small crowd in every run of the suite; `python -m tests.faults.clients` sends more."""
+"""The requests of hostile clients, and what is seen of the answers; tests/web/test_hostile_requests.py sends some."""
 
 from __future__ import annotations
 
-from clients import KINDS, TOKEN, attack, hostile, wrong_with
-
-
-def test_no_request_costs_more_than_its_own_answer() -> None:
-    outcome = attack(requests=150, seed=7, crowd=150)
-    assert outcome.wrong == []
-    assert sum(tally.tried for tally in outcome.tallies.values()) == 300
-    answered = {status for tally in outcome.tallies.values() for status in tally.statuses}
-    assert {"200", "400", "401", "403", "404", "405", "422"} <= answered
-    # Of a crowd of a thousand it is 350 MiB (docs/reliability.md).
-    assert outcome.peak - outcome.before < 500
+from clients import KINDS, TOKEN, hostile, wrong_with
 
 
 def test_a_request_of_a_seed_is_always_the_same() -> None:

@@ -1,25 +1,23 @@
-"""What a server says of requests, at its chattiest: each in a line, in JSON, and nothing that opens a door."""
+"""A server at its chattiest under hostile requests and a small crowd (`python -m tests.faults.clients` sends any
+number): all are answered, each has a line in its log, and nothing that is said opens a door."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from clients import TOKEN, Outcome, attack, served, wrong_in_log
 
 from search.home import Home
 from web.guards import COOKIE, cookie_value
 
-TOKEN = "t0ken-of-the-server"
 SECRETS = {
-    "SIGHTLINE_TOKEN": TOKEN,
     "SIGHTLINE_OPENAI_KEY": "sk-of-the-captioner",
     "OPENAI_API_KEY": "sk-of-openai",
     "HF_TOKEN": "hf_of-the-hub",
@@ -52,41 +50,45 @@ def requests(address: str) -> str:
     return "".join(cookies.sub("", f"{answer.headers}{answer.text}") for answer in answers) + first
 
 
+@dataclass
+class Said:
+    """What a server answered to requests and to an attack, what it wrote to stdout, and its log."""
+
+    answers: str
+    outcome: Outcome
+    stdout: str
+    log: Path
+
+
 @pytest.fixture(scope="module")
-def said(sample_home: Home, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
-    """What a server answered, what it wrote to stdout, and its log."""
+def said(sample_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Said:
     log = tmp_path_factory.mktemp("log") / "log"
-    command = [sys.executable, "-m", "sightline", "serve", "--port", "0", "--home", str(sample_home.path)]
-    environment = {**os.environ, **SECRETS, "SIGHTLINE_LOG_FORMAT": "json"}
-    with log.open("w") as stderr:
-        process = subprocess.Popen(
-            [*command, "--json", "--log-level", "debug"],
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            cwd=Path(__file__).parents[2],
-            env=environment,
-        )
-        with process:
-            assert process.stdout is not None
-            try:
-                line = process.stdout.readline()
-                answered = requests(json.loads(line)["address"])
-                process.send_signal(signal.SIGINT)
-                process.wait(30)
-                return answered, line + process.stdout.read(), log.read_text()
-            finally:
-                process.kill()
+    with served(sample_home, log, "debug", **SECRETS) as (process, port):
+        answers = requests(f"http://127.0.0.1:{port}")
+        outcome = attack(process.pid, port, requests=150, seed=7, crowd=150)
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+        assert process.stdout is not None
+        return Said(answers, outcome, process.stdout.read(), log)
 
 
-def test_no_secret_is_said_anywhere(said: tuple[str, str, str]) -> None:
-    for secret in (*SECRETS.values(), cookie_value(TOKEN)):
-        for text in said:
+def test_no_request_costs_more_than_its_own_answer(said: Said) -> None:
+    assert said.outcome.wrong == []
+    assert sum(tally.tried for tally in said.outcome.tallies.values()) == 300
+    answered = {status for tally in said.outcome.tallies.values() for status in tally.statuses}
+    assert {"200", "400", "401", "403", "404", "405", "422"} <= answered
+    assert said.outcome.peak - said.outcome.before < 300  # MiB
+    assert wrong_in_log(said.log) == []
+
+
+def test_no_secret_is_said_anywhere(said: Said) -> None:
+    for secret in (TOKEN, *SECRETS.values(), cookie_value(TOKEN)):
+        for text in (said.answers, said.stdout, said.log.read_text()):
             assert secret not in text
 
 
-def test_each_line_is_an_object(said: tuple[str, str, str]) -> None:
-    lines: list[dict[str, Any]] = [json.loads(line) for line in said[2].splitlines()]
+def test_each_line_is_an_object(said: Said) -> None:
+    lines: list[dict[str, Any]] = [json.loads(line) for line in said.log.read_text().splitlines()]
     for line in lines:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
         assert line["level"] in {"debug", "info", "warning", "error", "critical"} and line["logger"]
@@ -94,8 +96,8 @@ def test_each_line_is_an_object(said: tuple[str, str, str]) -> None:
     assert {"uvicorn.error", "sightline.web.requests"} <= {line["logger"] for line in lines}
 
 
-def test_each_request_has_a_line_without_its_query(said: tuple[str, str, str]) -> None:
-    lines = [json.loads(line) for line in said[2].splitlines()]
+def test_each_request_has_a_line_without_its_query(said: Said) -> None:
+    lines = [json.loads(line) for line in said.log.read_text().splitlines()]
     told = [line for line in lines if line["logger"] == "sightline.web.requests"]
     (one,) = (line for line in told if line.get("request_id") == "r-17")
     assert (one["method"], one["path"], one["status"], one["client"]) == ("GET", "/api/search", 422, "127.0.0.1")
