@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PHOTOS ?=
 
-.PHONY: demo test lint check clean
+.PHONY: demo test lint check audit clean
 
 demo: $(VENV)/.demo
 	$(BIN)/sightline demo $(if $(PHOTOS),--photos "$(PHOTOS)")
@@ -18,6 +18,10 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 check: lint test
+
+# Known vulnerabilities of what is installed; skipped where nobody can be asked.
+audit: $(VENV)/.dev
+	$(BIN)/python .ci/audit
 
 $(VENV)/.python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sightline needs Python 3.11 or newer; name one: make PYTHON=python3.12")'

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from indexer import printing
+from indexer import logs, printing
 from indexer.terminal import printable
 from search.errors import SightlineError
 from search.resources import version as installed_version
@@ -52,6 +53,16 @@ EveryOption = Annotated[
 PollOption = Annotated[
     bool, typer.Option("--poll", help="Ask folders for changes, as is done on network drives anyway.")
 ]
+LogFormatOption = Annotated[
+    Literal["text", "json"],
+    typer.Option(envvar="SIGHTLINE_LOG_FORMAT", help="What stderr is for: people, or programs, with JSON a line."),
+]
+LogLevelOption = Annotated[
+    Literal["error", "warning", "info", "debug"] | None,
+    typer.Option(
+        envvar="SIGHTLINE_LOG_LEVEL", help="What is logged; info: each request (default: warning; info in JSON)."
+    ),
+]
 ModelOption = Annotated[
     str | None,
     typer.Option(help="auto, a preset (see `sightline models`), ARCH/PRETRAINED, hf-hub:… or local-dir:…; remembered."),
@@ -74,7 +85,7 @@ def _failing_kindly(as_json: bool, home: Home | None = None) -> Iterator[None]:
     except (BrokenPipeError, typer.Exit):  # whoever reads the output has seen enough
         raise
     except KeyboardInterrupt:
-        print("sightline: stopped; what was done so far is kept.", file=sys.stderr)
+        logs.say("stopped; what was done so far is kept.", level=logging.INFO)
         raise typer.Exit(1) from None
     except Exception as error:
         expected = isinstance(error, (SightlineError, sqlite3.Error, OSError))
@@ -86,7 +97,7 @@ def _failing_kindly(as_json: bool, home: Home | None = None) -> Iterator[None]:
             expected, sentence = expected or damage is not None, str(damage or sentence)
         if not expected:
             raise
-        print(f"sightline: {printable(sentence)}", file=sys.stderr)
+        logs.say(sentence)
         if as_json:
             print(json.dumps({"error": sentence}))
         raise typer.Exit(1) from None
@@ -180,6 +191,8 @@ def index(
     grace: Annotated[
         str | None, typer.Option(help="How long removed photos are kept to come back (default: 30d); remembered.")
     ] = None,
+    log_format: LogFormatOption = "text",
+    log_level: LogLevelOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -187,6 +200,7 @@ def index(
     from indexer import amounts
     from indexer.report import IndexOptions
 
+    logs.set_up(log_format, log_level)
     min_bytes, kept = _amount(amounts.size, min_size), _amount(amounts.seconds, grace)
     seconds = _amount(amounts.seconds, every)
     if poll and not watch:
@@ -291,14 +305,18 @@ def serve(
     ] = False,
     every: EveryOption = None,
     poll: PollOption = False,
+    log_format: LogFormatOption = "text",
+    log_level: LogLevelOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Serve the web page and the HTTP API."""
     from indexer import amounts
+    from web.guards import cookie_value
     from web.server import serve as run_server
     from web.settings import ServerSettings
 
+    logs.set_up(log_format, log_level, [token, cookie_value(token)] if token else [])
     seconds = _amount(amounts.seconds, every)
     if poll and not watch:
         raise typer.BadParameter("--poll is a way to watch: add --watch.")
@@ -311,10 +329,10 @@ def serve(
 
     with _failing_kindly(as_json):
         if host not in ("127.0.0.1", "localhost", "::1") and not token:
-            print(
-                f"sightline: anyone who can reach {host} can see the photos, change their captions and start indexing; "
+            logs.say(
+                f"anyone who can reach {host} can see the photos, change their captions and start indexing; "
                 "--token keeps others out.",
-                file=sys.stderr,
+                level=logging.WARNING,
             )
         run_server(
             _home(home),
@@ -556,7 +574,6 @@ def _follow(
     """Index again and again until interrupted, which is how it ends well. With --json, a line for each run."""
     import signal
 
-    from indexer.terminal import TerminalProgress
     from indexer.watch import Follower
 
     def reported(report: IndexReport) -> None:
@@ -569,7 +586,7 @@ def _follow(
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)  # a service manager's way to ask
-    with TerminalProgress() as progress:
+    with logs.progress() as progress:
         follower = Follower(
             home,
             options,
@@ -585,9 +602,8 @@ def _follow(
 
 def _index(home: Home, paths: list[str], options: IndexOptions) -> IndexReport:
     from indexer.run import run_index
-    from indexer.terminal import TerminalProgress
 
-    with TerminalProgress() as progress:
+    with logs.progress() as progress:
         return run_index(home, paths, options, progress)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import signal
 import sys
@@ -22,10 +23,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from indexer import logs
 from indexer.progress import Progress
 from indexer.report import IndexOptions
 from indexer.run import run_index
-from indexer.terminal import TerminalProgress, printable
 from indexer.watch import Follower
 from search.errors import LockedError, SightlineError
 from search.home import Home
@@ -37,18 +38,19 @@ def main() -> int:
     os.dup2(2, 1)  # what a library may print is for the log
     if isinstance(sys.stderr, io.TextIOWrapper):  # not where a service of Windows has none
         sys.stderr.reconfigure(errors="replace")
+    logs.set_up_as_told()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, _interrupt)
     threading.Thread(target=_stop_with_stdin, name="stdin", daemon=True).start()
     try:
-        with TerminalProgress(live=False) as progress:
+        with logs.progress(live=False) as progress:
             _index(Home(Path(sys.argv[1])), json.loads(sys.argv[2]), progress, answers)
     except SightlineError as error:
-        print(f"sightline index: {printable(str(error))}", file=sys.stderr)
+        logs.say(str(error))
         _answer(answers, {"error": str(error), "locked": isinstance(error, LockedError)})
         return 1
     except KeyboardInterrupt:
-        print("sightline index: stopped; what was done so far is kept.", file=sys.stderr)
+        logs.say("The run was stopped; what was done so far is kept.", level=logging.INFO)
         return 1
     return 0
 

@@ -164,8 +164,16 @@ def _describe_problems(app: FastAPI) -> None:
                 schema = model.model_json_schema(ref_template=template)
                 schema.pop("$defs", None)
                 schemas[model.__name__] = schema
-            for operations in document["paths"].values():
+            for path, operations in document["paths"].items():
                 for operation in operations.values():
+                    # What the guards may answer to anything, and what a body may be answered with before it is read.
+                    guarded = [
+                        400,
+                        *([] if path == "/healthz" else [401]),
+                        *([413] if "requestBody" in operation else []),
+                    ]
+                    for status, refusal in problems.responses(*guarded).items():
+                        operation["responses"].setdefault(str(status), refusal)
                     invalid = operation["responses"].get("422", {}).get("content", {})
                     if problems.MEDIA_TYPE not in invalid:
                         # Said by the framework of anything that takes a parameter; an id is unknown at worst.

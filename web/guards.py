@@ -25,6 +25,12 @@ Check = Callable[[Request], Response | None]
 COOKIE = "sightline_token"
 # Room for the other fields of a multipart form and for its boundaries.
 FORM_OVERHEAD = 64 * 1024
+SMALL_BODY = 64 * 1024
+"""The most bytes of a body that carries no pictures: JSON and forms grow tenfold and more when they are understood."""
+MOST_HELD = 256 * 1024 * 1024
+"""The most bytes of bodies, all together, that the server holds at a time."""
+_UPLOADS = "/api/search"
+_BUSY = "This server holds as many uploads as it can just now; try again in a moment."
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -34,9 +40,10 @@ def host_of(header: str) -> str:
     if re.search(r"[/?#@\\\s]", header):  # what ends a host inside an address, to whoever builds one from it
         return ""
     if header.startswith("["):
-        host, closed, _ = header[1:].partition("]")
-        return host if closed else ""
-    return header.partition(":")[0].rstrip(".")
+        host, closed, port = header[1:].partition("]")
+        return host if closed and re.fullmatch(r"(:[0-9]*)?", port) else ""
+    host, _, port = header.partition(":")
+    return host.rstrip(".") if not port or (port.isascii() and port.isdigit()) else ""
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -142,12 +149,14 @@ def _other_site() -> Response:
 class Guard:
     """Runs the checks, then passes the request on with its body counted.
 
-    Raises (into the endpoint that reads the body): `HTTPException` 413 when the body outgrows the limit.
+    Raises (into the endpoint that reads the body): `HTTPException` 413 when the body outgrows the limit, 503 when all
+    bodies together do.
     """
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self.app = app
-        self.max_body = settings.max_upload_bytes + FORM_OVERHEAD
+        self.max_upload = settings.max_upload_bytes + FORM_OVERHEAD
+        self.held = 0
         self.checks: list[Check] = [check_host(settings)]
         if settings.token is not None:
             self.checks.append(check_token(settings.token))
@@ -164,10 +173,20 @@ class Guard:
         length = request.headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()):
             return problem(400, "The Content-Length header is not a number.")
-        if len(length) > 15 or int(length) > self.max_body:
+        if len(length) > 15 or int(length) > self._most(request):
             # The rest of the body will not be read, so the connection is of no further use.
-            return problem(413, self.too_large, headers={"Connection": "close"})
+            return problem(413, self._too_large(request), headers={"Connection": "close"})
         return None
+
+    def _most(self, request: Request) -> int:
+        """How many bytes the body of this request may have."""
+        form = request.headers.get("content-type", "").lower().startswith("multipart/")
+        return self.max_upload if form and request.scope["path"] == _UPLOADS else SMALL_BODY
+
+    def _too_large(self, request: Request) -> str:
+        if self._most(request) == self.max_upload:
+            return self.too_large
+        return f"The request is too large: at most {SMALL_BODY // 1024} KiB are taken here. Ask for less at once."
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request with a refusal, or hand it on."""
@@ -177,19 +196,27 @@ class Guard:
                 return
             await self.app(scope, receive, send)
             return
-        refusal = self._refusal(Request(scope))
+        request = Request(scope)
+        refusal = self._refusal(request)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        taken = 0
+        most, taken = self._most(request), 0
 
         async def counted() -> Message:
             nonlocal taken
             message = await receive()
             if message["type"] == "http.request":
-                taken += len(message.get("body", b""))
-                if taken > self.max_body:
-                    raise HTTPException(413, self.too_large, {"Connection": "close"})
+                length = len(message.get("body", b""))
+                taken += length
+                self.held += length
+                if taken > most:
+                    raise HTTPException(413, self._too_large(request), {"Connection": "close"})
+                if self.held > MOST_HELD:
+                    raise HTTPException(503, _BUSY, {"Connection": "close", "Retry-After": "5"})
             return message
 
-        await self.app(scope, counted, send)
+        try:
+            await self.app(scope, counted, send)
+        finally:
+            self.held -= taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -18,6 +19,8 @@ from web.index_figures import IndexFigures
 from web.problems import MEDIA_TYPE, detail_for, problem, unavailable
 
 logger = logging.getLogger("sightline.web")
+requests_logger = logging.getLogger("sightline.web.requests")
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 CONTENT_SECURITY_POLICY = "; ".join(
     [
@@ -119,7 +122,9 @@ class Outermost:
             status = answer.status_code
             await answer(scope, receive, _with_security(send))
         finally:
-            self.metrics.record(scope, status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self.metrics.record(scope, status, seconds)
+            _log(scope, status, seconds)
 
     def _damage(self, error: Exception) -> DamagedError | None:
         """The damage to the catalog that an error comes of, which may be any error. A catalog that was found sound is
@@ -130,6 +135,26 @@ class Outermost:
         if damage is None:
             self._sound_until = time.monotonic() + _SOUND_SECONDS
         return damage
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    """A line for a request, without its query: what people look for is theirs, and a token may stand there."""
+    if not requests_logger.isEnabledFor(logging.INFO):
+        return
+    client = scope.get("client")
+    fields = {
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": status,
+        "ms": round(seconds * 1000, 1),
+        "client": client[0] if client else None,
+    }
+    given = Headers(scope=scope).get("x-request-id", "")
+    if _REQUEST_ID.fullmatch(given):
+        fields["request_id"] = given
+    requests_logger.info(
+        "%s %s: %s in %s ms", fields["method"], fields["path"], status, fields["ms"], extra={"fields": fields}
+    )
 
 
 def _with_security(send: Send) -> Send:

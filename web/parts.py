@@ -14,7 +14,7 @@ from search.errors import PhotoError
 from web.access import EngineAccess
 from web.photo_files import checked_id, find_file, known_photo
 from web.problems import ProblemError
-from web.uploads import QUERY_DRAFT, Decoder
+from web.uploads import QUERY_DRAFT, QUERY_PIXELS, Decoder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -76,7 +76,9 @@ async def cut(access: EngineAccess, decoder: Decoder, photo_id: str, box: Box) -
         path, _ = find_file(photo)
         # So large that the part alone has what a whole picture to search by has.
         draft = (round(QUERY_DRAFT[0] / (right - left)), round(QUERY_DRAFT[1] / (bottom - top)))
-        return decoder.decoders.picture(file_content(path), draft=draft, box=box)
+        return decoder.decoders.picture(
+            file_content(path), draft=draft, box=box, side=QUERY_DRAFT[0], pixels=QUERY_PIXELS
+        )
 
     try:
         return await anyio.to_thread.run_sync(decoded, limiter=decoder.limiter)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from indexer import logs
 from search.home import Home
 
 # The modules beside this one, wherever the server was started.
@@ -23,6 +25,7 @@ def start_indexer(home: Home, **wanted: Any) -> subprocess.Popen[bytes]:
         [sys.executable, "-P", "-c", _PROGRAM, str(home.path.absolute()), json.dumps(wanted)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        env={**os.environ, **logs.told()},
         # Ctrl+C in the server's terminal is the server's alone.
         start_new_session=True,
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),

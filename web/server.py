@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -14,7 +15,19 @@ from threadpoolctl import threadpool_limits
 from search.errors import SightlineError
 from search.home import Home
 from web.app import create_app
+from web.connections import Connection, look_after, said_once_a_minute
 from web.settings import ServerSettings
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+WAITING_CONNECTIONS = 2048
+"""Connections that the system holds until they are accepted."""
+MOST_CONNECTIONS = 1024
+FILES_BESIDE = 192
+"""Files that the server may have open beside its connections: of the index, photos, uploads, pipes to processes."""
 
 
 def address_of(host: str, port: int) -> str:
@@ -36,7 +49,7 @@ def listen(settings: ServerSettings) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
-        return socket.create_server((str(address[0]), port), family=family, backlog=2048)
+        return socket.create_server((str(address[0]), port), family=family, backlog=WAITING_CONNECTIONS)
     except (socket.gaierror, UnicodeError) as error:
         raise SightlineError(
             f"The host {host!r} cannot be found. Use --host 127.0.0.1 for this machine alone, or --host "
@@ -65,8 +78,16 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
+        for listener in sockets or []:
+            listener.listen(WAITING_CONNECTIONS)
+        asyncio.get_running_loop().set_exception_handler(said_once_a_minute())
         if self.started:
             self.on_started()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:  # it comes ten times a second
+            look_after(self.server_state.connections)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.config.app.state.stop_soon()  # type: ignore[union-attr]
@@ -82,6 +103,23 @@ def _share_processors() -> None:
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     threadpool_limits(1, user_api="blas")
+
+
+def _most_connections() -> int:
+    """How many connections may be served at a time; twice as many may be open, and files as well.
+
+    The limit of open files is raised as far as the system lets us: many set one of a thousand for old programs' sake.
+    """
+    if resource is None:
+        return MOST_CONNECTIONS // 2
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * MOST_CONNECTIONS + FILES_BESIDE
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else max(16, min(wanted, soft) - FILES_BESIDE) // 2
 
 
 def serve(home: Home, settings: ServerSettings, on_ready: Callable[[str], None] | None = None) -> None:
@@ -103,10 +141,16 @@ def serve(home: Home, settings: ServerSettings, on_ready: Callable[[str], None] 
         address = address_of(settings.host, listener.getsockname()[1])
         config = uvicorn.Config(
             create_app(home, settings),
-            log_level="info" if settings.access_log else "warning",
-            access_log=settings.access_log,
+            # Whoever runs this decides what is written where; requests are logged by the application.
+            log_config=None,
+            access_log=False,
             server_header=False,
             timeout_graceful_shutdown=3,
+            http=Connection,
+            ws="none",
+            limit_concurrency=_most_connections(),
+            # asyncio accepts so many before it looks at any; how many may wait for that is said to the system alone.
+            backlog=16,
             lifespan="on",
         )
         server = _Server(config, lambda: on_ready(address) if on_ready is not None else None)

@@ -18,7 +18,6 @@ class ServerSettings:
         max_upload_bytes: the most bytes that a picture to search by may have.
         max_upload_pixels: the most pixels that such a picture may decode to.
         allowed_hosts: names, beside loopback and `host`, that the `Host` header may carry.
-        access_log: whether each request is written to the log.
         watch: whether a process beside the server follows the folders.
         every: seconds after which it looks through all of them; None: a day, or never where it does not `watch`.
         poll: whether it asks the folders for changes.
@@ -30,7 +29,6 @@ class ServerSettings:
     max_upload_bytes: int = 32 * MEBIBYTE
     max_upload_pixels: int = 100_000_000
     allowed_hosts: tuple[str, ...] = ()
-    access_log: bool = False
     watch: bool = False
     every: float | None = None
     poll: bool = False

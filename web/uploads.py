@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 # Large enough for any model's input; a JPEG is decoded no larger than it needs to be.
 QUERY_DRAFT = (1024, 1024)
+QUERY_PIXELS = 2 * 1024 * 1024
+"""Of any other picture so many are kept, or four times as many where whole fractions of it allow no less."""
 
 
 class Decoder:
     """Runs what decodes pictures in threads of its own, so that searches never wait behind it.
 
     Attributes:
+        most: pictures that are decoded at a time.
         limiter: for those threads.
         decoders: the processes that do it, started when they are first needed: a picture that crashes one of them costs
             its own answer alone.
@@ -35,6 +38,7 @@ class Decoder:
         self.settings = settings
         # Memory is what bounds this: a picture at the pixel limit may take over a gigabyte while it is decoded.
         most = max(2, min(4, os.cpu_count() or 2))
+        self.most = most
         self.limiter = anyio.CapacityLimiter(most)
         self.decoders = Decoders.of_process(most)
 
@@ -53,7 +57,13 @@ class Decoder:
 
         def decode() -> Image:
             content = upload.file.read()
-            return self.decoders.picture(content, draft=QUERY_DRAFT, max_pixels=self.settings.max_upload_pixels)
+            return self.decoders.picture(
+                content,
+                draft=QUERY_DRAFT,
+                max_pixels=self.settings.max_upload_pixels,
+                side=QUERY_DRAFT[0],
+                pixels=QUERY_PIXELS,
+            )
 
         try:
             return await anyio.to_thread.run_sync(decode, limiter=self.limiter)

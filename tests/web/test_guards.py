@@ -33,6 +33,9 @@ def make(home: Home, **settings: Any) -> TestClient:
         ("localhost:8000/healthz?", ""),
         ("localhost#", ""),
         ("user@localhost", ""),
+        ("localhost:evil.example", ""),
+        ("[::1]evil.example", ""),
+        ("localhost:\u00b2", ""),
     ],
 )
 def test_the_host_of_a_header(header: str, host: str) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import struct
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fastapi import UploadFile
 from fastapi.testclient import TestClient
 from PIL import Image
 from problem_checks import assert_problem
 
 from search.home import Home
 from web.app import create_app
-from web.guards import FORM_OVERHEAD
+from web.guards import FORM_OVERHEAD, SMALL_BODY
 from web.settings import ServerSettings
+from web.uploads import Decoder
 
 BOUNDARY = "limit"
 HEADERS = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
@@ -84,6 +88,55 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(small: TestClient) 
     document = assert_problem(small.post("/api/search", files={"image": bomb(60_000, 60_000)}), 422)
     assert "pixels" in document["detail"]
     assert_problem(small.post("/api/search", files={"image": bomb(1_001, 1_000)}), 422)
+
+
+@pytest.mark.parametrize(("size", "kept"), [((4096, 2048), (2048, 1024)), ((24000, 700), (12000, 350))])
+def test_a_large_picture_is_kept_no_larger_than_a_model_sees(size: tuple[int, int], kept: tuple[int, int]) -> None:
+    decoder = Decoder(ServerSettings())
+    upload = UploadFile(io.BytesIO(picture(*size)))
+    try:
+        with ThreadPoolExecutor(1) as pool:  # where no event loop runs yet
+            assert pool.submit(asyncio.run, decoder.query_image(upload)).result().size == kept
+    finally:
+        decoder.decoders.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind"),
+    [
+        ("POST", "/api/searches", "json"),
+        ("PUT", "/api/photos/00000000000000000000000000000000/caption", "json"),
+        ("POST", "/api/duplicates/dismissals", "json"),
+        ("POST", "/api/jobs", "json"),
+        ("POST", "/api/archive", "x-www-form-urlencoded"),
+        ("POST", "/api/search", "x-www-form-urlencoded"),
+    ],
+)
+def test_only_pictures_may_be_large(small: TestClient, method: str, path: str, kind: str) -> None:
+    # 22 MB of JSON kept a server busy for two minutes.
+    headers = {"Content-Type": f"application/{kind}"}
+    document = assert_problem(small.request(method, path, content=b"[" * (SMALL_BODY + 1), headers=headers), 413)
+    assert "64 KiB" in document["detail"]
+    stream = iter([b"a" * 1000] * 66)
+    assert_problem(small.request(method, path, content=stream, headers=headers), 413)
+
+
+def test_uploads_beyond_what_the_server_holds_are_asked_to_come_again(
+    small: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.guards.MOST_HELD", 5_000)
+    response = small.post("/api/search", files={"image": bytes(6_000)})
+    assert "try again" in assert_problem(response, 503)["detail"] and response.headers["retry-after"] == "5"
+    # What was held is given back.
+    for _ in range(3):
+        assert small.post("/api/search", files={"image": picture(120, 80)}).status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"[" * 50_000, b'{"name":' * 8_000, b'{"name": NaN}', b'{"name": "\xc0\xaf"}'])
+def test_json_that_is_none_is_the_client_s_fault(small: TestClient, body: bytes) -> None:
+    response = small.post("/api/searches", content=body, headers={"Content-Type": "application/json"})
+    assert_problem(response, response.status_code)
+    assert response.status_code in (400, 422)
 
 
 JPEG = picture(90, 90, "JPEG")

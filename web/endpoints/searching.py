@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
@@ -55,6 +56,8 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
     router = APIRouter(tags=["search"])
     # More than there are cores for would only make each other slow.
     turns = Turns(max(2, os.cpu_count() or 2), MOST_WAITING)
+    # Pictures take memory from when they are decoded until they are searched by, so few requests hold any.
+    picture_turns = Turns(decoder.most, MOST_WAITING)
     answer_200: dict[int | str, dict[str, Any]] = {
         200: {"model": SearchAnswer, "content": {"application/json": {"example": SEARCH_EXAMPLE}}}
     }
@@ -138,16 +141,8 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
     ) -> Response:
         """As `GET`, with pictures: `image` is uploaded, `like` names a photo. Text refines what is like all of them."""
         named = [liked(one) for one in like or () if one]
-        pictures: list[Image] = []
-        for upload in image or ():
-            await run_in_threadpool(access.engine)  # no index: say so before the picture is decoded
-            pictures.append(await decoder.query_image(upload))
-        for one in named:
-            if one.box:
-                pictures.append(await cut(access, decoder, one.photo_id, one.box))
         asked = SearchRequest(
             text=q,
-            images=tuple(pictures),
             like=tuple(one.photo_id for one in named if not one.box),
             apart_from=tuple(one.photo_id for one in named if one.box),
             negative=negative,
@@ -160,7 +155,17 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
             facets=facets,
             listing=listing,
         )
-        return await answer(request, asked)
+        boxes = [(one.photo_id, one.box) for one in named if one.box]
+        if not image and not boxes:
+            return await answer(request, asked)
+        async with picture_turns.turn(request):
+            pictures: list[Image] = []
+            for upload in image or ():
+                await run_in_threadpool(access.engine)  # no index: say so before the picture is decoded
+                pictures.append(await decoder.query_image(upload))
+            for photo_id, box in boxes:
+                pictures.append(await cut(access, decoder, photo_id, box))
+            return await answer(request, replace(asked, images=tuple(pictures)))
 
     @router.get(
         "/api/photos/{photo_id}/similar",
