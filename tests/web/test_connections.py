@@ -220,10 +220,11 @@ def test_a_storm_of_connections_goes_by(server: Server) -> None:
         storm = [server.connect() for _ in range(6 * CONNECTIONS)]
     for connection in storm:
         connection.close()
-    until = time.monotonic() + 10  # those that have gone before they were accepted are counted, too
+    until = time.monotonic() + 30  # those that have gone before they were accepted are counted, too
     while not server.is_well():
         assert time.monotonic() < until
-    assert server.log.read_text().count("further ones are asked to come again") == 1
+    # Once at most; not at all where the storm comes so slowly that idle ones make room.
+    assert server.log.read_text().count("further ones are asked to come again") <= 1
 
 
 def test_too_few_open_files_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
