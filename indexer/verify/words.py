@@ -6,7 +6,9 @@ import re
 import sqlite3
 import unicodedata
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from indexer.verify.findings import Finding, Mending, View, are, several
 from search.catalog import descriptions, settings, words
@@ -87,9 +89,7 @@ def _compared(view: View, whole: bool) -> _Difference:
     connection, found = view.connection, _Difference()
     total = view.one("SELECT count(*) FROM photos")
     view.progress.stage("words_check", total)
-    before = connection.text_factory
-    connection.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
-    try:
+    with _any_text(connection):
         last = 0
         while keys := _keys_after(connection, last):
             # All that is kept up to the last of these photos; what is beyond all photos belongs to none.
@@ -103,8 +103,6 @@ def _compared(view: View, whole: bool) -> _Difference:
             last = keys[-1]
         if not total:
             found.words += sorted(_kept(connection, 0, 2**62))
-    finally:
-        connection.text_factory = before
     return found
 
 
@@ -133,21 +131,47 @@ def _compare(
         kept = _in_order_of(expected, kept)
     if expected == kept:
         return
-    own, caption, *rest = kept or (None,) * 7
-    if whole and expected is not None and isinstance(own, str) and isinstance(caption, str):
-        for changed, now, before in ((found.tags, expected.tags, rest[0]), (found.texts, expected.text, rest[1])):
-            if before is not None and _as_indexed(str(before)) != _as_indexed(now):
-                changed.append(key)
-        own_testifies = bool(own) and _as_indexed(own) != _as_indexed(expected.own)
-        caption_testifies = bool(caption) and _as_indexed(caption) != _as_indexed(expected.caption)
-        if own_testifies:
-            found.own[key] = joined(own)
-        if caption_testifies:
-            found.captions[key] = joined(caption)
-        others = rest == list(expected[2:])
-        if others and (own_testifies or own == expected.own) and (caption_testifies or caption == expected.caption):
-            return
+    if expected is not None and kept is not None and whole:
+        told = _testimony(expected, kept)
+        if told.own:
+            found.own[key] = joined(told.own)
+        if told.caption:
+            found.captions[key] = joined(told.caption)
+        if told.other_tags:
+            found.tags.append(key)
+        if told.other_text:
+            found.texts.append(key)
+        if expected._replace(own=told.own or expected.own, caption=told.caption or expected.caption) == kept:
+            return  # once the captions are put back, nothing else differs
     found.words.append(key)
+
+
+class _Testimony(NamedTuple):
+    """What the words of a photo tell against the catalog: captions, '' where none, and whether it had other tags or
+    another text."""
+
+    own: str = ""
+    caption: str = ""
+    other_tags: bool = False
+    other_text: bool = False
+
+
+def _testimony(expected: PhotoWords, kept: tuple[object, ...]) -> _Testimony:
+    own, caption, tags, text, *_ = kept
+    if not isinstance(own, str) or not isinstance(caption, str):
+        return _Testimony()
+    return _Testimony(
+        own if _tells(own, expected.own) else "",
+        caption if _tells(caption, expected.caption) else "",
+        tags is not None and _as_indexed(str(tags)) != _as_indexed(expected.tags),
+        text is not None and _as_indexed(str(text)) != _as_indexed(expected.text),
+    )
+
+
+def _tells(kept: str, expected: str) -> bool:
+    """Whether the words tell another caption than the catalog has. Where it has none they tell one that has not a
+    single letter, too: nothing else is left of it."""
+    return bool(kept) and (not expected or _as_indexed(kept) != _as_indexed(expected))
 
 
 def _in_order_of(expected: PhotoWords, kept: tuple[object, ...]) -> tuple[object, ...]:
@@ -175,18 +199,34 @@ def _rebuild(index: str) -> Callable[[Mending], None]:
 
 
 def _put_back(mending: Mending, found: _Difference) -> None:
+    """Put captions back from their words, but of photos of which something else was said since they were looked at."""
     connection = mending.connection
     captioner = settings.get(connection, f"{CAPTIONS}_author")
-    with mending.transaction():
-        for key, text in found.own.items():
-            descriptions.put_own_caption(connection, key, text)
-        for key, text in found.captions.items():
+    with mending.transaction(), _any_text(connection):
+        still = _Difference()
+        for key in sorted({*found.own, *found.captions}):
+            _compare(key, words.of_photo(connection, key), _kept(connection, key - 1, key).get(key), True, still)
+        for key, text in still.own.items():
+            if found.own.get(key) == text:
+                descriptions.put_own_caption(connection, key, text)
+        for key, text in still.captions.items():
             row = connection.execute(
                 "SELECT author FROM captions WHERE photo_key = ? AND author <> ?", (key, PERSON)
             ).fetchone()
-            if author := row[0] if row else captioner:
+            if found.captions.get(key) == text and (author := row[0] if row else captioner):
                 descriptions.put_caption(connection, key, author, text)
-        words.refresh(connection, {*found.own, *found.captions})
+        words.refresh(connection, {*still.own, *still.captions})
+
+
+@contextmanager
+def _any_text(connection: sqlite3.Connection) -> Iterator[None]:
+    """Text that is no UTF-8 can be read inside."""
+    before = connection.text_factory
+    connection.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
+    try:
+        yield
+    finally:
+        connection.text_factory = before
 
 
 def _write(mending: Mending, found: _Difference) -> None:
