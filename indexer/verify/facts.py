@@ -10,7 +10,7 @@ from indexer.pipeline import measures
 from indexer.read import decode, photo_id, whole_file
 from indexer.scan import modified_ns
 from indexer.verify.findings import Mending
-from search.catalog import words
+from indexer.verify.merging import merge
 from search.catalog.changes import NewPhoto
 from search.catalog.paths import join
 from search.errors import PhotoError
@@ -60,11 +60,7 @@ def is_nearly(identity: str, found: str) -> bool:
 def _put(connection: sqlite3.Connection, key: int, photo: NewPhoto) -> None:
     other = connection.execute("SELECT key FROM photos WHERE id = ? AND key <> ?", (photo.id, key)).fetchone()
     if other is not None:  # the photo is there under its own id, so that this is only a trace of it
-        connection.execute("UPDATE files SET photo_key = ? WHERE photo_key = ?", (other[0], key))
-        connection.execute("UPDATE OR IGNORE captions SET photo_key = ? WHERE photo_key = ?", (other[0], key))
-        connection.execute("UPDATE photos SET orphaned_at = NULL WHERE key = ?", (other[0],))
-        connection.execute("DELETE FROM photos WHERE key = ?", (key,))
-        words.refresh(connection, [key, other[0]])
+        merge(connection, key, other[0])
         return
     preview, perceptual_hash = photo.look or (None, None)
     connection.execute(

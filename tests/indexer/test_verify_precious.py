@@ -82,3 +82,36 @@ def test_a_caption_without_letters_that_is_lost_is_put_back_from_its_words(copy:
     change(copy, "DELETE FROM captions WHERE photo_key = 2 AND author = 'you'")
     repaired(copy)
     assert own(copy)[2] == text
+
+
+def test_all_that_is_known_of_a_trace_of_a_photo_becomes_known_of_the_photo(copy: Home) -> None:
+    ids = {key: str(photo) for key, photo in ask(copy, "SELECT key, id FROM photos")}
+    ((trace,),) = ask(copy, "SELECT photo_key FROM files GROUP BY photo_key HAVING count(*) = 2")
+    editing.put_caption(copy, ids[trace], "said of the old row")
+    for other in (9, 30):
+        editing.dismiss(copy, [ids[trace], ids[other]])
+    change(
+        copy,
+        # The row of a photo of two files forgets whose it is, and one of them is indexed anew.
+        f"UPDATE photos SET id = 'unknown' WHERE key = {trace}",
+        f"INSERT INTO photos SELECT 99, '{ids[trace]}', width, height, format, bytes, taken_at, sort_at, camera, lens,"
+        " latitude, longitude, kind, added_at, orphaned_at, flatness, preview, perceptual_hash FROM photos"
+        f" WHERE key = {trace}",
+        f"UPDATE files SET photo_key = 99 WHERE key = (SELECT max(key) FROM files WHERE photo_key = {trace})",
+    )
+    editing.put_caption(copy, ids[trace], "said of the new row")
+    for other in (9, 10):
+        editing.dismiss(copy, [ids[trace], ids[other]])
+    before = own(copy)
+    made = "SELECT text FROM captions WHERE author <> 'you' AND photo_key = {0} UNION ALL SELECT lines FROM texts" + (
+        " WHERE photo_key = {0} UNION ALL SELECT tag FROM tags WHERE photo_key = {0}"
+    )
+    by_machines = ask(copy, made.format(trace))
+    repaired(copy)
+    assert own(copy) == {key: text for key, text in before.items() if key != trace} | {
+        99: f"{before[99]} {before[trace]}"
+    }
+    pairs = ask(copy, "SELECT photo_key + other_key - 99 FROM dismissals WHERE 99 IN (photo_key, other_key)")
+    assert {other for (other,) in pairs} == {9, 10, 30}
+    assert len(by_machines) > 1 and ask(copy, made.format(99)) == by_machines
+    assert ask(copy, f"SELECT count(*) FROM photos WHERE key = {trace}") == [(0,)]
