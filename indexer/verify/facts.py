@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from indexer.pipeline import measures
 from indexer.read import decode, photo_id, whole_file
-from indexer.scan import modified_ns
+from indexer.scan import FAILED_FOR_NOW, UNSETTLED, modified_ns
 from indexer.verify.findings import Mending
 from indexer.verify.merging import merge
 from search.catalog.changes import NewPhoto
@@ -39,12 +39,19 @@ def read_again(connection: sqlite3.Connection, photo_key: int) -> NewPhoto | Non
     """What the photo's files say of it; None where none is at hand that holds it."""
     row = connection.execute("SELECT CAST(id AS BLOB) FROM photos WHERE key = ?", (photo_key,)).fetchone()
     identity = (row[0] if row and row[0] else b"").decode("ascii", "replace")
-    rows = connection.execute("SELECT folder, name FROM files WHERE photo_key = ? ORDER BY key", (photo_key,))
-    for folder, name in rows.fetchall():
+    rows = connection.execute(
+        "SELECT folder, name, size, mtime_ns FROM files WHERE photo_key = ? ORDER BY key", (photo_key,)
+    )
+    for folder, name, size, mtime_ns in rows.fetchall():
         with contextlib.suppress(OSError, PhotoError, TypeError, ValueError):
             content, status = whole_file(join(folder, name))
             found = photo_id(content)
-            if is_nearly(identity, found):
+            # Where nothing tells whose the id was, a file that was written since may hold another photo.
+            same = mtime_ns in (FAILED_FOR_NOW, UNSETTLED) or (size, mtime_ns) == (
+                status.st_size,
+                modified_ns(status),
+            )
+            if is_nearly(identity, found) and (same or is_hash(identity)):
                 decoded = decode(content, draft=_DRAFT)
                 return measures(found, status.st_size, modified_ns(status), decoded)
     return None
@@ -52,9 +59,14 @@ def read_again(connection: sqlite3.Connection, photo_key: int) -> NewPhoto | Non
 
 def is_nearly(identity: str, found: str) -> bool:
     """Whether an id is the hash that was found, but for damage to the id: what it says of some digits, or all of it."""
-    if len(identity) != _HASH_DIGITS or not set(identity) <= set("0123456789abcdef"):
+    if not is_hash(identity):
         return True
     return sum(one != other for one, other in zip(identity, found, strict=True)) <= _FEW
+
+
+def is_hash(identity: str) -> bool:
+    """Whether an id is of the kind that photos have."""
+    return len(identity) == _HASH_DIGITS and set(identity) <= set("0123456789abcdef")
 
 
 def _put(connection: sqlite3.Connection, key: int, photo: NewPhoto) -> None:

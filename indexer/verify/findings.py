@@ -93,12 +93,17 @@ class View:
 
 @dataclass
 class Mending:
-    """What mending needs: the home, the catalog to write to, and a transaction around some changes."""
+    """What mending needs: the home, the catalog to write to, and a transaction around some changes.
+
+    Attributes:
+        notes: sentences on what a person should know of what was done.
+    """
 
     home: Home
     connection: sqlite3.Connection
     progress: Progress
     transaction: Callable[[], AbstractContextManager[Any]]
+    notes: list[str] = field(default_factory=list)
 
 
 def listed(names: list[str], total: int) -> str:

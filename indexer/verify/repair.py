@@ -95,6 +95,7 @@ def _mend_all(view: View, result: Verification) -> None:
     for finding in every.values():
         finding.mended = finding.mend is not None and finding.what not in still
     result.problems += every.values()
+    result.notes += dict.fromkeys(mending.notes)
 
 
 @contextmanager
