@@ -86,6 +86,7 @@ def look(view: View) -> Iterator[Finding]:
             "photos",
             f"What is known of {several(len(keys), 'photo')} is not what the files say: {view.names(keys)}.",
             lambda mending: reread(mending, keys),
+            about="files",
         )
     if seen.misplaced:
         yield Finding(

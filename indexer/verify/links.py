@@ -33,6 +33,7 @@ def _orphans(view: View) -> Iterator[Finding]:
             "orphans",
             f"{several(len(there), 'photo')} {are(len(there))} marked as gone though in a file: {view.names(there)}.",
             lambda mending: _mark(mending, there, gone=False),
+            about="in files",
         )
     gone = [row[0] for row in view.connection.execute(_WITHOUT_FILES)]
     if gone:
@@ -40,6 +41,7 @@ def _orphans(view: View) -> Iterator[Finding]:
             "orphans",
             f"No file holds {several(len(gone), 'photo')} that {are(len(gone))} not marked as gone.",
             lambda mending: _mark(mending, gone, gone=True),
+            about="in none",
         )
 
 
@@ -63,7 +65,12 @@ def _settings(view: View) -> Iterator[Finding]:
     models = {str(row[0]) for row in view.connection.execute("SELECT key FROM models")}
     if active not in models and (active is not None or view.one("SELECT count(*) FROM embeddings")):
         what = "names none" if active is None else "names one that is not there"
-        yield Finding("settings", f"Of the models that have embedded photos the index {what} as its own.", _activate)
+        yield Finding(
+            "settings",
+            f"Of the models that have embedded photos the index {what} as its own.",
+            _activate,
+            about="model",
+        )
 
 
 def _put_missing(mending: Mending) -> None:

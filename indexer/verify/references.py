@@ -26,6 +26,7 @@ def look(view: View) -> Iterator[Finding]:
             "references",
             f"{several(count, 'row')} of {table} {are(count, 'speaks', 'speak')} of {parent} that are not there.",
             _mender(table, parent),
+            about=f"{table} of {parent}",
         )
 
 

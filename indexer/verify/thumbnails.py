@@ -65,6 +65,7 @@ def look(view: View) -> Iterator[Finding]:
             f"{several(len(stray), 'thumbnail')} {are(len(stray))} of no photo of this index, or in a wrong folder: "
             f"{_named(stray)}.",
             lambda mending: _delete(stray),
+            about="thumbnails",
         )
 
 

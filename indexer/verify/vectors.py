@@ -28,7 +28,7 @@ def look(view: View) -> Iterator[Finding]:
             what = (
                 f"The embeddings of {model.name} have {dimensions} dimensions, and the catalog says {model.dimensions}."
             )
-            yield Finding("models", what, _put_dimensions(model.key, dimensions))
+            yield Finding("models", what, _put_dimensions(model.key, dimensions), about=model.name)
             model = replace(model, dimensions=dimensions)
         whole, damaged = _generations(view, model)
         yield from damaged
@@ -65,7 +65,9 @@ def _generations(view: View, model: ModelRecord) -> tuple[list[Generation], list
             whole.append(generation)
         elif _is_still_named(view, generation):
             what = f"Generation {generation.key} of {model.name} is damaged: {reason}."
-            damaged.append(Finding("generation", what, replace_generation(model, generation)))
+            damaged.append(
+                Finding("generation", what, replace_generation(model, generation), about=str(generation.key))
+            )
     return whole, damaged
 
 
@@ -106,6 +108,7 @@ def _leftovers(view: View) -> Iterator[Finding]:
             "leftovers",
             f"Among the generations lies what none is: {listed([path.name for path in found], len(found))}.",
             lambda mending: _sweep(found),
+            about="vectors",
         )
 
 

@@ -18,7 +18,9 @@ from search.catalog.unspaced import joined
 from search.catalog.words import PERSON, PhotoWords
 
 _INDEXES = ("words", "parts")
-_PARTS_OF_INDEXES = ("data", "idx", "content", "docsize", "config")
+_MADE_OF_CONTENT = ("data", "idx", "docsize", "config")
+"""The tables of an index but for that of what is indexed."""
+_HEAD = 10  # the row of `data` that says what the index consists of
 _CHUNK = 1000  # photos
 
 
@@ -42,7 +44,7 @@ def look(view: View) -> Iterator[Finding]:
     for index in _INDEXES:
         if not is_whole(view.connection, index):
             whole = False
-            yield Finding("words", f"The full-text index of {index} is malformed.", _rebuild(index))
+            yield Finding("words", f"The full-text index of {index} is malformed.", _rebuild(index), about=index)
     found = _compared(view, whole)
     said = sorted({*found.own, *found.captions})
     if said:
@@ -66,21 +68,36 @@ def is_whole(connection: sqlite3.Connection, index: str) -> bool:
 
     FTS5's own check is a write, so a copy of the index is checked, which SQLite keeps in a temporary file.
     """
+    with _empty_one(connection, index) as copy:
+        try:
+            # SQLite looks at this only when it opens an index.
+            config, as_made = (
+                connection.execute(f"SELECT * FROM {name}_config").fetchall()
+                for name in (f"main.{index}", f"temp.{copy}")
+            )
+            if config != as_made:
+                return False
+            for part in (*_MADE_OF_CONTENT, "content"):
+                connection.execute(f"DELETE FROM temp.{copy}_{part}")
+                connection.execute(f"INSERT INTO temp.{copy}_{part} SELECT * FROM main.{index}_{part}")
+            connection.execute(f"INSERT INTO temp.{copy} ({copy}) VALUES ('integrity-check')")
+        except sqlite3.DatabaseError as error:
+            if is_damage(error) or error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CONSTRAINT:
+                return False
+            raise
+    return True
+
+
+@contextmanager
+def _empty_one(connection: sqlite3.Connection, index: str) -> Iterator[str]:
+    """The name of an index that is made like `index`, empty and in a temporary file."""
     (sql,) = connection.execute("SELECT sql FROM main.sqlite_master WHERE name = ?", (index,)).fetchone()
     copy = f"checked_{index}"
     connection.execute(sql.replace(f"CREATE VIRTUAL TABLE {index} ", f"CREATE VIRTUAL TABLE temp.{copy} ", 1))
     try:
-        for part in _PARTS_OF_INDEXES:
-            connection.execute(f"DELETE FROM temp.{copy}_{part}")
-            connection.execute(f"INSERT INTO temp.{copy}_{part} SELECT * FROM main.{index}_{part}")
-        connection.execute(f"INSERT INTO temp.{copy} ({copy}) VALUES ('integrity-check')")
-    except sqlite3.DatabaseError as error:
-        if is_damage(error) or error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CONSTRAINT:
-            return False
-        raise
+        yield copy
     finally:
         connection.execute(f"DROP TABLE temp.{copy}")
-    return True
 
 
 def _compared(view: View, whole: bool) -> _Difference:
@@ -191,9 +208,19 @@ def _as_indexed(text: str) -> list[str]:
 def _rebuild(index: str) -> Callable[[Mending], None]:
     def mend(mending: Mending) -> None:
         mending.progress.stage("words", None)
+        connection = mending.connection
         with mending.transaction():
-            mending.connection.execute(f"INSERT INTO {index} ({index}) VALUES ('rebuild')")
-            words.refresh(mending.connection, [])  # searches keep lists of what they found
+            # SQLite opens no index whose head is damaged, not even to drop it or to make it anew.
+            with _empty_one(connection, index) as empty:
+                for part in _MADE_OF_CONTENT:
+                    connection.execute(f"DELETE FROM main.{index}_{part}")
+                    connection.execute(f"INSERT INTO main.{index}_{part} SELECT * FROM temp.{empty}_{part}")
+            # By the number that this begins with, one who has the index open sees that its configuration is another.
+            connection.execute(
+                f"UPDATE main.{index}_data SET block = x'00' || randomblob(3) || substr(block, 5) WHERE id = {_HEAD}"
+            )
+            connection.execute(f"INSERT INTO {index} ({index}) VALUES ('rebuild')")
+            words.refresh(connection, [])  # searches keep lists of what they found
 
     return mend
 

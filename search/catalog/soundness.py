@@ -49,6 +49,7 @@ _RULES = {
         "mtime_ns": "{c} IN (-1, -2) OR ({c} >= 0 AND (photo_key IS NULL) <> (failure IS NULL))",
         "missing_at": _MOMENT,
     },
+    "dismissals": {"photo_key": "{c} < other_key"},
     "captions": {"author": "{c} <> ''", "written_at": _MOMENT},
     "tags": {"tag": "{c} <> ''", "score": "{c} BETWEEN 0 AND 1"},
     "texts": {"lines": "json_kind(CAST({c} AS BLOB)) = 'list'"},

@@ -1,0 +1,114 @@
+"""What once ended every repair of a home, or was never mended by any."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+from faults.base import Base, answers_of, precious_of
+
+from indexer.verify import rows, words
+from indexer.verify.report import Verification
+from indexer.verify.run import verify
+from search.catalog.connection import connect_to_read
+from search.home import Home
+
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
+
+def change(home: Home, *statements: str) -> None:
+    """Change the catalog behind Sightline's back, without foreign keys, as damage does."""
+    with closing(sqlite3.connect(home.catalog_path)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+def ask(home: Home, sql: str) -> list[tuple[object, ...]]:
+    with closing(connect_to_read(home)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def kinds(found: Verification) -> set[str]:
+    return {problem.kind for problem in found.problems}
+
+
+def repaired(home: Home) -> Verification:
+    """What a repair did, which leaves nothing wrong."""
+    found = verify(home, repair=True)
+    assert found.ok, [problem.what for problem in found.problems if not problem.mended]
+    assert verify(home).problems == []
+    return found
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM words_data WHERE id = 10",
+        "UPDATE words_data SET block = x'ffffffffffffffff' WHERE id = 10",
+        "DELETE FROM parts_data",
+        "UPDATE words_config SET v = 99",
+    ],
+)
+def test_a_full_text_index_that_cannot_even_be_opened_is_made_anew(sound: Base, copy: Home, statement: str) -> None:
+    # Mending the photo writes words as well, before their own turn.
+    change(copy, statement, "UPDATE photos SET orphaned_at = '2026-01-01T00:00:00+00:00' WHERE key = 16")
+    assert {"words", "orphans"} <= kinds(repaired(copy))
+    assert answers_of(copy) == sound.answers
+    assert precious_of(copy) == sound.precious
+
+
+def test_pairs_of_photos_in_the_wrong_order_are_put_in_order(sound: Base, copy: Home) -> None:
+    ((one, other),) = ask(copy, "SELECT photo_key, other_key FROM dismissals LIMIT 1")
+    change(
+        copy,
+        "UPDATE dismissals SET photo_key = other_key, other_key = photo_key",
+        f"INSERT INTO dismissals VALUES ({one}, {other}), ({one}, {one})",
+    )
+    assert kinds(verify(copy)) == {"rows"}
+    found = repaired(copy)
+    assert found.rebuilt is None and precious_of(copy) == sound.precious
+
+
+def test_two_authors_of_one_photo_that_cannot_be_read_lose_no_caption(sound: Base, copy: Home) -> None:
+    said = "SELECT text FROM captions WHERE photo_key = 1 ORDER BY author = 'you'"
+    before = ask(copy, said)
+    change(
+        copy,
+        "UPDATE captions SET author = CAST(x'ff01' || CAST(author AS BLOB) AS TEXT) WHERE photo_key = 1",
+        "UPDATE photos SET kind = 'poem' WHERE key = 12",
+    )
+    assert "rows" in kinds(repaired(copy))
+    assert len(before) == 2 and ask(copy, said) == before
+    assert precious_of(copy) == sound.precious
+
+
+def test_a_mending_that_fails_does_not_keep_others_from_theirs(copy: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise sqlite3.IntegrityError("UNIQUE constraint failed")
+
+    monkeypatch.setattr(rows, "_replace", fail)
+    change(
+        copy,
+        "UPDATE photos SET kind = 'poem' WHERE key = 12",
+        "UPDATE photos SET orphaned_at = '2026-01-01T00:00:00+00:00' WHERE key = 16",
+    )
+    found = verify(copy, repair=True)
+    assert {problem.kind: problem.mended for problem in found.problems} == {"rows": False, "orphans": True}
+    assert any("UNIQUE constraint failed" in note for note in found.notes)
+
+
+def test_what_is_mended_in_part_is_not_called_mended(copy: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    change(copy, "UPDATE words SET tags = 'zeppelin' WHERE rowid IN (2, 3, 5)")
+    write = words._write
+
+    def half(mending: object, found: object) -> None:
+        found.words[:] = found.words[:1]  # type: ignore[attr-defined]
+        write(mending, found)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(words, "_write", half)
+    monkeypatch.setattr("indexer.verify.repair._ROUNDS", 1)
+    (problem,) = verify(copy, repair=True).problems
+    assert problem.what.startswith("The words of 2 photos") and not problem.mended
