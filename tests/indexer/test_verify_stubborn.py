@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from faults.base import Base, answers_of, precious_of
@@ -112,3 +116,61 @@ def test_what_is_mended_in_part_is_not_called_mended(copy: Home, monkeypatch: py
     monkeypatch.setattr("indexer.verify.repair._ROUNDS", 1)
     (problem,) = verify(copy, repair=True).problems
     assert problem.what.startswith("The words of 2 photos") and not problem.mended
+
+
+def file(path: Path) -> None:
+    path.write_bytes(b"in the way")
+
+
+def dangling(path: Path) -> None:
+    path.symlink_to("/nowhere/at/all")
+
+
+@pytest.mark.parametrize("put", [file, os.mkfifo])
+def test_what_lies_in_the_place_of_vectors_gives_way_to_them(
+    sound: Base, copy: Home, put: Callable[[Path], None]
+) -> None:
+    shutil.rmtree(copy.vectors_dir)
+    put(copy.vectors_dir)
+    assert kinds(verify(copy)) == {"generation"}
+    repaired(copy)
+    assert list(copy.vectors_dir.glob("*/index.faiss"))
+    assert answers_of(copy) == sound.answers
+
+
+def test_a_link_that_leads_nowhere_is_told_and_nothing_is_forgotten_for_it(copy: Home, tmp_path: Path) -> None:
+    """The disk that it leads to may be plugged in again."""
+    for folder in (copy.vectors_dir, copy.thumbnails_dir):
+        folder.rename(tmp_path / folder.name)
+        folder.symlink_to(tmp_path / "away" / folder.name)
+    for _ in range(2):
+        found = verify(copy, repair=True)
+        assert [(problem.kind, problem.mended) for problem in found.problems] == [
+            ("generation", False), ("thumbnails", False)
+        ]  # fmt: skip
+    (tmp_path / "away").symlink_to(tmp_path)
+    found = verify(copy)
+    assert found.problems == [] and found.checked["generations"] == 2 and found.checked["thumbnails"] == 18
+
+
+@pytest.mark.parametrize("put", [file, os.mkfifo, dangling, Path.mkdir])
+def test_what_lies_in_the_place_of_a_thumbnail_or_of_a_folder_of_them_is_deleted(
+    copy: Home, put: Callable[[Path], None]
+) -> None:
+    thumbnail, other = sorted(copy.thumbnails_dir.glob("*/*.webp"))[:2]
+    thumbnail.unlink()
+    put(thumbnail)
+    if put is not Path.mkdir:
+        shutil.rmtree(other.parent)
+        put(other.parent)
+    assert kinds(verify(copy)) == {"thumbnails"}
+    repaired(copy)
+    assert not os.path.lexists(thumbnail) and (put is Path.mkdir or not os.path.lexists(other.parent))
+
+
+@pytest.mark.parametrize("put", [file, os.mkfifo])
+def test_what_lies_in_the_place_of_all_thumbnails_is_deleted(copy: Home, put: Callable[[Path], None]) -> None:
+    shutil.rmtree(copy.thumbnails_dir)
+    put(copy.thumbnails_dir)
+    assert kinds(verify(copy)) == {"thumbnails"}
+    repaired(copy)
