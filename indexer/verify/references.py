@@ -10,7 +10,7 @@ from indexer.salvage.witnesses import UNKNOWN
 from indexer.verify import libraries
 from indexer.verify.facts import reread
 from indexer.verify.findings import Finding, Mending, View, are, several
-from search.catalog import paths, settings
+from search.catalog import paths, settings, soundness
 from search.catalog.clock import now
 from search.catalog.words import PERSON
 
@@ -20,7 +20,9 @@ _LOST = "photo_key IS NOT NULL AND photo_key NOT IN (SELECT key FROM photos)"
 
 def look(view: View) -> Iterator[Finding]:
     """Rows that speak of what is not there."""
-    broken = Counter((row[0], row[2]) for row in view.connection.execute("PRAGMA foreign_key_check"))
+    own = soundness.own_tables(view.connection)
+    rows = view.connection.execute("PRAGMA foreign_key_check")
+    broken = Counter((table, parent) for table, _, parent, *_ in rows if table in own)
     for (table, parent), count in sorted(broken.items()):
         yield Finding(
             "references",

@@ -16,6 +16,7 @@ from search.catalog.damage import is_damage
 from search.catalog.descriptions import CAPTIONS, TAGS, TEXT
 from search.catalog.unspaced import joined
 from search.catalog.words import PERSON, PhotoWords
+from search.errors import SightlineError
 
 _INDEXES = ("words", "parts")
 _MADE_OF_CONTENT = ("data", "idx", "docsize", "config")
@@ -67,24 +68,30 @@ def is_whole(connection: sqlite3.Connection, index: str) -> bool:
     """Whether a full-text index fits to the words that it keeps.
 
     FTS5's own check is a write, so a copy of the index is checked, which SQLite keeps in a temporary file.
+
+    Raises:
+        SightlineError: there is no room for that.
     """
-    with _empty_one(connection, index) as copy:
-        try:
+    try:
+        with _empty_one(connection, index) as copy:
             # SQLite looks at this only when it opens an index.
-            config, as_made = (
-                connection.execute(f"SELECT * FROM {name}_config").fetchall()
-                for name in (f"main.{index}", f"temp.{copy}")
-            )
+            configs = (f"main.{index}_config", f"temp.{copy}_config")
+            config, as_made = (connection.execute(f"SELECT * FROM {name}").fetchall() for name in configs)
             if config != as_made:
                 return False
             for part in (*_MADE_OF_CONTENT, "content"):
                 connection.execute(f"DELETE FROM temp.{copy}_{part}")
                 connection.execute(f"INSERT INTO temp.{copy}_{part} SELECT * FROM main.{index}_{part}")
             connection.execute(f"INSERT INTO temp.{copy} ({copy}) VALUES ('integrity-check')")
-        except sqlite3.DatabaseError as error:
-            if is_damage(error) or error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CONSTRAINT:
-                return False
-            raise
+    except sqlite3.DatabaseError as error:
+        if is_damage(error) or error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CONSTRAINT:
+            return False
+        if "disk is full" in str(error):  # as what makes an index says it, too, whose code is another
+            raise SightlineError(
+                "The full-text indexes are checked on a copy in a temporary file, and there is no room for it. Make "
+                "room where temporary files lie, or name another folder in SQLITE_TMPDIR."
+            ) from error
+        raise
     return True
 
 

@@ -15,7 +15,9 @@ from faults.base import Base, answers_of, precious_of
 from indexer.verify import rows, words
 from indexer.verify.report import Verification
 from indexer.verify.run import verify
+from search.catalog import soundness
 from search.catalog.connection import connect_to_read
+from search.errors import SightlineError
 from search.home import Home
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
@@ -174,3 +176,28 @@ def test_what_lies_in_the_place_of_all_thumbnails_is_deleted(copy: Home, put: Ca
     put(copy.thumbnails_dir)
     assert kinds(verify(copy)) == {"thumbnails"}
     repaired(copy)
+
+
+def test_tables_of_other_programs_are_left_alone(sound: Base, copy: Home) -> None:
+    table = '"of ""another"" one"'
+    change(
+        copy,
+        f'CREATE TABLE {table} ("order" TEXT NOT NULL, "a ""b""" INTEGER, of REFERENCES photos (key))',
+        f"INSERT INTO {table} VALUES (x'ff', 'text', 4242)",
+        "UPDATE photos SET kind = 'poem' WHERE key = 12",
+    )
+    assert kinds(repaired(copy)) == {"rows"}
+    assert ask(copy, f"SELECT * FROM {table}") == [(b"\xff", "text", 4242)]
+    # Nothing but theirs, the full-text indexes' and SQLite's own is left out.
+    change(copy, f"DROP TABLE {table}")
+    tables = {str(name) for (name,) in ask(copy, "SELECT name FROM sqlite_master WHERE type = 'table'")}
+    others = {name for name in tables if name.startswith(("words", "parts", "sqlite_", "_sqlite_"))}
+    with closing(connect_to_read(copy)) as connection:
+        assert soundness.own_tables(connection) == tables - others
+
+
+def test_where_there_is_no_room_for_temporary_files_it_says_so(copy: Home) -> None:
+    with closing(connect_to_read(copy)) as connection:
+        connection.execute("PRAGMA temp.max_page_count = 4")
+        with pytest.raises(SightlineError, match="SQLITE_TMPDIR"):
+            words.is_whole(connection, "words")
