@@ -78,6 +78,20 @@ def test_pairs_of_photos_in_the_wrong_order_are_put_in_order(sound: Base, copy: 
     assert found.rebuilt is None and precious_of(copy) == sound.precious
 
 
+def test_pages_of_dismissals_that_changed_places_are_mended_in_place(sound: Base, copy: Home) -> None:
+    """A connection that may not write finds nothing wrong with such a table."""
+    with closing(sqlite3.connect(copy.catalog_path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master WHERE tbl_name = 'dismissals'"))
+    content = bytearray(copy.catalog_path.read_bytes())
+    one, other = (slice((roots[name] - 1) * 4096, roots[name] * 4096) for name in ("dismissals", "dismissals_by_other"))
+    content[one], content[other] = content[other], content[one]
+    copy.catalog_path.write_bytes(content)
+    assert kinds(verify(copy)) == {"rows"}
+    found = repaired(copy)
+    assert found.rebuilt is None and precious_of(copy) == sound.precious
+
+
 def test_two_authors_of_one_photo_that_cannot_be_read_lose_no_caption(sound: Base, copy: Home) -> None:
     said = "SELECT text FROM captions WHERE photo_key = 1 ORDER BY author = 'you'"
     before = ask(copy, said)
