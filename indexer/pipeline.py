@@ -21,12 +21,9 @@ import numpy.typing as npt
 
 from indexer.decoding.child import NO_MEMORY
 from indexer.decoding.decoders import Decoders, MeasuredPhoto, measured
-from indexer.exif import ExifData
-from indexer.look import look
-from indexer.pixels import flatness
-from indexer.read import DecodedPhoto, photo_id, whole_file
+from indexer.read import photo_id, whole_file
 from indexer.scan import FAILED_FOR_NOW, FoundFile, modified_ns, settled_ns
-from search.catalog.changes import Look, NewPhoto
+from search.catalog.changes import NewPhoto
 from search.errors import FileChangedError, PhotoError, PhotoMemoryError
 
 if TYPE_CHECKING:
@@ -163,37 +160,17 @@ def _read(opened: _Opened, found: MeasuredPhoto | PhotoError, preprocess: Prepro
         return replace(file, failure=str(found))
     # A copy where the pixels are ready: the process that made them will write over them.
     pixels = found.pixels.copy() if found.ready else preprocess(found.pixels, found.full_size)
-    return replace(file, photo=_new_photo(opened, found), pixels=pixels)
+    return replace(file, photo=measures(file.id, file.size, opened.modified_ns, found), pixels=pixels)
 
 
-def _new_photo(opened: _Opened, found: MeasuredPhoto) -> NewPhoto:
-    file = opened.file
-    return _photo(
-        file.id, file.size, opened.modified_ns, found.full_size, found.format, found.exif, found.flatness, found.look
-    )
-
-
-def measures(identity: str, size: int, mtime_ns: int, decoded: DecodedPhoto) -> NewPhoto:
-    """What the catalog keeps of a photo: its id, the size and date of its file, and what it was decoded to."""
-    full_size, image = (decoded.width, decoded.height), decoded.image
-    return _photo(identity, size, mtime_ns, full_size, decoded.format, decoded.exif, flatness(image), look(image))
-
-
-def _photo(
-    identity: str,
-    size: int,
-    mtime_ns: int,
-    full_size: tuple[int, int],
-    kind: str,
-    exif: ExifData,
-    even: float,
-    seen: Look,
-) -> NewPhoto:
+def measures(identity: str, size: int, mtime_ns: int, found: MeasuredPhoto) -> NewPhoto:
+    """What the catalog keeps of a photo: its id, the size and date of its file, and what was measured of it."""
+    exif, full_size = found.exif, found.full_size
     return NewPhoto(
         id=identity,
         width=full_size[0],
         height=full_size[1],
-        format=kind,
+        format=found.format,
         bytes=size,
         taken_at=exif.taken_at,
         # The wall clock where it was taken is what people remember; a file's own date is the next best.
@@ -202,6 +179,6 @@ def _photo(
         lens=exif.lens,
         latitude=exif.latitude,
         longitude=exif.longitude,
-        flatness=round(even, 3),
-        look=seen,
+        flatness=round(found.flatness, 3),
+        look=found.look,
     )

@@ -100,6 +100,7 @@ def _told(
             "generation",
             f"Generation {newest.key} of {model.name} is not of this catalog.",
             replace_generation(model, newest),
+            about=f"{newest.key} strange",
         )
     bad = {**wrong.broken, **({} if strange else wrong.other)}
     if bad:
@@ -107,6 +108,7 @@ def _told(
             "embeddings",
             f"{several(len(bad), 'embedding')} of {model.name} {are(len(bad))} damaged: {view.names(bad.values())}.",
             lambda mending: _mend(mending, view, model, newest, bad, strange),
+            about=f"damaged of {model.key}",
         )
     if wrong.missing and not strange:
         yield Finding(
@@ -114,6 +116,7 @@ def _told(
             f"The embedding of {several(len(wrong.missing), 'photo')} is missing that {model.name} has made: "
             f"{view.names(wrong.missing)}.",
             lambda mending: _bring_back(mending, view, model, newest, wrong.missing),
+            about=f"missing of {model.key}",
         )
     if wrong.unpublished and newest is not None and not strange:
         yield Finding(
@@ -121,6 +124,7 @@ def _told(
             f"Generation {newest.key} of {model.name} lacks {several(len(wrong.unpublished), 'photo')} that it should "
             f"have: {view.names(wrong.unpublished)}.",
             replace_generation(model, newest),
+            about=f"{newest.key} incomplete",
         )
 
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from indexer.pipeline import measures
-from indexer.read import decode, photo_id, whole_file
-from indexer.scan import FAILED_FOR_NOW, UNSETTLED, modified_ns
-from indexer.verify.facts import is_nearly, reread
+from indexer.decoding.decoders import Decoders
+from indexer.scan import modified_ns
+from indexer.verify import facts
+from indexer.verify.facts import AS_IT_COMES, held, is_nearly, reread
 from indexer.verify.findings import Finding, Mending, View, are, listed, several
 from search.catalog import changes, paths, settings, words
 from search.catalog.changes import NewPhoto
-from search.errors import PhotoError
 
+Row = Sequence[Any]
 _CHUNK = 256  # files
-_DRAFT = (512, 512)
+_HEARS_SECONDS = 0.5
 _FACTS = ("width", "height", "format", "bytes", "taken_at", "camera", "lens", "latitude", "longitude")
 _FAR = 6.0
 """Of 255, the mean difference of two previews: one that is made anew from a file differs by 3 at most, even of pages of
@@ -37,12 +38,14 @@ class _Seen:
 
     Attributes:
         away, changed: how many are, since they were indexed.
+        undecoded: how many hold what was indexed, which cannot be decoded now.
         rotten: the paths of those that are not what was indexed.
         misplaced: those that hold another photo of the index than the catalog says, by keys.
         misknown: the photos, by keys, of which the catalog says something else than their files.
     """
 
     away: int = 0
+    undecoded: int = 0
     changed: int = 0
     rotten: list[str] = field(default_factory=list)
     misplaced: dict[int, int] = field(default_factory=dict)
@@ -53,26 +56,15 @@ def look(view: View) -> Iterator[Finding]:
     """Files that are not what was indexed; that some are away or have changed is only noted."""
     total = view.one("SELECT count(*) FROM files WHERE photo_key IS NOT NULL")
     view.progress.stage("reading" if view.read_photos else "files", total)
-    seen, doubtful = _Seen(), set(view.doubtful)
-    last = done = 0
-    with ThreadPoolExecutor(os.cpu_count() or 2, "verify") as pool:
-        # In pieces, each read at once: a run that is at work could not empty its log all the while.
-        while rows := view.connection.execute(_FILES, (last, _CHUNK)).fetchall():
-            last = rows[-1][0]
-            as_they_were = [row for row in rows if _is_as_it_was(row, seen)]
-            read = [row for row in as_they_were if view.read_photos or row[1] in doubtful]
-            for row, wrong in zip(read, pool.map(_wrong, read), strict=True):
-                view.checked["photos_read"] += 1
-                if wrong in ("id", "facts"):
-                    seen.misknown.add(row[1])
-                elif wrong is not None:
-                    other = view.connection.execute("SELECT key FROM photos WHERE id = ?", (wrong,)).fetchone()
-                    if other is not None:
-                        seen.misplaced[row[0]] = other[0]
-                    else:
-                        seen.rotten.append(paths.display(paths.join(row[2], row[3])))
-            done += len(rows)
-            view.progress.advance(done, len(seen.rotten))
+    seen = _Seen()
+    with facts.decoders() as decoders:
+        pool = ThreadPoolExecutor(decoders.size, "verify")
+        try:
+            _see(view, seen, lambda rows: _heard([pool.submit(_wrong, row, decoders) for row in rows]))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            decoders.close()  # who stops the check waits for no photo that takes long
+            pool.shutdown()
     if seen.away or seen.changed:
         said = [
             several(count, "file") + verb
@@ -80,12 +72,18 @@ def look(view: View) -> Iterator[Finding]:
             if count
         ]
         view.notes.append(f"{' and '.join(said)}: `sightline index` brings that up to date.")
+    if seen.undecoded:
+        view.notes.append(
+            f"{several(seen.undecoded, 'photo')} cannot be decoded now, so that only"
+            f" {are(seen.undecoded, 'its', 'their')} content was checked."
+        )
     if seen.misknown:
         keys = sorted(seen.misknown)
         yield Finding(
             "photos",
             f"What is known of {several(len(keys), 'photo')} is not what the files say: {view.names(keys)}.",
             lambda mending: reread(mending, keys),
+            about="files",
         )
     if seen.misplaced:
         yield Finding(
@@ -104,6 +102,40 @@ def look(view: View) -> Iterator[Finding]:
         )
 
 
+def _see(view: View, seen: _Seen, read: Callable[[list[Row]], Iterable[_Wrong | None]]) -> None:
+    doubtful = set(view.doubtful)
+    last = done = 0
+    # In pieces, each read at once: a run that is at work could not empty its log all the while.
+    while rows := view.connection.execute(_FILES, (last, _CHUNK)).fetchall():
+        last = rows[-1][0]
+        as_they_were = [row for row in rows if _is_as_it_was(row, seen)]
+        to_read = [row for row in as_they_were if view.read_photos or row[1] in doubtful]
+        for row, wrong in zip(to_read, read(to_read), strict=True):
+            view.checked["photos_read"] += 1
+            if wrong is None or wrong.undecoded:
+                seen.undecoded += wrong is not None
+                continue
+            if not wrong.other:
+                seen.misknown.add(row[1])
+                continue
+            other = view.connection.execute("SELECT key FROM photos WHERE id = ?", (wrong.other,)).fetchone()
+            if other is not None:
+                seen.misplaced[row[0]] = other[0]
+            else:
+                seen.rotten.append(paths.display(paths.join(row[2], row[3])))
+        done += len(rows)
+        view.progress.advance(done, len(seen.rotten))
+
+
+def _heard(futures: list[Future[_Wrong | None]]) -> Iterator[_Wrong | None]:
+    """Their results, one after the other. A Ctrl+C that comes right before a wait is heard of after it, so that none
+    may be long."""
+    for future in futures:
+        while not wait([future], _HEARS_SECONDS).done:
+            pass
+        yield future.result()
+
+
 def _is_as_it_was(row: Sequence[object], seen: _Seen) -> bool:
     _, _, folder, name, size, mtime_ns, *_ = row
     try:
@@ -111,7 +143,7 @@ def _is_as_it_was(row: Sequence[object], seen: _Seen) -> bool:
     except (OSError, ValueError):
         seen.away += 1
         return False
-    if mtime_ns in (FAILED_FOR_NOW, UNSETTLED):  # a run is to read it
+    if mtime_ns in AS_IT_COMES:  # a run is to read it
         return True
     if (status.st_size, modified_ns(status)) != (size, mtime_ns):
         seen.changed += 1
@@ -136,23 +168,28 @@ def _path(value: object) -> bytes:
     return value if isinstance(value, bytes) else b"\0"  # which is no file's, and is found among the rows
 
 
-def _wrong(row: Sequence[object]) -> str | None:
-    """What is wrong with a file, or with what the catalog knows of its photo: `id`, `facts`, or the id of what it holds
-    instead."""
-    _, _, folder, name, _, mtime_ns, identity, preview, *facts = row
-    try:
-        content, status = whole_file(paths.join(_path(folder), _path(name)))
-        found = photo_id(content)
-        if found != identity:
-            if is_nearly(str(identity), found):
-                return "id"
-            return None if mtime_ns in (FAILED_FOR_NOW, UNSETTLED) else found
-        photo = measures(found, status.st_size, modified_ns(status), decode(content, draft=_DRAFT))
-    except (OSError, PhotoError, ValueError):
-        return None  # what cannot be read now, or not any more with the memory that there is, says nothing
-    if [getattr(photo, fact) for fact in _FACTS] != facts or _looks_otherwise(photo, preview):
-        return "facts"
-    return None
+class _Wrong(NamedTuple):
+    """What is wrong with a file: `other` is the id of what it holds instead; '' where the catalog knows something else
+    of its photo than it says; or it is what was indexed, and cannot be decoded now."""
+
+    other: str = ""
+    undecoded: bool = False
+
+
+def _wrong(row: Sequence[object], decoders: Decoders) -> _Wrong | None:
+    _, _, folder, name, _, mtime_ns, identity, preview, *known = row
+    file = held(paths.join(_path(folder), _path(name)), str(identity), decoders)
+    if file is None:
+        return None
+    if file.id != identity:
+        if is_nearly(str(identity), file.id):
+            return _Wrong()
+        return None if mtime_ns in AS_IT_COMES else _Wrong(file.id)
+    photo = file.photo
+    if photo is None:
+        return _Wrong(undecoded=True)
+    differs = [getattr(photo, fact) for fact in _FACTS] != known or _looks_otherwise(photo, preview)
+    return _Wrong() if differs else None
 
 
 def _looks_otherwise(photo: NewPhoto, preview: object) -> bool:

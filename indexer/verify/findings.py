@@ -28,6 +28,8 @@ class Finding:
         what: one sentence for people.
         mend: what mends it; None where nothing can.
         structural: whether the catalog itself cannot be relied on, so that nothing else can be checked.
+        about: what tells it from others of its kind. Its sentence does not: the number in it changes where only some
+            of what it speaks of was mended.
     """
 
     kind: str
@@ -35,6 +37,12 @@ class Finding:
     mend: Callable[[Mending], None] | None = None
     structural: bool = False
     mended: bool = False
+    about: str = ""
+
+    @property
+    def topic(self) -> tuple[str, str]:
+        """What is the same of two findings of the same problem."""
+        return self.kind, self.about
 
     def to_json(self) -> dict[str, Any]:
         """As `sightline verify --json` lists it."""
@@ -93,12 +101,17 @@ class View:
 
 @dataclass
 class Mending:
-    """What mending needs: the home, the catalog to write to, and a transaction around some changes."""
+    """What mending needs: the home, the catalog to write to, and a transaction around some changes.
+
+    Attributes:
+        notes: sentences on what a person should know of what was done.
+    """
 
     home: Home
     connection: sqlite3.Connection
     progress: Progress
     transaction: Callable[[], AbstractContextManager[Any]]
+    notes: list[str] = field(default_factory=list)
 
 
 def listed(names: list[str], total: int) -> str:

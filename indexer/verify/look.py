@@ -71,7 +71,7 @@ def _looked(subject: Subject, view: View, before: list[Finding]) -> list[Finding
             raise
         name = subject.__module__.rpartition(".")[2]
         what = f"Values that cannot be kept {name} from being checked ({type(error).__name__})."
-        return [Finding("rows", what, lambda mending: None)]  # those values are what is mended
+        return [Finding("rows", what, lambda mending: None, about=name)]  # those values are what is mended
 
 
 def _cut_off(view: View) -> list[Finding]:
@@ -84,4 +84,5 @@ def _cut_off(view: View) -> list[Finding]:
     def sweep(mending: Mending) -> None:
         restore.sweep(mending.home)
 
-    return [Finding("leftovers", f"A restore was cut off and left {listed(names, len(names))}.", sweep)]
+    what = f"A restore was cut off and left {listed(names, len(names))}."
+    return [Finding("leftovers", what, sweep, about="restore")]

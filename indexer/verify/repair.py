@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from indexer.progress import Progress
@@ -20,6 +21,11 @@ from search.errors import DamagedError, SightlineError
 from search.home import Home
 
 _ROUNDS = 5  # one mending may bring to light what another has to mend
+_NOT_TO_BE_WRITTEN = (
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
+)  # fmt: skip
+_FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def repair(home: Home, photos: bool, progress: Progress) -> Verification:
@@ -34,6 +40,16 @@ def repair(home: Home, photos: bool, progress: Progress) -> Verification:
     result, doubtful = _made_reliable(home, progress)
     if any(not problem.mended for problem in result.problems):
         return result
+    _mend_in_place(home, photos, progress, result, doubtful)
+    structural = [problem for problem in result.problems if problem.structural and not problem.mended]
+    if structural and result.rebuilt is None:  # which only shows on a connection that may write
+        doubtful = _rebuilt(home, progress, result, structural)
+        if all(problem.mended for problem in structural):
+            _mend_in_place(home, photos, progress, result, doubtful)
+    return result
+
+
+def _mend_in_place(home: Home, photos: bool, progress: Progress, result: Verification, doubtful: list[int]) -> None:
     try:
         with closing(connect_to_write(home)) as connection:
             soundness.prepare(connection)
@@ -42,7 +58,6 @@ def repair(home: Home, photos: bool, progress: Progress) -> Verification:
     except (OSError, sqlite3.Error) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise SightlineError(f"The repair ended early: {reason}. What was mended so far is kept.") from error
-    return result
 
 
 def _made_reliable(home: Home, progress: Progress) -> tuple[Verification, list[int]]:
@@ -51,50 +66,82 @@ def _made_reliable(home: Home, progress: Progress) -> tuple[Verification, list[i
     if connection is not None:
         with closing(connection), one_state(connection):
             found += catalog.look(View(home, connection, progress))
-    result, doubtful = Verification(problems=found), list[int]()
+    result = Verification(problems=found)
     if any(finding.structural for finding in found):
-        try:
-            result.rebuilt = rebuild(home, progress)
-        except DamagedError as error:
-            found.append(Finding("catalog", str(error)))
-            return result, doubtful
-        doubtful = result.rebuilt.rescued.doubtful
-        result.notes = result.rebuilt.sentences()
-    else:
-        # The number of its version, without which it cannot be opened as others are.
-        with closing(sqlite3.connect(home.catalog_path)) as raw:
-            for finding in found:
-                if finding.mend is not None:
-                    finding.mend(Mending(home, raw, progress, contextlib.nullcontext))
+        return result, _rebuilt(home, progress, result, found)
+    # The number of its version, without which it cannot be opened as others are.
+    with closing(sqlite3.connect(home.catalog_path)) as raw:
+        for finding in found:
+            if finding.mend is not None:
+                finding.mend(Mending(home, raw, progress, contextlib.nullcontext))
+            finding.mended = True
+    return result, []
+
+
+def _rebuilt(home: Home, progress: Progress, result: Verification, found: Sequence[Finding]) -> list[int]:
+    """Put a new catalog in the place of this one, which mends what was `found`; the photos that are doubtful then."""
+    try:
+        result.rebuilt = rebuild(home, progress)
+    except DamagedError as error:
+        result.problems.append(Finding("catalog", str(error)))
+        return []
+    result.notes += result.rebuilt.sentences()
     for finding in found:
         finding.mended = True
-    return result, doubtful
+    return result.rebuilt.rescued.doubtful
 
 
 def _mend_all(view: View, result: Verification) -> None:
     mending = Mending(view.home, view.connection, view.progress, lambda: _transaction(view.connection))
     found = look(view)
     result.checked, result.notes = dict(view.checked), [*result.notes, *view.notes]
-    every = {finding.what: finding for finding in found}
+    every = {finding.topic: finding for finding in found}
     # Reading all photos again would find the same, where nothing was mended by them.
     without_photos = not any(finding.kind == "photos" for finding in found)
     before: list[str] = []
+    failed: dict[tuple[str, str], str] = {}
     for _ in range(_ROUNDS):
         mendable = [finding for finding in found if finding.mend is not None]
         if not mendable or [finding.what for finding in mendable] == before:
             break
         before = [finding.what for finding in mendable]
-        for finding in mendable:
-            if finding.mend is not None:
-                finding.mend(mending)
+        failed = {finding.topic: reason for finding in mendable if (reason := _mend(finding, mending))}
         found = look(View(view.home, view.connection, view.progress, view.read_photos, doubtful=view.doubtful),
                      without_photos=without_photos)  # fmt: skip
-        for finding in found:
-            every.setdefault(finding.what, finding)
-    still = {finding.what for finding in found}
-    for finding in every.values():
-        finding.mended = finding.mend is not None and finding.what not in still
+        # What was mended in part is what is left of it.
+        every |= {finding.topic: finding for finding in found}
+    still = {finding.topic for finding in found}
+    for topic, finding in every.items():
+        # A second look leaves out files that cannot be mended.
+        finding.mended = finding.mend is not None and topic not in still
+        if reason := failed.get(topic) if topic in still else None:
+            mending.notes.append(f"It could not be mended ({reason}): {finding.what}")
     result.problems += every.values()
+    result.notes += dict.fromkeys(mending.notes)
+
+
+def _mend(finding: Finding, mending: Mending) -> str | None:
+    """Mend it, or say why that failed; another of the mendings may be what it lacks.
+
+    Raises:
+        OSError, sqlite3.Error: nothing can be written.
+    """
+    try:
+        if finding.mend is not None:
+            finding.mend(mending)
+    except SightlineError:
+        raise
+    except Exception as error:
+        if _keeps_from_writing(error):
+            raise
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _keeps_from_writing(error: Exception) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_TO_BE_WRITTEN
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _FULL_OR_BROKEN)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from indexer.verify.facts import reread
 from indexer.verify.findings import Finding, Mending, View, several
-from search.catalog import settings, soundness
+from search.catalog import dismissals, settings, soundness
 from search.catalog.clock import now
 from search.catalog.descriptions import CAPTIONS, TAGS, TEXT
 from search.catalog.soundness import Unsound
@@ -54,7 +54,7 @@ def look(view: View) -> Iterator[Finding]:
         if one.table == "photos" and one.column in _FACTS:
             facts.append(one)
         else:
-            yield Finding("rows", _sentence(one), _mender(one))
+            yield Finding("rows", _sentence(one), _mender(one), about=f"{one.table}.{one.column}")
     if facts:
         yield _photos(view, facts)
 
@@ -72,7 +72,7 @@ def _photos(view: View, facts: list[Unsound]) -> Finding:
             for one in soundness.unsound(mending.connection, frozenset({"photos"})):
                 _replace(mending.connection, one)
 
-    return Finding("photos", what, mend)
+    return Finding("photos", what, mend, about="values")
 
 
 def _sentence(one: Unsound) -> str:
@@ -106,13 +106,28 @@ def _mender(one: Unsound) -> Callable[[Mending], None]:
     return load if one.table == "models" and one.column in _NEEDS_A_MODEL else mend
 
 
+def _put_in_order(connection: sqlite3.Connection, wrong: str) -> None:
+    """Of a pair of photos the one with the lower number comes first; a photo and itself are none."""
+    pairs = connection.execute(f"SELECT photo_key, other_key FROM dismissals WHERE {wrong}").fetchall()
+    connection.execute(f"DELETE FROM dismissals WHERE {wrong}")
+    for pair in pairs:
+        if all(isinstance(key, int) for key in pair):
+            dismissals.put(connection, pair)
+
+
 def _replace(connection: sqlite3.Connection, one: Unsound) -> None:
     """Put something that can be in the place of values; where nothing can, delete the rows: they are made again."""
     connection.create_function("as_text", 1, lambda value: (value or b"").decode("utf-8", "replace"))
     nullable = {row[1] for row in connection.execute(f'PRAGMA table_info("{one.table}")') if not row[3] and not row[5]}
     instead = _INSTEAD.get((one.table, one.column))
-    if instead is not None:
-        connection.execute(f'UPDATE "{one.table}" SET {one.column} = {instead} WHERE {one.where}')
+    if (one.table, one.column) == ("dismissals", "photo_key"):
+        _put_in_order(connection, one.where)
+    elif instead is not None:
+        connection.execute(f'UPDATE OR IGNORE "{one.table}" SET {one.column} = {instead} WHERE {one.where}')
+        if (one.table, one.column) == ("captions", "author"):
+            # A photo has one caption of each author, and this one several that cannot be read.
+            numbered = "'unknown ' || hex(CAST(author AS BLOB))"
+            connection.execute(f"UPDATE OR IGNORE captions SET author = {numbered} WHERE {one.where}")
     elif one.column in _MOMENTS:
         connection.execute(f'UPDATE "{one.table}" SET {one.column} = ? WHERE {one.where}', (now(),))
     elif one.column in nullable:

@@ -26,7 +26,12 @@ def look(view: View) -> Iterator[Finding]:
             whole = isinstance(content, bytes) and len(content) % 4 == 0
             values = np.frombuffer(content if whole else b"", "<f4")  # else its length is found among the rows
             if not (np.isfinite(values).all() and (np.abs(values) < _FAR).all()):
-                yield Finding("rows", f"What {table} says of model {model} cannot be.", _forget(table, model))
+                yield Finding(
+                    "rows",
+                    f"What {table} says of model {model} cannot be.",
+                    _forget(table, model),
+                    about=f"{table} of {model}",
+                )
 
 
 def _names(view: View) -> Iterator[Finding]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from indexer.thumbnails import SIZES, KeptThumbnails
 from indexer.verify.findings import Finding, View, are, listed, several
+from indexer.verify.folders import delete, displaced, is_displaced
 
 _NAME = re.compile(rf"([0-9a-f]{{32}})-({'|'.join(SIZES)})\.webp")
+_FOLDER = re.compile("[0-9a-f]{2}")
 _BEING_WRITTEN = re.compile(r"[0-9a-f]{32}-\w+\..*\.tmp")
 _OLD = 3600.0
 """Seconds: a file that is so old and still has the name of one that is being written was given up."""
@@ -19,10 +22,14 @@ _OLD = 3600.0
 
 def look(view: View) -> Iterator[Finding]:
     """Thumbnails that are damaged, that lie in a wrong place, or whose photo is gone."""
-    folders = _folders(view.home.thumbnails_dir)
+    home = view.home.thumbnails_dir
+    if is_displaced(home):
+        yield displaced("thumbnails", home)
+        return
+    folders = [path for path in _files(home) if path.is_dir()]
     view.progress.stage("thumbnails", len(folders))
     thumbnails = KeptThumbnails(view.home)
-    damaged: list[Path] = []
+    damaged = [path for path in _files(home) if _FOLDER.fullmatch(path.name) and is_displaced(path)]
     stray: list[Path] = []
     early = 0
     for done, folder in enumerate(folders):
@@ -57,30 +64,30 @@ def look(view: View) -> Iterator[Finding]:
         yield Finding(
             "thumbnails",
             f"{several(len(damaged), 'thumbnail')} {are(len(damaged))} damaged or of another photo: {_named(damaged)}.",
-            lambda mending: _delete(damaged),
+            lambda mending: delete(damaged),
         )
     if stray:
         yield Finding(
             "leftovers",
             f"{several(len(stray), 'thumbnail')} {are(len(stray))} of no photo of this index, or in a wrong folder: "
             f"{_named(stray)}.",
-            lambda mending: _delete(stray),
+            lambda mending: delete(stray),
+            about="thumbnails",
         )
 
 
 def _state(thumbnails: KeptThumbnails, photo: str, size: str) -> str:
+    path = thumbnails.path_for(photo, size)
+    if not path.is_file():  # a folder, or what would never end to be read
+        if os.path.lexists(path):
+            return "damaged"
+        raise FileNotFoundError
     try:
         return thumbnails.state(photo, size)
     except FileNotFoundError:
         raise
     except OSError:
         return "damaged"  # the disk does not give it
-
-
-def _folders(folder: Path) -> list[Path]:
-    with contextlib.suppress(OSError):
-        return sorted(path for path in folder.iterdir() if path.is_dir())
-    return []
 
 
 def _files(folder: Path) -> list[Path]:
@@ -98,9 +105,3 @@ def _age(path: Path) -> float:
 
 def _named(paths: list[Path]) -> str:
     return listed([path.name for path in paths], len(paths))
-
-
-def _delete(paths: Iterable[Path]) -> None:
-    for path in paths:
-        with contextlib.suppress(OSError):
-            path.unlink()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from indexer.verify import embeddings
 from indexer.verify.findings import Finding, Mending, View, listed
+from indexer.verify.folders import delete, displaced, is_displaced
 from indexer.verify.published import replace_generation
 from search.catalog import model_records, settings
 from search.catalog.connection import connect_to_read
@@ -22,13 +21,17 @@ from search.vectors.generations import Generation
 
 def look(view: View) -> Iterator[Finding]:
     """What is wrong with embeddings and generations."""
+    if is_displaced(view.home.vectors_dir):
+        # Generations may be there again with the disk that a link leads to.
+        yield displaced("generation", view.home.vectors_dir)
+        return
     for model in model_records.every(view.connection):
         dimensions = _dimensions(view, model)
         if dimensions != model.dimensions:
             what = (
                 f"The embeddings of {model.name} have {dimensions} dimensions, and the catalog says {model.dimensions}."
             )
-            yield Finding("models", what, _put_dimensions(model.key, dimensions))
+            yield Finding("models", what, _put_dimensions(model.key, dimensions), about=model.name)
             model = replace(model, dimensions=dimensions)
         whole, damaged = _generations(view, model)
         yield from damaged
@@ -65,7 +68,9 @@ def _generations(view: View, model: ModelRecord) -> tuple[list[Generation], list
             whole.append(generation)
         elif _is_still_named(view, generation):
             what = f"Generation {generation.key} of {model.name} is damaged: {reason}."
-            damaged.append(Finding("generation", what, replace_generation(model, generation)))
+            damaged.append(
+                Finding("generation", what, replace_generation(model, generation), about=str(generation.key))
+            )
     return whole, damaged
 
 
@@ -105,13 +110,6 @@ def _leftovers(view: View) -> Iterator[Finding]:
         yield Finding(
             "leftovers",
             f"Among the generations lies what none is: {listed([path.name for path in found], len(found))}.",
-            lambda mending: _sweep(found),
+            lambda mending: delete(found),
+            about="vectors",
         )
-
-
-def _sweep(paths: list[Path]) -> None:
-    for path in paths:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)

@@ -49,6 +49,7 @@ _RULES = {
         "mtime_ns": "{c} IN (-1, -2) OR ({c} >= 0 AND (photo_key IS NULL) <> (failure IS NULL))",
         "missing_at": _MOMENT,
     },
+    "dismissals": {"photo_key": "{c} < other_key"},
     "captions": {"author": "{c} <> ''", "written_at": _MOMENT},
     "tags": {"tag": "{c} <> ''", "score": "{c} BETWEEN 0 AND 1"},
     "texts": {"lines": "json_kind(CAST({c} AS BLOB)) = 'list'"},
@@ -92,6 +93,7 @@ _RULES = {
     },
 }
 """For tables and columns: what holds of a value, `{c}`, that is not NULL."""
+_TABLES = frozenset({*_RULES, "embeddings", "tag_names"})
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def unsound(connection: sqlite3.Connection, tables: frozenset[str] | None = None
         if not conditions:
             continue
         counts = connection.execute(
-            f'SELECT {", ".join(f"total({condition})" for condition in conditions.values())} FROM "{table}"'
+            f"SELECT {', '.join(f'total({condition})' for condition in conditions.values())} FROM {_quoted(table)}"
         ).fetchone()
         for (column, condition), count in zip(conditions.items(), counts, strict=True):
             if count:
@@ -141,36 +143,36 @@ def explained(home: Home, error: Exception) -> DamagedError | None:
 
 
 def own_tables(connection: sqlite3.Connection) -> frozenset[str]:
-    """The tables of the catalog, without SQLite's own and those that full-text indexes keep."""
-    named = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
-    virtual = {name for name, sql in named.items() if str(sql).upper().startswith("CREATE VIRTUAL TABLE")}
-    return frozenset(
-        name
-        for name in named
-        if name not in virtual
-        and not name.startswith(("sqlite_", "_sqlite_"))
-        and name.rpartition("_")[0] not in virtual
-    )
+    """The tables of the catalog, without SQLite's own, those that full-text indexes keep, and any that another program
+    has put there."""
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    return frozenset(row[0] for row in rows) & _TABLES
 
 
 def _conditions(connection: sqlite3.Connection, table: str) -> dict[str, str]:
     """For each column of which something is known: what holds of it in a sound row."""
     found = {}
-    for _, column, kind, needed, _, key in connection.execute(f'PRAGMA table_info("{table}")').fetchall():
+    for _, column, kind, needed, _, key in connection.execute(f"PRAGMA table_info({_quoted(table)})").fetchall():
         types = _TYPES.get(kind.upper())
         if types is None or (key and kind.upper() == "INTEGER" and not needed):
             continue  # a row's number is what it is
-        holds = [f"typeof({column}) IN ({', '.join(map(repr, types))})"]
+        quoted = _quoted(column)
+        holds = [f"typeof({quoted}) IN ({', '.join(map(repr, types))})"]
         if types == ("text",):
             # Most text is plain, and SQLite sees that faster than Python reads it.
-            content = f"CAST({column} AS BLOB)"
-            plain = f"instr({content}, x'00') = 0 AND {column} NOT GLOB '*[^' || char(1) || '-~]*'"
+            content = f"CAST({quoted} AS BLOB)"
+            plain = f"instr({content}, x'00') = 0 AND {quoted} NOT GLOB '*[^' || char(1) || '-~]*'"
             holds.append(f"({plain} OR is_utf8({content}))")
         if rule := _RULES.get(table, {}).get(column):
-            holds.append(f"({rule.format(c=column)})")
+            holds.append(f"({rule.format(c=quoted)})")
         sound = " AND ".join(holds)
-        found[column] = sound if needed else f"({column} IS NULL OR {sound})"
+        found[column] = sound if needed else f"({quoted} IS NULL OR {sound})"
     return found
+
+
+def _quoted(name: str) -> str:
+    """A name as SQL takes it, whatever it is."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _is_utf8(value: bytes | None) -> bool:
