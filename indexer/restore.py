@@ -18,13 +18,12 @@ from search.catalog import job_progress, jobs, settings
 from search.catalog.backup import copy_catalog, first_fault, opened_backup
 from search.catalog.connection import connect_to_any, connect_to_write, migrate
 from search.catalog.damage import UNREADABLE
-from search.catalog.replacing import flush, replace_catalog
+from search.catalog.files import ASIDE, aside_of, flush, place_of, settle
+from search.catalog.replacing import replace_catalog
 from search.errors import CatalogError
 from search.home import Home
 from search.vectors import generations
 
-ASIDE = ".restoring-"
-"""How the file begins in which a backup is made ready inside the home."""
 KEPT_AS = "catalog-before-restore"
 
 
@@ -137,24 +136,28 @@ def _own_generations(home: Home) -> int:
 
 @contextlib.contextmanager
 def aside_in(home: Home) -> Iterator[Path]:
-    """A new file in the home, gone afterwards unless it was renamed; with it go those of restores that were killed."""
+    """A new file on the disk of the home's catalog, gone afterwards unless it was renamed; with it go those of restores
+    that were killed."""
     sweep(home)
     try:
-        yield home.path / f"{ASIDE}catalog.db"
+        yield aside_of(home)
     finally:
         sweep(home)
 
 
 def leftovers(home: Home) -> list[Path]:
     """What restores that were killed have left in the home."""
-    try:
-        return sorted(path for path in home.path.iterdir() if path.name.startswith(ASIDE))
-    except OSError:
-        return []
+    found = set[Path]()
+    for folder, begin in ((home.path, ASIDE), (place_of(home).parent, aside_of(home).name)):
+        with contextlib.suppress(OSError):
+            found |= {path for path in folder.iterdir() if path.name.startswith(begin)}
+    return sorted(found)
 
 
 def sweep(home: Home) -> None:
-    """Delete these; the caller holds the writer's lock."""
+    """Delete these; the caller holds the writer's lock. What such a restore has taken from the catalog is given back
+    first, since they tell that it was cut off."""
+    settle(home)
     for path in leftovers(home):
         with contextlib.suppress(OSError):
             path.unlink()

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from search.catalog.connection import beside
+from search.catalog.files import beside
 
 _USUAL_PAGE = 4096
 """Bytes: what SQLite takes for a new database, and so what every catalog has."""

@@ -9,8 +9,9 @@ from contextlib import closing
 
 from indexer.verify.findings import Finding, Mending, View
 from search.catalog import soundness
-from search.catalog.connection import beside, migrate, open_reader, unusable
+from search.catalog.connection import migrate, open_reader, unusable
 from search.catalog.damage import UNREADABLE, is_damage
+from search.catalog.files import beside
 from search.catalog.schema import VERSION
 from search.errors import MissingCatalogError, VersionError
 from search.home import Home

@@ -14,7 +14,8 @@ from indexer.verify.findings import several
 from search.catalog import job_progress, jobs
 from search.catalog.backup import first_fault
 from search.catalog.connection import connect_to_write
-from search.catalog.replacing import at_rest, flush, put_in_place
+from search.catalog.files import flush
+from search.catalog.replacing import at_rest, put_in_place
 from search.errors import DamagedError, SightlineError
 from search.home import Home
 

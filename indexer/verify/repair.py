@@ -16,6 +16,7 @@ from indexer.verify.rebuilding import rebuild
 from indexer.verify.report import Verification
 from search.catalog import jobs, soundness
 from search.catalog.connection import connect_to_write, one_state
+from search.catalog.files import settle
 from search.errors import DamagedError, SightlineError
 from search.home import Home
 
@@ -29,6 +30,10 @@ def repair(home: Home, photos: bool, progress: Progress) -> Verification:
         MissingCatalogError, VersionError: there is nothing that could be mended.
         SightlineError: something could not be written.
     """
+    try:
+        settle(home)
+    except OSError as error:
+        raise SightlineError(f"{home.path} cannot be written: {error.strerror or error}.") from error
     if not home.catalog_path.is_file():
         return Verification(problems=without_catalog(home))
     result, doubtful = _made_reliable(home, progress)

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from search.catalog import settings
-from search.catalog.connection import Reader, beside, connect_to_any, one_state
+from search.catalog.connection import Reader, connect_to_any, one_state
 from search.catalog.damage import damaged, is_damage
-from search.catalog.replacing import flush
+from search.catalog.files import beside, flush
 from search.catalog.schema import VERSION
 from search.errors import CatalogError, MissingCatalogError, VersionError
 from search.home import Home
@@ -176,7 +176,9 @@ def _check_target(home: Home, target: Path) -> None:
     if target == Path(os.path.realpath(home.catalog_path)):
         raise CatalogError(f"{target} is the catalog itself; name another file for its backup.")
     if _is_of_a_home(home, target):
-        raise CatalogError(f"{target} is where an index keeps what it works with; name a file elsewhere for its backup.")
+        raise CatalogError(
+            f"{target} is where an index keeps what it works with; name a file elsewhere for its backup."
+        )
     if not target.exists() or (target.is_file() and not target.stat().st_size):
         return
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from search.catalog.damage import UNREADABLE, damaged, is_damage
+from search.catalog.files import beside, is_unsettled, settle
 from search.catalog.schema import VERSION, migrations
 from search.errors import CatalogError, MissingCatalogError, VersionError
 from search.home import Home
@@ -76,11 +77,6 @@ def open_reader(path: Path) -> Reader:
         return Reader.open(path, immutable=True)
 
 
-def beside(catalog: Path, suffix: str) -> Path:
-    """SQLite's own file beside a catalog: `-wal`, `-shm` or `-journal`."""
-    return catalog.with_name(catalog.name + suffix)
-
-
 @contextmanager
 def one_state(connection: sqlite3.Connection) -> Iterator[None]:
     """All that is read inside is of the same commit. May be nested."""
@@ -103,6 +99,7 @@ def connect_to_write(home: Home) -> sqlite3.Connection:
     try:
         home.path.mkdir(parents=True, exist_ok=True)
         check_owner(home, claim=True)
+        settle(home)
         _forget_another_catalog(home.catalog_path)
         connection = sqlite3.connect(home.catalog_path, check_same_thread=False, timeout=BUSY_MS / 1000)
         try:
@@ -153,11 +150,13 @@ def editing(home: Home) -> Iterator[sqlite3.Connection]:
     run of hours. Makes and migrates nothing.
 
     Raises:
-        CatalogError: there is no catalog, or it cannot be written by this version.
+        CatalogError: there is no catalog, it is damaged, or it cannot be written by this version.
         sqlite3.Error: it could not be written.
     """
     while True:
         connect_to_read(home).close()
+        if is_unsettled(home):
+            raise damaged(home, "mending it was cut off")
         before = _identity(home)
         with closing(sqlite3.connect(home.catalog_path, timeout=BUSY_MS / 1000)) as connection:
             connection.execute("PRAGMA synchronous = FULL")

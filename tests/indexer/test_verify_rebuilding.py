@@ -1,0 +1,105 @@
+"""A catalog that cannot be relied on is replaced by what can be read of it: nothing is lost on the way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from catalogs import put
+
+from indexer.verify.run import verify
+from search.catalog import editing
+from search.catalog.connection import connect_to_read, connect_to_write
+from search.errors import CatalogError, SightlineError
+from search.home import Home
+
+
+def with_log(home: Home, *captions: str, photos: int = 3) -> None:
+    """Make a catalog of some photos, and leave one's own captions of the first in the log alone, as a killed run
+    does."""
+    with closing(connect_to_write(home)) as connection, connection:
+        for number in range(photos):
+            put(connection, f"{number}.jpg")
+    with closing(connect_to_read(home)):
+        for text in captions:
+            editing.put_caption(home, f"{0:032}", text)
+        kept = {suffix: Path(f"{home.catalog_path}{suffix}").read_bytes() for suffix in ("", "-wal")}
+    for suffix, content in kept.items():
+        Path(f"{home.catalog_path}{suffix}").write_bytes(content)
+    Path(f"{home.catalog_path}-shm").unlink(missing_ok=True)
+
+
+def captions(home: Home) -> list[str]:
+    with closing(connect_to_read(home)) as connection:
+        return [row[0] for row in connection.execute("SELECT text FROM captions ORDER BY photo_key")]
+
+
+KILLED = """
+import os, shutil, signal, sys
+from pathlib import Path
+from indexer.verify.run import verify
+from search.home import Home
+template, work = map(Path, sys.argv[1:])
+for killed_at in range(1000):
+    home = Home(work / str(killed_at))
+    shutil.copytree(template, home.path)
+    child = os.fork()
+    if not child:
+        left = killed_at
+        def hook(event, arguments):
+            global left
+            if event in ("os.rename", "os.link", "os.remove") and "catalog" in str(arguments[0]):
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(hook)
+        verify(home, repair=True)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(home.path, status, flush=True)
+    if status == 0:
+        break
+"""
+
+
+def test_a_repair_that_is_killed_at_any_step_loses_nothing_of_the_log(home: Home, tmp_path: Path) -> None:
+    with_log(home, "only in the log")
+    with open(home.catalog_path, "r+b") as file:
+        file.write(bytes(100))  # cannot be opened any more, not even for bringing the log into it
+    (tmp_path / "work").mkdir()
+    arguments = [sys.executable, "-c", KILLED, home.path, tmp_path / "work"]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    places = [Home(Path(line.split()[0])) for line in done.stdout.splitlines()]
+    assert len(places) > 6
+    for place in places:
+        if place is not places[-1] and not place.catalog_path.read_bytes().startswith(b"SQLite"):
+            with pytest.raises(CatalogError):  # nothing is said of a catalog that lacks its log
+                editing.put_caption(place, f"{1:032}", "meanwhile")
+        assert verify(place, repair=True).ok
+        assert captions(place) == ["only in the log"], place
+        assert not list(place.path.glob("*.moving")) and not list(place.path.glob(".restoring-*"))
+        kept = {path.name.partition(".db")[0] for path in place.path.glob("catalog-damaged-*")}
+        assert len(kept) == 1 and len(list(place.path.glob("catalog-damaged-*.db-wal"))) == 1
+
+
+def test_where_the_new_catalog_cannot_take_its_place_the_old_one_has_its_log_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_log(home, "only in the log")
+    with open(home.catalog_path, "r+b") as file:
+        file.write(bytes(100))
+    before = Path(f"{home.catalog_path}-wal").read_bytes()
+
+    def fails(source: Path, target: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("search.catalog.replacing.os.replace", fails)
+        with pytest.raises(SightlineError, match="as it was"):
+            verify(home, repair=True)
+    assert Path(f"{home.catalog_path}-wal").read_bytes() == before
+    assert verify(home, repair=True).ok and captions(home) == ["only in the log"]
