@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from catalogs import put
 
+from indexer.restore import restore
 from indexer.verify.run import verify
 from search.catalog import editing
+from search.catalog.backup import back_up
 from search.catalog.connection import connect_to_read, connect_to_write
 from search.errors import CatalogError, SightlineError
 from search.home import Home
@@ -40,6 +45,7 @@ def captions(home: Home) -> list[str]:
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
+from indexer.restore import restore
 from indexer.verify.run import verify
 from search.home import Home
 template, work = map(Path, sys.argv[1:])
@@ -103,3 +109,50 @@ def test_where_the_new_catalog_cannot_take_its_place_the_old_one_has_its_log_aga
             verify(home, repair=True)
     assert Path(f"{home.catalog_path}-wal").read_bytes() == before
     assert verify(home, repair=True).ok and captions(home) == ["only in the log"]
+
+
+def test_a_link_hides_no_log(home: Home, tmp_path: Path) -> None:
+    """SQLite looks for a log where the link leads."""
+    with_log(home, "only in the log")
+    real = tmp_path / "elsewhere"
+    real.mkdir()
+    for path in home.path.glob("catalog.db*"):
+        path.rename(real / path.name)
+    (tmp_path / "link.db").symlink_to(real / "catalog.db")
+    home.catalog_path.symlink_to(real / "catalog.db")
+    other = Home(tmp_path / "other")
+    restore(other, tmp_path / "link.db")
+    assert captions(other) == ["only in the log"]
+
+    with open(real / "catalog.db", "r+b") as file:
+        file.write(bytes(100))
+    found = verify(home, repair=True)
+    assert found.ok and found.rebuilt is not None and found.rebuilt.kept is not None
+    assert captions(home) == ["only in the log"] and home.catalog_path.is_symlink()
+    assert not found.rebuilt.kept.is_symlink() and found.rebuilt.kept.read_bytes()[:100] == bytes(100)
+    assert Path(f"{found.rebuilt.kept}-wal").stat().st_size
+
+    back_up(home, tmp_path / "backup.db")
+    editing.put_caption(home, f"{0:032}", "later")
+    done = restore(home, tmp_path / "backup.db", replace=True)
+    assert captions(home) == ["only in the log"] and home.catalog_path.is_symlink()
+    assert done.kept is not None and not done.kept.is_symlink()
+    restore(home, done.kept, replace=True)
+    assert captions(home) == ["later"]
+    assert {path.name for path in real.iterdir() if path.stat().st_size} <= {"catalog.db", "catalog.db-shm"}
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="there is no disk in memory here")
+def test_the_catalog_that_a_link_leads_to_may_lie_on_another_disk(home: Home) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        if Path(folder).stat().st_dev == home.path.parent.stat().st_dev:
+            pytest.skip("there is no other disk here")
+        with_log(home, "only in the log")
+        for path in home.path.glob("catalog.db*"):
+            shutil.move(path, folder)
+        home.catalog_path.symlink_to(Path(folder) / "catalog.db")
+        with open(home.catalog_path, "r+b") as file:
+            file.write(bytes(100))
+        found = verify(home, repair=True)
+        assert found.ok and captions(home) == ["only in the log"] and home.catalog_path.is_symlink()
+        assert len(list(home.path.glob("catalog-damaged-*.db-wal"))) == 1
