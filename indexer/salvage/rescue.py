@@ -62,6 +62,7 @@ class _Rescue:
         self._new = new
         self._progress = progress
         self._found = Rescued()
+        self._broken = set[str]()  # tables and indexes of which a page could not be read
 
     def run(self) -> Rescued | None:
         roots, without_schema = self._schema()
@@ -70,16 +71,17 @@ class _Rescue:
         tables = sorted((shape for shape in every if shape.is_table), key=_order)
         witnesses = Witnesses(self._new)
         self._progress.stage("salvage", self._pages.count)
-        for shape in (*tables, *(shape for shape in every if not shape.is_table)):
-            root = roots.get(shape.name, shape.root if without_schema else 0)
-            if root and (shape.is_table or shape.name in HEARD):
-                broken = self._trees.broken_pages
-                self._take(shape, self._trees.rows(root, numbered=shape.numbered, fits=shape.fits), witnesses)
-                if self._trees.broken_pages > broken and shape.name not in COUNTED:
-                    self._found.unread.append(shape.name)
-            elif root:
-                self._trees.claim(root, numbered=shape.numbered)
+        in_order = (*tables, *(shape for shape in every if not shape.is_table))
+        for shape in in_order:
+            if root := roots.get(shape.name):
+                self._take_tree(shape, root, witnesses)
+        for shape in in_order:
+            if shape.name not in roots:
+                # Where a new catalog has it, an old one may have another, which its own list would say.
+                known = shape.root in roots.values() or shape.root in self._trees.seen
+                self._take_tree(shape, shape.root if without_schema and not known else 0, witnesses)
         self._take_strays(every, witnesses)
+        self._found.unread = [shape.name for shape in tables if self._is_unread(shape.name)]
         if not any(self._count(name) for name in ("libraries", "photos", "files")):
             return None
         before = {shape.name: self._count(shape.name) for shape in tables}
@@ -94,9 +96,24 @@ class _Rescue:
                 self._found.lost[shape.name] = lost
         return self._found
 
+    def _take_tree(self, shape: Shape, root: int, witnesses: Witnesses) -> None:
+        """Take what stands in the tree of a table, or of an index that is heard; 0 where its first page is unknown."""
+        if not (shape.is_table or shape.name in HEARD):
+            self._trees.claim(root, numbered=shape.numbered)
+            return
+        broken = self._trees.broken_pages
+        if root:
+            self._take(shape, self._trees.rows(root, numbered=shape.numbered, fits=shape.fits), witnesses)
+        if not root or self._trees.broken_pages > broken:
+            self._broken.add(shape.name)
+
+    def _is_unread(self, table: str) -> bool:
+        """Whether a page of a table could not be read, and no index tells what stood there."""
+        return table in self._broken and (table not in COUNTED or bool(self._broken & COUNTED[table]))
+
     def _schema(self) -> tuple[dict[str, int], bool]:
         """The first page of each table and index, by name; and whether that of the list itself is broken."""
-        rows = list(self._trees.rows(1, numbered=True))
+        rows = list(self._trees.rows(1, numbered=True, fits=_is_of_schema))
         whole = not self._trees.broken_pages and not self._trees.broken_rows and bool(rows)
         if not whole:
             for number in self._pages:
@@ -160,8 +177,7 @@ class _Rescue:
             if shape is not None:
                 self._trees.take(number, rows)
                 self._take(shape, rows, witnesses)
-                if shape.name in self._found.unread:
-                    self._found.unread.remove(shape.name)  # what was broken only led to its rows
+                self._broken.discard(shape.name)  # what was broken only led to its rows
 
     def _write_words(self) -> None:
         keys = [row[0] for row in self._new.execute("SELECT key FROM photos ORDER BY key")]

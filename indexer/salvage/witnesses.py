@@ -26,8 +26,12 @@ HEARD = frozenset(
     }
 )
 """What is heard; other indexes say nothing that their tables do not."""
-COUNTED = frozenset({"photos", "files", "embeddings", "libraries", "models", "dismissals"})
-"""Tables of which indexes know every row."""
+COUNTED = {
+    "dismissals": frozenset({"dismissals_by_other"}),
+    **{table: frozenset({f"sqlite_autoindex_{table}_1"}) for table in ("photos", "libraries", "models", "embeddings")},
+    "files": frozenset({"sqlite_autoindex_files_1", "files_by_library", "files_by_photo"}),
+}
+"""Tables of which indexes know every row, and which they are."""
 UNKNOWN = "unknown-"
 """How the id of a photo begins of which only its place is known, until its file is read again."""
 _PHOTO_ID = re.compile(r"[0-9a-f]{32}")

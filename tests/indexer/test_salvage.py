@@ -162,6 +162,36 @@ def test_a_kind_of_page_that_is_flipped_costs_nothing(filled: Path, tmp_path: Pa
         assert {table: kept - now[table] for table, kept in before.items() if kept - now[table]} == {}, page
 
 
+def test_a_page_of_the_list_of_tables_that_is_another_page_hides_none(filled: Path, tmp_path: Path) -> None:
+    whole, before = filled.read_bytes(), rows(filled)
+    with closing(sqlite3.connect(filled)) as connection:
+        of_schema = "SELECT pageno FROM dbstat WHERE name = 'sqlite_schema' AND pagetype = 'leaf'"
+        pages = [row[0] for row in connection.execute(of_schema)]
+        others = [row[0] for row in connection.execute("SELECT rootpage FROM sqlite_master WHERE type = 'table'")]
+    assert pages
+    others = [next(page for page in others if whole[(page - 1) * 4096] == kind) for kind in (13, 10)] + [pages[0] + 1]
+    for page in pages:
+        for other in others:
+            content = whole[(other - 1) * 4096 : other * 4096]
+            (tmp_path / "old.db").write_bytes(whole[: (page - 1) * 4096] + content + whole[page * 4096 :])
+            (tmp_path / "new.db").unlink(missing_ok=True)
+            found = rescue(tmp_path / "old.db", tmp_path / "new.db", Silent())
+            now = rows(tmp_path / "new.db")
+            lost = {table for table, kept in before.items() if kept - now[table]}
+            assert found is not None and lost <= {*found.lost, *found.unread}, (page, other)
+            assert not lost & {"dismissals", "captions", "photos", "files", "libraries"}, (page, other)
+
+
+def test_dismissals_that_no_index_knows_any_more_are_said_to_be_lost(filled: Path, tmp_path: Path) -> None:
+    whole = bytearray(filled.read_bytes())
+    with closing(sqlite3.connect(filled)) as connection:
+        for (page,) in connection.execute("SELECT pageno FROM dbstat WHERE name GLOB 'dismissals*'").fetchall():
+            whole[(page - 1) * 4096 : page * 4096] = bytes(4096)
+    (tmp_path / "old.db").write_bytes(whole)
+    found = rescue(tmp_path / "old.db", tmp_path / "new.db", Silent())
+    assert found is not None and found.unread == ["dismissals"]
+
+
 def test_without_its_head_a_catalog_is_read_by_the_look_of_its_pages(filled: Path, tmp_path: Path) -> None:
     (tmp_path / "old.db").write_bytes(b"\xff" * 4096 + filled.read_bytes()[4096:])
     assert rescued(tmp_path / "old.db", tmp_path / "new.db") == rows(filled)
