@@ -23,15 +23,15 @@ _LOG_MAGIC = 0x377F0682  # the last bit says in which order the numbers' bytes a
 class Pages:
     """The pages of a catalog as its last whole commit left them. Pages are numbered from 1."""
 
-    def __init__(self, catalog: Path) -> None:
-        """Open it. Raises `OSError`."""
+    def __init__(self, catalog: Path, *, with_log: bool = True) -> None:
+        """Open it; without its log where that is another catalog's. Raises `OSError`."""
         self._file = open(catalog, "rb")  # noqa: SIM115
         try:
             head = self._file.read(100)
             size = int.from_bytes(head[16:18], "big")
             size = 65536 if size == 1 else size
             self.size = size if size >= 512 and size & (size - 1) == 0 else _USUAL_PAGE
-            self._log = _Log(beside(catalog, "-wal"), self.size)
+            self._log = _Log(beside(catalog, "-wal") if with_log else None, self.size)
             length = os.fstat(self._file.fileno()).st_size
         except BaseException:
             self._file.close()
@@ -87,11 +87,13 @@ class Pages:
 class _Log:
     """The commits of a write-ahead log, up to the first frame that is not whole: what comes after it never was."""
 
-    def __init__(self, path: Path, page_size: int) -> None:
+    def __init__(self, path: Path | None, page_size: int) -> None:
         self._places: dict[int, int] = {}
         self._page_size = page_size
         self.count = 0  # pages of the database after the last commit
         self._file = None
+        if path is None:
+            return
         try:
             self._file = open(path, "rb")  # noqa: SIM115
             self._read()
@@ -107,8 +109,11 @@ class _Log:
         place = self._places.get(number)
         if place is None or self._file is None:
             return None
-        self._file.seek(place)
-        return self._file.read(self._page_size)
+        try:
+            self._file.seek(place)
+            return self._file.read(self._page_size).ljust(self._page_size, b"\0")
+        except OSError:
+            return b"\0" * self._page_size  # a sector that cannot be read; what the catalog has is older
 
     def _read(self) -> None:
         assert self._file is not None

@@ -41,14 +41,15 @@ class Rescued:
     doubtful: list[int] = field(default_factory=list)
 
 
-def rescue(catalog: Path, target: Path, progress: Progress) -> Rescued | None:
+def rescue(catalog: Path, target: Path, progress: Progress, *, with_log: bool = True) -> Rescued | None:
     """Make a catalog of this version in the file `target`, in rollback mode, of the rows of `catalog`, which is only
-    read; full-text indexes are left empty. None where not one photo, file or library could be read.
+    read; full-text indexes are left empty. Without its log where that is another catalog's. None where not one photo,
+    file or library could be read.
 
     Raises:
         OSError, sqlite3.Error: the old file cannot be opened, or the new one not written.
     """
-    with Pages(catalog) as pages, closing(sqlite3.connect(target)) as new:
+    with Pages(catalog, with_log=with_log) as pages, closing(sqlite3.connect(target)) as new:
         new.execute("PRAGMA synchronous = OFF")  # it is flushed as a whole, and nobody knows of it before
         return _Rescue(pages, new, progress).run()
 

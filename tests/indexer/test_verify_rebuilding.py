@@ -156,3 +156,31 @@ def test_the_catalog_that_a_link_leads_to_may_lie_on_another_disk(home: Home) ->
         found = verify(home, repair=True)
         assert found.ok and captions(home) == ["only in the log"] and home.catalog_path.is_symlink()
         assert len(list(home.path.glob("catalog-damaged-*.db-wal"))) == 1
+
+
+def test_a_log_of_another_catalog_is_not_written_into_this_one(home: Home, tmp_path: Path) -> None:
+    other = Home(tmp_path / "other")
+    with_log(other)
+    with closing(connect_to_read(other)), closing(connect_to_write(other)) as writer:
+        with writer:
+            for number in range(100, 140):
+                put(writer, f"{number} with a name that takes some room.jpg", tags=("a", "b", "c"))
+        foreign = Path(f"{other.catalog_path}-wal").read_bytes()
+    with_log(home, photos=300)
+    editing.put_caption(home, f"{0:032}", "mine")
+    editing.dismiss(home, [f"{0:032}", f"{1:032}"])
+    with closing(connect_to_write(home)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    whole = home.catalog_path.read_bytes()
+    Path(f"{home.catalog_path}-wal").write_bytes(foreign)
+    Path(f"{home.catalog_path}-shm").unlink(missing_ok=True)
+    assert not verify(home).ok
+    found = verify(home, repair=True)
+    assert found.ok and found.rebuilt is not None and found.rebuilt.kept is not None and not found.rebuilt.rescued.lost
+    assert captions(home) == ["mine"] and verify(home).problems == []
+    with closing(connect_to_read(home)) as connection:
+        assert connection.execute("SELECT count(*) FROM photos").fetchone() == (300,)
+        assert connection.execute("SELECT * FROM dismissals").fetchall() == [(1, 2)]
+    assert any("another catalog" in note for note in found.notes)
+    kept = found.rebuilt.kept
+    assert (kept.read_bytes(), Path(f"{kept}-wal").read_bytes()) == (whole, foreign)
