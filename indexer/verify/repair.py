@@ -12,11 +12,12 @@ from indexer.shared_progress import SharedProgress
 from indexer.verify import catalog
 from indexer.verify.findings import Finding, Mending, View
 from indexer.verify.look import look, without_catalog
-from indexer.verify.rebuilding import rebuild
+from indexer.verify.rebuilding import KEPT_AS, rebuild
 from indexer.verify.report import Verification
 from search.catalog import jobs, soundness
 from search.catalog.connection import connect_to_write, one_state
 from search.catalog.files import settle
+from search.catalog.replacing import keep_copy
 from search.errors import DamagedError, SightlineError
 from search.home import Home
 
@@ -53,10 +54,11 @@ def repair(home: Home, photos: bool, progress: Progress) -> Verification:
 def _made_reliable(home: Home, progress: Progress) -> tuple[Verification, list[int]]:
     """Mend the database itself, or put a new one in its place; also the photos that are doubtful then."""
     connection, found = catalog.opened(home)
+    notes = [_kept_log(home)] if any(finding.kind == "log" for finding in found) else []
     if connection is not None:
         with closing(connection), one_state(connection):
             found += catalog.look(View(home, connection, progress))
-    result, doubtful = Verification(problems=found), list[int]()
+    result, doubtful = Verification(problems=found, notes=notes), list[int]()
     if any(finding.structural for finding in found):
         try:
             result.rebuilt = rebuild(home, progress)
@@ -64,7 +66,7 @@ def _made_reliable(home: Home, progress: Progress) -> tuple[Verification, list[i
             found.append(Finding("catalog", str(error)))
             return result, doubtful
         doubtful = result.rebuilt.rescued.doubtful
-        result.notes = result.rebuilt.sentences()
+        result.notes += result.rebuilt.sentences()
     else:
         # The number of its version, without which it cannot be opened as others are.
         with closing(sqlite3.connect(home.catalog_path)) as raw:
@@ -74,6 +76,14 @@ def _made_reliable(home: Home, progress: Progress) -> tuple[Verification, list[i
     for finding in found:
         finding.mended = True
     return result, doubtful
+
+
+def _kept_log(home: Home) -> str:
+    """Keep what the next commit would write over."""
+    try:
+        return f"The catalog is kept with its damaged log as {keep_copy(home, KEPT_AS)}."
+    except OSError as error:
+        raise SightlineError(f"The damaged log could not be kept: {error.strerror or error}.") from error
 
 
 def _mend_all(view: View, result: Verification) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from search.catalog.connection import BUSY_MS
 from search.catalog.damage import UNREADABLE, is_damage
-from search.catalog.files import beside, flush, keep, place_of, settle, take_logs
+from search.catalog.files import LOGS, beside, flush, keep, place_of, settle, take_logs
 from search.errors import CatalogError
 from search.home import Home
 
@@ -61,10 +62,10 @@ def at_rest(home: Home) -> Iterator[bool]:
 def put_in_place(home: Home, new: Path, kept_as: str, whole: bool) -> Path | None:
     """What `replace_catalog` does, inside `at_rest`, which gave `whole`."""
     place = place_of(home)
-    kept = _free_name(home, kept_as) if place.exists() else None
+    kept = free_name(home, kept_as) if place.exists() else None
     if not whole:
         # It cannot be opened, so its log is kept as it is; beside the new one it would be taken for its own.
-        take_logs(home, kept or _free_name(home, kept_as))
+        take_logs(home, kept or free_name(home, kept_as))
     if kept is not None:
         keep(place, kept)
         flush(home.path)
@@ -73,6 +74,18 @@ def put_in_place(home: Home, new: Path, kept_as: str, whole: bool) -> Path | Non
     settle(home)
     for suffix in ("-wal", "-shm"):
         beside(place, suffix).unlink(missing_ok=True)
+    return kept
+
+
+def keep_copy(home: Home, kept_as: str) -> Path:
+    """Keep the catalog with its logs as they are now, under the name that is returned. Raises `OSError`."""
+    kept = free_name(home, kept_as)
+    for suffix in ("", *LOGS):
+        file = beside(home.catalog_path, suffix)
+        if file.exists():
+            shutil.copy2(file, home.path / f"{kept.name}{suffix}")
+            flush(home.path / f"{kept.name}{suffix}")
+    flush(home.path)
     return kept
 
 
@@ -91,7 +104,8 @@ def _empty_log(connection: sqlite3.Connection, place: Path) -> None:
     )
 
 
-def _free_name(home: Home, kept_as: str) -> Path:
+def free_name(home: Home, kept_as: str) -> Path:
+    """Under which name a catalog is kept in the home, beginning with `kept_as`; nothing lies there."""
     moment = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S")
     names = (f"{kept_as}-{moment}{f'-{number}' if number else ''}.db" for number in range(10_000))
     return next(path for name in names if not (path := home.path / name).exists() and not beside(path, "-wal").exists())

@@ -184,3 +184,35 @@ def test_a_log_of_another_catalog_is_not_written_into_this_one(home: Home, tmp_p
     assert any("another catalog" in note for note in found.notes)
     kept = found.rebuilt.kept
     assert (kept.read_bytes(), Path(f"{kept}-wal").read_bytes()) == (whole, foreign)
+
+
+@pytest.mark.parametrize("place", [20, 32 + 3, 32 + 10, 32 + 24 + 1000], ids=["head", "frame", "salt", "page"])
+def test_commits_of_a_damaged_log_are_said_to_be_lost_and_kept(home: Home, place: int) -> None:
+    with_log(home, "one", "two", "three")
+    log = Path(f"{home.catalog_path}-wal")
+    content = bytearray(log.read_bytes())
+    content[place] ^= 1
+    log.write_bytes(content)
+    (found,) = (problem for problem in verify(home).problems if problem.kind == "log")
+    assert "log is damaged" in found.what and "power" not in found.what
+    done = verify(home, repair=True)
+    assert done.ok and "log" in {problem.kind for problem in done.problems}
+    (kept,) = home.path.glob("catalog-damaged-*.db-wal")
+    assert kept.read_bytes() == bytes(content) and any(str(kept)[:-4] in note for note in done.notes)
+    assert "log" not in {problem.kind for problem in verify(home, repair=True).problems}
+    assert len(list(home.path.glob("catalog-damaged-*.db-wal"))) == 1
+
+
+def test_what_an_earlier_round_has_left_in_a_log_is_not_taken_for_commits_that_are_lost(home: Home) -> None:
+    with_log(home, *(f"text {number}" for number in range(9)))
+    with closing(connect_to_read(home)), closing(connect_to_write(home)) as writer:
+        writer.execute("PRAGMA wal_checkpoint(RESTART)")
+        with writer:
+            writer.execute("UPDATE captions SET text = 'the newest'")
+        assert Path(f"{home.catalog_path}-wal").stat().st_size > 9 * 4096  # frames of the round before are behind it
+        assert "log" not in {problem.kind for problem in verify(home).problems}
+        content = bytearray(Path(f"{home.catalog_path}-wal").read_bytes())
+    content[32 + 24 + 100] ^= 1
+    Path(f"{home.catalog_path}-wal").write_bytes(content)
+    (found,) = (problem for problem in verify(home).problems if problem.kind == "log")
+    assert "1 commit " in found.what and "If the power failed" in found.what
