@@ -14,7 +14,7 @@ from indexer.progress import Progress
 from indexer.salvage.pages import Pages
 from indexer.salvage.shapes import Shape, only_fitting, shapes
 from indexer.salvage.trees import Row, Trees, Value
-from indexer.salvage.witnesses import COUNTED, HEARD, Witnesses
+from indexer.salvage.witnesses import COUNTED, HEARD, UNKNOWN, Witnesses
 from search.catalog import changes, settings, words
 from search.catalog.connection import migrate
 from search.catalog.schema import VERSION, migrations
@@ -164,6 +164,8 @@ class _Rescue:
         for row in rows:
             if len(row.values) <= len(shape.columns):
                 values = shape.values(row)
+                if any(_is_a_key(name) and isinstance(value, int) and value < 1 for name, value in values.items()):
+                    continue  # which no row has; what is told of it elsewhere is taken from there
                 by_columns.setdefault(tuple(values), []).append(tuple(values.values()))
         for columns, found in by_columns.items():
             self._new.executemany(
@@ -199,6 +201,11 @@ class _Rescue:
                         self._new.execute(f'DELETE FROM "{table}" WHERE rowid = ?', (rowid,))
                 for table in {row[0] for row in broken if row[1] is None}:
                     self._drop_without_parents(table)
+            # Of those nobody could ever find out what they were.
+            self._new.execute(
+                f"DELETE FROM photos WHERE id GLOB '{UNKNOWN}*'"
+                " AND NOT EXISTS (SELECT 1 FROM files WHERE photo_key = photos.key)"
+            )
 
     def _drop_without_parents(self, table: str) -> None:
         for _, _, parent, column, key, *_ in self._new.execute(f'PRAGMA foreign_key_list("{table}")').fetchall():
@@ -212,6 +219,10 @@ class _Rescue:
 
 def _order(shape: Shape) -> int:
     return PRECIOUS.index(shape.name) if shape.name in PRECIOUS else len(PRECIOUS)
+
+
+def _is_a_key(column: str) -> bool:
+    return column == "key" or column.endswith("_key")
 
 
 def _is_of_schema(row: Row) -> bool:

@@ -182,6 +182,22 @@ def test_a_page_of_the_list_of_tables_that_is_another_page_hides_none(filled: Pa
             assert not lost & {"dismissals", "captions", "photos", "files", "libraries"}, (page, other)
 
 
+def test_numbers_that_no_row_has_bring_no_photos_into_being(filled: Path, tmp_path: Path) -> None:
+    shutil.copy(filled, tmp_path / "old.db")
+    with closing(sqlite3.connect(tmp_path / "old.db")) as connection:
+        connection.execute("UPDATE files SET photo_key = -17 WHERE key = 5")
+        connection.execute("UPDATE files SET photo_key = 0 WHERE key = 6")
+        connection.execute("UPDATE files SET key = -3 WHERE key = 7")
+        connection.execute("UPDATE photos SET key = -8 WHERE key = 8")
+        connection.execute("UPDATE captions SET photo_key = -9 WHERE photo_key = 9 AND author = 'starter'")
+        connection.commit()
+    found = rescued(tmp_path / "old.db", tmp_path / "new.db")
+    before = rows(filled)
+    assert {row[:2] for row in found["photos"]} <= {row[:2] for row in before["photos"]} | {(8, "unknown-8")}
+    assert {row[:3] for row in found["files"]} <= {row[:3] for row in before["files"]}
+    assert {row[:3] for row in found["captions"]} <= {row[:3] for row in before["captions"]}
+
+
 def test_dismissals_that_no_index_knows_any_more_are_said_to_be_lost(filled: Path, tmp_path: Path) -> None:
     whole = bytearray(filled.read_bytes())
     with closing(sqlite3.connect(filled)) as connection:

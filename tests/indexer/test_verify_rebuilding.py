@@ -43,7 +43,7 @@ def captions(home: Home) -> list[str]:
 
 
 KILLED = """
-import os, shutil, signal, sys
+import os, shutil, signal, sys, filelock, sqlite_utils
 from pathlib import Path
 from indexer.restore import restore
 from indexer.verify.run import verify
