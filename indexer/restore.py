@@ -18,6 +18,7 @@ from search.catalog import job_progress, jobs, settings
 from search.catalog.backup import copy_catalog, first_fault, opened_backup
 from search.catalog.connection import connect_to_any, connect_to_write, migrate
 from search.catalog.damage import UNREADABLE
+from search.catalog.declared import strange_names
 from search.catalog.files import ASIDE, aside_of, flush, place_of, settle
 from search.catalog.replacing import replace_catalog
 from search.errors import CatalogError
@@ -89,16 +90,23 @@ def _prepare(home: Home, file: Path, aside: Path, progress: Progress) -> int:
         copy_catalog(backup, aside, lambda done, total: progress.advance(done // 10**6, 0))
     progress.stage("check", None)
     with closing(sqlite3.connect(aside)) as connection:
+        # Nothing in a file from elsewhere may do more than to be read.
+        connection.execute("PRAGMA trusted_schema = OFF")
         try:
             fault = first_fault(connection)
+            if fault is None:
+                migrate(connection)
+                if strange := strange_names(connection):
+                    fault = f"{', '.join(strange)} not as Sightline makes it"
         except UNREADABLE as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                raise  # the disk's fault, not the backup's
             fault = str(error)
         if fault is not None:
             raise CatalogError(
                 f"{file} is damaged ({fault}), so it was not restored. Try an older backup; or copy it as catalog.db "
                 "into an empty folder, and `sightline verify --repair --home` that folder saves what can be read."
             )
-        migrate(connection)
         with connection:
             # Whoever was at work when the backup was made is not at work on this.
             jobs.end_all(connection)

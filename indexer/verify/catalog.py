@@ -6,13 +6,13 @@ import contextlib
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 
 from indexer.salvage.pages import Pages
 from indexer.verify.findings import Finding, Mending, View, several
 from search.catalog import soundness
-from search.catalog.connection import migrate, open_reader, unusable
+from search.catalog.connection import open_reader, unusable
 from search.catalog.damage import UNREADABLE, is_damage
+from search.catalog.declared import strange_names
 from search.catalog.files import beside
 from search.catalog.schema import VERSION
 from search.errors import MissingCatalogError, VersionError
@@ -119,19 +119,9 @@ def _put_version(mending: Mending) -> None:
 
 
 def _schema(view: View) -> Iterator[Finding]:
-    """Tables that are missing, or declared otherwise."""
-    with closing(sqlite3.connect(":memory:")) as model:
-        migrate(model)
-        expected = _declared(model)
-    found = _declared(view.connection)
-    wrong = sorted(name for name, sql in expected.items() if found.get(name) != sql)
-    if wrong:
+    """Tables that are missing, or declared otherwise; triggers that nobody should have made."""
+    if wrong := strange_names(view.connection):
         yield _structural(f"The schema of the catalog is not as it was made: {', '.join(wrong)}.")
-
-
-def _declared(connection: sqlite3.Connection) -> dict[str, str]:
-    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-    return {name: " ".join(sql.split()) for name, sql in rows if "sqlite_migrations" not in name}
 
 
 def _pages(view: View) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -216,3 +217,12 @@ def test_what_an_earlier_round_has_left_in_a_log_is_not_taken_for_commits_that_a
     Path(f"{home.catalog_path}-wal").write_bytes(content)
     (found,) = (problem for problem in verify(home).problems if problem.kind == "log")
     assert "1 commit " in found.what and "If the power failed" in found.what
+
+
+def test_a_trigger_that_is_not_the_catalogs_own_is_found_and_does_not_outlive_a_repair(home: Home) -> None:
+    with_log(home, "mine")
+    with closing(sqlite3.connect(home.catalog_path)) as connection, connection:
+        connection.execute("CREATE TRIGGER bad AFTER UPDATE ON settings BEGIN DELETE FROM captions; END")
+    assert any("bad" in problem.what for problem in verify(home).problems)
+    assert verify(home, repair=True).ok and captions(home) == ["mine"]
+    assert not verify(home).problems
