@@ -16,7 +16,7 @@ from indexer.lock import writer_lock
 from indexer.progress import Progress, Silent
 from search.catalog import job_progress, jobs, settings
 from search.catalog.backup import copy_catalog, first_fault, opened_backup
-from search.catalog.connection import connect_to_any, connect_to_write, migrate
+from search.catalog.connection import check_place, connect_to_any, connect_to_write, migrate
 from search.catalog.damage import UNREADABLE
 from search.catalog.declared import strange_names
 from search.catalog.files import ASIDE, aside_of, flush, place_of, settle
@@ -70,6 +70,7 @@ def restore(home: Home, file: Path, *, replace: bool = False, progress: Progress
     progress = progress or Silent()
     opened_backup(file).close()  # before a home is made for it
     with writer_lock(home):
+        check_place(home)
         if home.catalog_path.exists() and not replace:
             raise CatalogError(
                 f"{home.path} holds an index already. `sightline restore --replace` puts the backup in its place, and "

@@ -100,6 +100,7 @@ def connect_to_write(home: Home) -> sqlite3.Connection:
         home.path.mkdir(parents=True, exist_ok=True)
         check_owner(home, claim=True)
         settle(home)
+        check_place(home)
         _forget_another_catalog(home.catalog_path)
         connection = sqlite3.connect(home.catalog_path, check_same_thread=False, timeout=BUSY_MS / 1000)
         try:
@@ -142,6 +143,18 @@ def _forget_another_catalog(path: Path) -> None:
         if rolls_back:
             for suffix in ("-wal", "-shm"):
                 beside(path, suffix).unlink(missing_ok=True)
+
+
+def check_place(home: Home) -> None:
+    """See that nothing else lies where the catalog should. Raises `CatalogError`."""
+    place = home.catalog_path
+    if place.is_file() or not os.path.lexists(place):
+        return
+    if place.is_symlink() and not place.exists():
+        what = f"is a link to {os.readlink(place)}, where there is nothing. Plug in the disk that it leads to; or move"
+    else:
+        what = f"is {'a folder' if place.is_dir() else 'no plain file'}, and no catalog. Move"
+    raise CatalogError(f"{place} {what} it away, then restore a backup or run `sightline index PATH`.")
 
 
 @contextmanager
@@ -197,6 +210,7 @@ def connect_to_read(home: Home) -> Reader:
 
 def connect_to_any(home: Home) -> tuple[Reader, int]:
     """As `connect_to_read`, a catalog of this version or an older one, and which it is."""
+    check_place(home)
     if not home.catalog_path.is_file():
         raise MissingCatalogError(
             f"There is no index in {home.path} yet. Make one with `sightline index PATH`, "

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -226,3 +227,41 @@ def test_a_trigger_that_is_not_the_catalogs_own_is_found_and_does_not_outlive_a_
     assert any("bad" in problem.what for problem in verify(home).problems)
     assert verify(home, repair=True).ok and captions(home) == ["mine"]
     assert not verify(home).problems
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def link_to_nothing(path: Path) -> None:
+    path.symlink_to(path.with_name("elsewhere.db"))
+
+
+@pytest.mark.parametrize("put_there", [folder, pipe, link_to_nothing])
+def test_what_lies_in_the_place_of_the_catalog_is_said(
+    home: Home, tmp_path: Path, put_there: Callable[[Path], None]
+) -> None:
+    with_log(home)
+    back_up(home, tmp_path / "backup.db")
+    for path in home.path.glob("catalog.db*"):
+        path.unlink()
+    put_there(home.catalog_path)
+    for with_vectors in (False, True):
+        if with_vectors:
+            home.vectors_dir.mkdir()
+        for ask in (
+            lambda: connect_to_read(home),
+            lambda: connect_to_write(home),
+            lambda: verify(home),
+            lambda: verify(home, repair=True),
+            lambda: restore(home, tmp_path / "backup.db", replace=True),
+        ):
+            with pytest.raises(
+                CatalogError, match=r"(a folder|a link to .*elsewhere.db|no plain file).*[Mm]ove it away"
+            ):
+                ask()
+    assert not (home.path / "elsewhere.db").exists()
