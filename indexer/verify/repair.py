@@ -81,9 +81,12 @@ def _made_reliable(home: Home, progress: Progress) -> tuple[Verification, list[i
 def _kept_log(home: Home) -> str:
     """Keep what the next commit would write over."""
     try:
-        return f"The catalog is kept with its damaged log as {keep_copy(home, KEPT_AS)}."
+        kept = keep_copy(home, KEPT_AS)
     except OSError as error:
         raise SightlineError(f"The damaged log could not be kept: {error.strerror or error}.") from error
+    return (
+        f"Lost: what stood in the commits of the log that cannot be read. The catalog is kept with that log as {kept}."
+    )
 
 
 def _mend_all(view: View, result: Verification) -> None:
