@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import sqlite3
@@ -112,6 +113,24 @@ def test_what_is_only_in_the_log_is_read_too_but_not_what_was_never_committed(fi
     (tmp_path / "catalog.db-wal").write_bytes(log)
     with Pages(tmp_path / "catalog.db") as pages:
         assert pages[1] == filled.read_bytes()[:4096]
+
+
+def test_a_log_that_the_disk_does_not_give_any_more_ends_no_rescue(filled: Path, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.path.mkdir()
+    shutil.copy(filled, home.catalog_path)
+    with closing(connect_to_read(home)), closing(connect_to_write(home)) as writer:
+        with writer:
+            put(writer, "in the log.jpg")
+        with Pages(home.catalog_path) as pages:
+            number = next(iter(pages._log._places))
+            assert pages[number] != bytes(4096)
+            log = pages._log._file
+            assert log is not None
+            folder = os.open(tmp_path, os.O_RDONLY)
+            os.dup2(folder, log.fileno())  # reading it fails from now on
+            os.close(folder)
+            assert pages[number] == bytes(4096)  # what the catalog itself has is older
 
 
 def test_each_page_that_is_lost_costs_the_rows_on_it_and_no_others(filled: Path, tmp_path: Path) -> None:
