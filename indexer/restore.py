@@ -16,15 +16,15 @@ from indexer.lock import writer_lock
 from indexer.progress import Progress, Silent
 from search.catalog import job_progress, jobs, settings
 from search.catalog.backup import copy_catalog, first_fault, opened_backup
-from search.catalog.connection import connect_to_any, connect_to_write, migrate
+from search.catalog.connection import check_place, connect_to_any, connect_to_write, migrate
 from search.catalog.damage import UNREADABLE
-from search.catalog.replacing import flush, replace_catalog
+from search.catalog.declared import strange_names
+from search.catalog.files import ASIDE, aside_of, flush, place_of, settle
+from search.catalog.replacing import replace_catalog
 from search.errors import CatalogError
 from search.home import Home
 from search.vectors import generations
 
-ASIDE = ".restoring-"
-"""How the file begins in which a backup is made ready inside the home."""
 KEPT_AS = "catalog-before-restore"
 
 
@@ -70,6 +70,7 @@ def restore(home: Home, file: Path, *, replace: bool = False, progress: Progress
     progress = progress or Silent()
     opened_backup(file).close()  # before a home is made for it
     with writer_lock(home):
+        check_place(home)
         if home.catalog_path.exists() and not replace:
             raise CatalogError(
                 f"{home.path} holds an index already. `sightline restore --replace` puts the backup in its place, and "
@@ -90,16 +91,23 @@ def _prepare(home: Home, file: Path, aside: Path, progress: Progress) -> int:
         copy_catalog(backup, aside, lambda done, total: progress.advance(done // 10**6, 0))
     progress.stage("check", None)
     with closing(sqlite3.connect(aside)) as connection:
+        # Nothing in a file from elsewhere may do more than to be read.
+        connection.execute("PRAGMA trusted_schema = OFF")
         try:
             fault = first_fault(connection)
+            if fault is None:
+                migrate(connection)
+                if strange := strange_names(connection):
+                    fault = f"{', '.join(strange)} not as Sightline makes it"
         except UNREADABLE as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                raise  # the disk's fault, not the backup's
             fault = str(error)
         if fault is not None:
             raise CatalogError(
                 f"{file} is damaged ({fault}), so it was not restored. Try an older backup; or copy it as catalog.db "
                 "into an empty folder, and `sightline verify --repair --home` that folder saves what can be read."
             )
-        migrate(connection)
         with connection:
             # Whoever was at work when the backup was made is not at work on this.
             jobs.end_all(connection)
@@ -137,24 +145,28 @@ def _own_generations(home: Home) -> int:
 
 @contextlib.contextmanager
 def aside_in(home: Home) -> Iterator[Path]:
-    """A new file in the home, gone afterwards unless it was renamed; with it go those of restores that were killed."""
+    """A new file on the disk of the home's catalog, gone afterwards unless it was renamed; with it go those of restores
+    that were killed."""
     sweep(home)
     try:
-        yield home.path / f"{ASIDE}catalog.db"
+        yield aside_of(home)
     finally:
         sweep(home)
 
 
 def leftovers(home: Home) -> list[Path]:
     """What restores that were killed have left in the home."""
-    try:
-        return sorted(path for path in home.path.iterdir() if path.name.startswith(ASIDE))
-    except OSError:
-        return []
+    found = set[Path]()
+    for folder, begin in ((home.path, ASIDE), (place_of(home).parent, aside_of(home).name)):
+        with contextlib.suppress(OSError):
+            found |= {path for path in folder.iterdir() if path.name.startswith(begin)}
+    return sorted(found)
 
 
 def sweep(home: Home) -> None:
-    """Delete these; the caller holds the writer's lock."""
+    """Delete these; the caller holds the writer's lock. What such a restore has taken from the catalog is given back
+    first, since they tell that it was cut off."""
+    settle(home)
     for path in leftovers(home):
         with contextlib.suppress(OSError):
             path.unlink()

@@ -14,7 +14,7 @@ from indexer.progress import Progress
 from indexer.salvage.pages import Pages
 from indexer.salvage.shapes import Shape, only_fitting, shapes
 from indexer.salvage.trees import Row, Trees, Value
-from indexer.salvage.witnesses import COUNTED, HEARD, Witnesses
+from indexer.salvage.witnesses import COUNTED, HEARD, UNKNOWN, Witnesses
 from search.catalog import changes, settings, words
 from search.catalog.connection import migrate
 from search.catalog.schema import VERSION, migrations
@@ -41,14 +41,15 @@ class Rescued:
     doubtful: list[int] = field(default_factory=list)
 
 
-def rescue(catalog: Path, target: Path, progress: Progress) -> Rescued | None:
+def rescue(catalog: Path, target: Path, progress: Progress, *, with_log: bool = True) -> Rescued | None:
     """Make a catalog of this version in the file `target`, in rollback mode, of the rows of `catalog`, which is only
-    read; full-text indexes are left empty. None where not one photo, file or library could be read.
+    read; full-text indexes are left empty. Without its log where that is another catalog's. None where not one photo,
+    file or library could be read.
 
     Raises:
         OSError, sqlite3.Error: the old file cannot be opened, or the new one not written.
     """
-    with Pages(catalog) as pages, closing(sqlite3.connect(target)) as new:
+    with Pages(catalog, with_log=with_log) as pages, closing(sqlite3.connect(target)) as new:
         new.execute("PRAGMA synchronous = OFF")  # it is flushed as a whole, and nobody knows of it before
         return _Rescue(pages, new, progress).run()
 
@@ -62,6 +63,7 @@ class _Rescue:
         self._new = new
         self._progress = progress
         self._found = Rescued()
+        self._broken = set[str]()  # tables and indexes of which a page could not be read
 
     def run(self) -> Rescued | None:
         roots, without_schema = self._schema()
@@ -70,16 +72,17 @@ class _Rescue:
         tables = sorted((shape for shape in every if shape.is_table), key=_order)
         witnesses = Witnesses(self._new)
         self._progress.stage("salvage", self._pages.count)
-        for shape in (*tables, *(shape for shape in every if not shape.is_table)):
-            root = roots.get(shape.name, shape.root if without_schema else 0)
-            if root and (shape.is_table or shape.name in HEARD):
-                broken = self._trees.broken_pages
-                self._take(shape, self._trees.rows(root, numbered=shape.numbered, fits=shape.fits), witnesses)
-                if self._trees.broken_pages > broken and shape.name not in COUNTED:
-                    self._found.unread.append(shape.name)
-            elif root:
-                self._trees.claim(root, numbered=shape.numbered)
+        in_order = (*tables, *(shape for shape in every if not shape.is_table))
+        for shape in in_order:
+            if root := roots.get(shape.name):
+                self._take_tree(shape, root, witnesses)
+        for shape in in_order:
+            if shape.name not in roots:
+                # Where a new catalog has it, an old one may have another, which its own list would say.
+                known = shape.root in roots.values() or shape.root in self._trees.seen
+                self._take_tree(shape, shape.root if without_schema and not known else 0, witnesses)
         self._take_strays(every, witnesses)
+        self._found.unread = [shape.name for shape in tables if self._is_unread(shape.name)]
         if not any(self._count(name) for name in ("libraries", "photos", "files")):
             return None
         before = {shape.name: self._count(shape.name) for shape in tables}
@@ -94,9 +97,24 @@ class _Rescue:
                 self._found.lost[shape.name] = lost
         return self._found
 
+    def _take_tree(self, shape: Shape, root: int, witnesses: Witnesses) -> None:
+        """Take what stands in the tree of a table, or of an index that is heard; 0 where its first page is unknown."""
+        if not (shape.is_table or shape.name in HEARD):
+            self._trees.claim(root, numbered=shape.numbered)
+            return
+        broken = self._trees.broken_pages
+        if root:
+            self._take(shape, self._trees.rows(root, numbered=shape.numbered, fits=shape.fits), witnesses)
+        if not root or self._trees.broken_pages > broken:
+            self._broken.add(shape.name)
+
+    def _is_unread(self, table: str) -> bool:
+        """Whether a page of a table could not be read, and no index tells what stood there."""
+        return table in self._broken and (table not in COUNTED or bool(self._broken & COUNTED[table]))
+
     def _schema(self) -> tuple[dict[str, int], bool]:
         """The first page of each table and index, by name; and whether that of the list itself is broken."""
-        rows = list(self._trees.rows(1, numbered=True))
+        rows = list(self._trees.rows(1, numbered=True, fits=_is_of_schema))
         whole = not self._trees.broken_pages and not self._trees.broken_rows and bool(rows)
         if not whole:
             for number in self._pages:
@@ -146,6 +164,8 @@ class _Rescue:
         for row in rows:
             if len(row.values) <= len(shape.columns):
                 values = shape.values(row)
+                if any(_is_a_key(name) and isinstance(value, int) and value < 1 for name, value in values.items()):
+                    continue  # which no row has; what is told of it elsewhere is taken from there
                 by_columns.setdefault(tuple(values), []).append(tuple(values.values()))
         for columns, found in by_columns.items():
             self._new.executemany(
@@ -160,8 +180,7 @@ class _Rescue:
             if shape is not None:
                 self._trees.take(number, rows)
                 self._take(shape, rows, witnesses)
-                if shape.name in self._found.unread:
-                    self._found.unread.remove(shape.name)  # what was broken only led to its rows
+                self._broken.discard(shape.name)  # what was broken only led to its rows
 
     def _write_words(self) -> None:
         keys = [row[0] for row in self._new.execute("SELECT key FROM photos ORDER BY key")]
@@ -182,6 +201,11 @@ class _Rescue:
                         self._new.execute(f'DELETE FROM "{table}" WHERE rowid = ?', (rowid,))
                 for table in {row[0] for row in broken if row[1] is None}:
                     self._drop_without_parents(table)
+            # Of those nobody could ever find out what they were.
+            self._new.execute(
+                f"DELETE FROM photos WHERE id GLOB '{UNKNOWN}*'"
+                " AND NOT EXISTS (SELECT 1 FROM files WHERE photo_key = photos.key)"
+            )
 
     def _drop_without_parents(self, table: str) -> None:
         for _, _, parent, column, key, *_ in self._new.execute(f'PRAGMA foreign_key_list("{table}")').fetchall():
@@ -195,6 +219,10 @@ class _Rescue:
 
 def _order(shape: Shape) -> int:
     return PRECIOUS.index(shape.name) if shape.name in PRECIOUS else len(PRECIOUS)
+
+
+def _is_a_key(column: str) -> bool:
+    return column == "key" or column.endswith("_key")
 
 
 def _is_of_schema(row: Row) -> bool:

@@ -64,7 +64,9 @@ class Trees:
             # that it belongs here.
             rows = [] if read is None else read.rows
             here = belongs(rows, fits) or (number == root and (len(rows) == 1 or any(map(fits, rows))))
-            if read is None or not here:
+            # Only a tree of one page has an empty leaf.
+            is_empty = read is not None and not (read.rows or read.broken or read.children) and number != root
+            if read is None or not here or is_empty:
                 self.broken_pages += 1
                 continue
             self.take(number, read.rows)

@@ -26,8 +26,12 @@ HEARD = frozenset(
     }
 )
 """What is heard; other indexes say nothing that their tables do not."""
-COUNTED = frozenset({"photos", "files", "embeddings", "libraries", "models", "dismissals"})
-"""Tables of which indexes know every row."""
+COUNTED = {
+    "dismissals": frozenset({"dismissals_by_other"}),
+    **{table: frozenset({f"sqlite_autoindex_{table}_1"}) for table in ("photos", "libraries", "models", "embeddings")},
+    "files": frozenset({"sqlite_autoindex_files_1", "files_by_library", "files_by_photo"}),
+}
+"""Tables of which indexes know every row, and which they are."""
 UNKNOWN = "unknown-"
 """How the id of a photo begins of which only its place is known, until its file is read again."""
 _PHOTO_ID = re.compile(r"[0-9a-f]{32}")
@@ -105,7 +109,7 @@ class Witnesses:
         self._new.execute(
             "INSERT OR IGNORE INTO files (key, folder, name, library_key, photo_key, size, mtime_ns)"
             " SELECT key, placed.folder, name, library_key, photo_key, 0, ? FROM placed JOIN held USING (key)"
-            " JOIN shelved USING (key) WHERE photo_key IS NOT NULL AND key NOT IN (SELECT key FROM files)",
+            " JOIN shelved USING (key) WHERE photo_key > 0 AND key > 0 AND key NOT IN (SELECT key FROM files)",
             (FAILED_FOR_NOW,),
         )
 
@@ -141,13 +145,13 @@ class Witnesses:
         self._new.execute(
             "INSERT OR IGNORE INTO photos (key, id, width, height, format, bytes, sort_at, added_at)"
             " SELECT key, id, 0, 0, '', 0, ?, ? FROM photo_ids"
-            " WHERE key NOT IN (SELECT key FROM photos) AND key IN (SELECT photo_key FROM files)",
+            " WHERE key > 0 AND key NOT IN (SELECT key FROM photos) AND key IN (SELECT photo_key FROM files)",
             (now()[:19], now()),
         )
         self._new.execute(
             "INSERT INTO photos (key, id, width, height, format, bytes, sort_at, added_at)"
             f" SELECT DISTINCT photo_key, '{UNKNOWN}' || photo_key, 0, 0, '', 0, ?, ? FROM files"
-            " WHERE photo_key IS NOT NULL AND photo_key NOT IN (SELECT key FROM photos)",
+            " WHERE photo_key > 0 AND photo_key NOT IN (SELECT key FROM photos)",
             (now()[:19], now()),
         )
         rows = self._new.execute("SELECT key FROM photos JOIN photo_ids USING (key) WHERE photos.id <> photo_ids.id")

@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 
-from indexer.verify.findings import Finding, Mending, View
+from indexer.salvage.pages import Pages
+from indexer.verify.findings import Finding, Mending, View, several
 from search.catalog import soundness
-from search.catalog.connection import beside, migrate, open_reader, unusable
+from search.catalog.connection import open_reader, unusable
 from search.catalog.damage import UNREADABLE, is_damage
+from search.catalog.declared import strange_names
+from search.catalog.files import beside
 from search.catalog.schema import VERSION
 from search.errors import MissingCatalogError, VersionError
 from search.home import Home
 
 _MOST = 100  # of what SQLite finds; the first of it tells enough
+_TRIES = 3
 _TICKS = 100_000  # of SQLite's machine, between two looks at whether somebody wants to stop
 _OF_WORDS = re.compile(r"FTS5 table main\.(\w+)")
+
+
+def unreadable_commits(home: Home) -> list[Finding]:
+    """What is lost in the log. Only before anything is written: SQLite passes over it in silence, and writes anew."""
+    log = beside(home.catalog_path, "-wal")
+    with contextlib.suppress(OSError):
+        for _ in range(_TRIES):  # somebody may be writing to it
+            before = log.stat()
+            with Pages(home.catalog_path) as pages:
+                lost, surely = pages.lost_commits, pages.lost_surely
+            if not lost:
+                return []
+            now = log.stat()
+            if (before.st_ino, before.st_size, before.st_mtime_ns) != (now.st_ino, now.st_size, now.st_mtime_ns):
+                continue
+            what = f"The catalog's log is damaged: {several(lost, 'commit')} in it cannot be read."
+            if not surely:
+                what += " If the power failed while that was written, nothing is lost that was said to be done."
+            return [Finding("log", what, lambda mending: None)]  # a repair keeps it, and begins another
+    return []
 
 
 def opened(home: Home) -> tuple[sqlite3.Connection | None, list[Finding]]:
@@ -28,12 +52,13 @@ def opened(home: Home) -> tuple[sqlite3.Connection | None, list[Finding]]:
         VersionError: it is another version's, and says so in every place.
         CatalogError: it cannot be read for a reason that is no damage.
     """
+    before = unreadable_commits(home)
     try:
         connection: sqlite3.Connection = open_reader(home.catalog_path)
     except UNREADABLE as error:
         if not is_damage(error):
             raise unusable(home, error) from error
-        return None, [_structural(f"The catalog cannot be opened: {error}.")]
+        return None, [*before, _structural(f"The catalog cannot be opened: {error}.")]
     try:
         soundness.prepare(connection)
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] and not derived(home):
@@ -41,11 +66,11 @@ def opened(home: Home) -> tuple[sqlite3.Connection | None, list[Finding]]:
         found = _version(home, connection)
     except UNREADABLE as error:
         connection.close()
-        return None, [_structural(f"The catalog cannot be read: {error}.")]
+        return None, [*before, _structural(f"The catalog cannot be read: {error}.")]
     except BaseException:
         connection.close()
         raise
-    return connection, found
+    return connection, [*before, *found]
 
 
 def look(view: View) -> Iterator[Finding]:
@@ -94,19 +119,9 @@ def _put_version(mending: Mending) -> None:
 
 
 def _schema(view: View) -> Iterator[Finding]:
-    """Tables that are missing, or declared otherwise."""
-    with closing(sqlite3.connect(":memory:")) as model:
-        migrate(model)
-        expected = _declared(model)
-    found = _declared(view.connection)
-    wrong = sorted(name for name, sql in expected.items() if found.get(name) != sql)
-    if wrong:
+    """Tables that are missing, or declared otherwise; triggers that nobody should have made."""
+    if wrong := strange_names(view.connection):
         yield _structural(f"The schema of the catalog is not as it was made: {', '.join(wrong)}.")
-
-
-def _declared(connection: sqlite3.Connection) -> dict[str, str]:
-    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-    return {name: " ".join(sql.split()) for name, sql in rows if "sqlite_migrations" not in name}
 
 
 def _pages(view: View) -> Iterator[Finding]:

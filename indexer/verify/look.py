@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from indexer import restore
 from indexer.verify import catalog, files, links, rows, tags, thumbnails, vectors, words
 from indexer.verify.findings import Finding, Mending, View, listed
-from search.catalog.connection import connect_to_any, one_state
+from search.catalog.connection import check_place, connect_to_any, one_state
 from search.catalog.damage import UNREADABLE, is_damage
 from search.errors import SightlineError
 from search.home import Home
@@ -48,7 +48,9 @@ def without_catalog(home: Home) -> list[Finding]:
 
     Raises:
         MissingCatalogError: there is nothing else in it, either.
+        CatalogError: something that is no catalog lies in its place.
     """
+    check_place(home)
     left = catalog.derived(home)
     if not left:
         connect_to_any(home)[0].close()

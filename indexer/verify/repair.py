@@ -13,10 +13,12 @@ from indexer.shared_progress import SharedProgress
 from indexer.verify import catalog
 from indexer.verify.findings import Finding, Mending, View
 from indexer.verify.look import look, without_catalog
-from indexer.verify.rebuilding import rebuild
+from indexer.verify.rebuilding import KEPT_AS, rebuild
 from indexer.verify.report import Verification
 from search.catalog import jobs, soundness
 from search.catalog.connection import connect_to_write, one_state
+from search.catalog.files import settle
+from search.catalog.replacing import keep_copy
 from search.errors import DamagedError, SightlineError
 from search.home import Home
 
@@ -35,6 +37,10 @@ def repair(home: Home, photos: bool, progress: Progress) -> Verification:
         MissingCatalogError, VersionError: there is nothing that could be mended.
         SightlineError: something could not be written.
     """
+    try:
+        settle(home)
+    except OSError as error:
+        raise SightlineError(f"{home.path} cannot be written: {error.strerror or error}.") from error
     if not home.catalog_path.is_file():
         return Verification(problems=without_catalog(home))
     result, doubtful = _made_reliable(home, progress)
@@ -63,10 +69,11 @@ def _mend_in_place(home: Home, photos: bool, progress: Progress, result: Verific
 def _made_reliable(home: Home, progress: Progress) -> tuple[Verification, list[int]]:
     """Mend the database itself, or put a new one in its place; also the photos that are doubtful then."""
     connection, found = catalog.opened(home)
+    notes = [_kept_log(home)] if any(finding.kind == "log" for finding in found) else []
     if connection is not None:
         with closing(connection), one_state(connection):
             found += catalog.look(View(home, connection, progress))
-    result = Verification(problems=found)
+    result = Verification(problems=found, notes=notes)
     if any(finding.structural for finding in found):
         return result, _rebuilt(home, progress, result, found)
     # The number of its version, without which it cannot be opened as others are.
@@ -89,6 +96,17 @@ def _rebuilt(home: Home, progress: Progress, result: Verification, found: Sequen
     for finding in found:
         finding.mended = True
     return result.rebuilt.rescued.doubtful
+
+
+def _kept_log(home: Home) -> str:
+    """Keep what the next commit would write over."""
+    try:
+        kept = keep_copy(home, KEPT_AS)
+    except OSError as error:
+        raise SightlineError(f"The damaged log could not be kept: {error.strerror or error}.") from error
+    return (
+        f"Lost: what stood in the commits of the log that cannot be read. The catalog is kept with that log as {kept}."
+    )
 
 
 def _mend_all(view: View, result: Verification) -> None:

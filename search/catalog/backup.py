@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from search.catalog import settings
-from search.catalog.connection import Reader, beside, connect_to_any, one_state
+from search.catalog.connection import Reader, connect_to_any, one_state
 from search.catalog.damage import damaged, is_damage
-from search.catalog.replacing import flush
+from search.catalog.files import beside, flush
 from search.catalog.schema import VERSION
 from search.errors import CatalogError, MissingCatalogError, VersionError
 from search.home import Home
@@ -175,6 +175,10 @@ def _check_target(home: Home, target: Path) -> None:
         raise CatalogError(f"There is no folder {target.parent}; make it first.")
     if target == Path(os.path.realpath(home.catalog_path)):
         raise CatalogError(f"{target} is the catalog itself; name another file for its backup.")
+    if _is_of_a_home(home, target):
+        raise CatalogError(
+            f"{target} is where an index keeps what it works with; name a file elsewhere for its backup."
+        )
     if not target.exists() or (target.is_file() and not target.stat().st_size):
         return
     try:
@@ -185,6 +189,19 @@ def _check_target(home: Home, target: Path) -> None:
         raise CatalogError(
             f"{target} is there already and is no backup of Sightline's, so it was not touched; name another file."
         ) from error
+
+
+def _is_of_a_home(home: Home, target: Path) -> bool:
+    """Whether a home keeps, or may make, something of its own at `target`, which is resolved: what takes its place
+    would be taken for that, or be deleted. Inside this home nothing but a backup that lies there may be replaced."""
+    inside = Path(os.path.realpath(home.path)) in target.parents
+    if inside and (not target.is_file() or not target.stat().st_size or target.name.startswith(".")):
+        return True
+    # A log beside it is written into whatever lies there, so that nothing can be put in its place from outside.
+    own = {beside(home.catalog_path, suffix) for suffix in ("-wal", "-shm", "-journal")}
+    logs = [beside(target, suffix) for suffix in ("-wal", "-journal")]
+    is_catalog = target.name == "catalog.db" and (target.parent / home.lock_path.name).exists()
+    return target in own or is_catalog or any(log.is_file() and log.stat().st_size for log in logs)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from search.catalog.damage import UNREADABLE, damaged, is_damage
+from search.catalog.files import beside, is_unsettled, settle
 from search.catalog.schema import VERSION, migrations
 from search.errors import CatalogError, MissingCatalogError, VersionError
 from search.home import Home
@@ -76,11 +77,6 @@ def open_reader(path: Path) -> Reader:
         return Reader.open(path, immutable=True)
 
 
-def beside(catalog: Path, suffix: str) -> Path:
-    """SQLite's own file beside a catalog: `-wal`, `-shm` or `-journal`."""
-    return catalog.with_name(catalog.name + suffix)
-
-
 @contextmanager
 def one_state(connection: sqlite3.Connection) -> Iterator[None]:
     """All that is read inside is of the same commit. May be nested."""
@@ -103,6 +99,8 @@ def connect_to_write(home: Home) -> sqlite3.Connection:
     try:
         home.path.mkdir(parents=True, exist_ok=True)
         check_owner(home, claim=True)
+        settle(home)
+        check_place(home)
         _forget_another_catalog(home.catalog_path)
         connection = sqlite3.connect(home.catalog_path, check_same_thread=False, timeout=BUSY_MS / 1000)
         try:
@@ -147,17 +145,31 @@ def _forget_another_catalog(path: Path) -> None:
                 beside(path, suffix).unlink(missing_ok=True)
 
 
+def check_place(home: Home) -> None:
+    """See that nothing else lies where the catalog should. Raises `CatalogError`."""
+    place = home.catalog_path
+    if place.is_file() or not os.path.lexists(place):
+        return
+    if place.is_symlink() and not place.exists():
+        what = f"is a link to {os.readlink(place)}, where there is nothing. Plug in the disk that it leads to; or move"
+    else:
+        what = f"is {'a folder' if place.is_dir() else 'no plain file'}, and no catalog. Move"
+    raise CatalogError(f"{place} {what} it away, then restore a backup or run `sightline index PATH`.")
+
+
 @contextmanager
 def editing(home: Home) -> Iterator[sqlite3.Connection]:
     """One short transaction, which waits for one of the writer's: what a person says of a photo should not wait for a
     run of hours. Makes and migrates nothing.
 
     Raises:
-        CatalogError: there is no catalog, or it cannot be written by this version.
+        CatalogError: there is no catalog, it is damaged, or it cannot be written by this version.
         sqlite3.Error: it could not be written.
     """
     while True:
         connect_to_read(home).close()
+        if is_unsettled(home):
+            raise damaged(home, "mending it was cut off")
         before = _identity(home)
         with closing(sqlite3.connect(home.catalog_path, timeout=BUSY_MS / 1000)) as connection:
             connection.execute("PRAGMA synchronous = FULL")
@@ -198,6 +210,7 @@ def connect_to_read(home: Home) -> Reader:
 
 def connect_to_any(home: Home) -> tuple[Reader, int]:
     """As `connect_to_read`, a catalog of this version or an older one, and which it is."""
+    check_place(home)
     if not home.catalog_path.is_file():
         raise MissingCatalogError(
             f"There is no index in {home.path} yet. Make one with `sightline index PATH`, "

@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from search.catalog.connection import BUSY_MS, beside
+from search.catalog.connection import BUSY_MS
 from search.catalog.damage import UNREADABLE, is_damage
+from search.catalog.files import LOGS, beside, flush, keep, place_of, settle, take_logs
 from search.errors import CatalogError
 from search.home import Home
 
-_LOGS = ("-wal", "-journal")
 _TRIES = 3  # each of which waits until nobody reads an earlier state, for `BUSY_MS` at most
 
 
@@ -44,7 +44,7 @@ def replace_catalog(home: Home, new: Path, kept_as: str) -> Path | None:
 def at_rest(home: Home) -> Iterator[bool]:
     """Let nobody write to the catalog meanwhile, with all of it in the one file; gives False where it cannot be
     opened, or is not there. Raises what `replace_catalog` does."""
-    place = home.catalog_path
+    place = place_of(home)
     if not place.exists():
         yield False
         return
@@ -61,34 +61,32 @@ def at_rest(home: Home) -> Iterator[bool]:
 
 def put_in_place(home: Home, new: Path, kept_as: str, whole: bool) -> Path | None:
     """What `replace_catalog` does, inside `at_rest`, which gave `whole`."""
-    place = home.catalog_path
-    kept = _free_name(home, kept_as) if place.exists() else None
+    place = place_of(home)
+    kept = free_name(home, kept_as) if place.exists() else None
     if not whole:
         # It cannot be opened, so its log is kept as it is; beside the new one it would be taken for its own.
-        for suffix in _LOGS:
-            if (log := beside(place, suffix)).exists():
-                _keep(log, beside(kept or _free_name(home, kept_as), suffix))
-                flush(home.path)
-                log.unlink()
+        take_logs(home, kept or free_name(home, kept_as))
     if kept is not None:
-        _keep(place, kept)
+        keep(place, kept)
         flush(home.path)
     os.replace(new, place)
-    flush(home.path)
+    flush(place.parent)
+    settle(home)
     for suffix in ("-wal", "-shm"):
         beside(place, suffix).unlink(missing_ok=True)
     return kept
 
 
-def flush(path: Path) -> None:
-    """Bring a file or a folder to the disk. Raises `OSError`."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows has no way to flush a folder, and needs none
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def keep_copy(home: Home, kept_as: str) -> Path:
+    """Keep the catalog with its logs as they are now, under the name that is returned. Raises `OSError`."""
+    kept = free_name(home, kept_as)
+    for suffix in ("", *LOGS):
+        file = beside(home.catalog_path, suffix)
+        if file.exists():
+            shutil.copy2(file, home.path / f"{kept.name}{suffix}")
+            flush(home.path / f"{kept.name}{suffix}")
+    flush(home.path)
+    return kept
 
 
 def _empty_log(connection: sqlite3.Connection, place: Path) -> None:
@@ -106,16 +104,8 @@ def _empty_log(connection: sqlite3.Connection, place: Path) -> None:
     )
 
 
-def _keep(file: Path, name: Path) -> None:
-    """Let `file` have another name too; where the disk knows no such thing, a copy."""
-    try:
-        os.link(file, name)
-    except OSError:
-        shutil.copy2(file, name)
-        flush(name)
-
-
-def _free_name(home: Home, kept_as: str) -> Path:
+def free_name(home: Home, kept_as: str) -> Path:
+    """Under which name a catalog is kept in the home, beginning with `kept_as`; nothing lies there."""
     moment = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S")
     names = (f"{kept_as}-{moment}{f'-{number}' if number else ''}.db" for number in range(10_000))
     return next(path for name in names if not (path := home.path / name).exists() and not beside(path, "-wal").exists())

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from search import failpoints
 from search.catalog.clock import now
+from search.catalog.files import flush
 from search.catalog.model_records import ModelRecord
-from search.catalog.replacing import flush
 from search.home import Home
 from search.vectors import stored
 from search.vectors.flat import FlatIndex

@@ -5,7 +5,8 @@
 makes an index over small pictures, copies it for each round, damages the copy in one way, and then does what a user
 would: asks, verifies, repairs, verifies again, asks, and indexes. It prints a table by kind of fault, and below it what
 was not noticed. A fault that *changes nothing* hits what no table, no full-text index and no answer has, such as free
-pages; commits that were only in the log cannot be missed by anybody. Each round can be done again by its seed.
+pages; commits that are gone with a log that was cut off or deleted cannot be missed by anybody. Each round can be done
+again by its seed.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ import typer
 import search.models.encoder
 from indexer.run import run_index
 from indexer.verify.run import verify
+from search.catalog import descriptions
+from search.catalog.changes import NewPhoto, put_photo
 from search.catalog.connection import connect_to_write
 from search.catalog.damage import UNREADABLE
 from search.errors import SightlineError
@@ -54,6 +57,7 @@ class Outcome:
     left: list[str] = field(default_factory=list)
     differs: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
+    told_lost: bool = False
     crash: str = ""
 
 
@@ -124,6 +128,31 @@ def _swap_page(base: Base, home: Home, dice: random.Random) -> str:
     return f"catalog.db page {place // 4096 + 1} of before"
 
 
+def _copy_page(base: Base, home: Home, dice: random.Random) -> str:
+    """Write a page to the place of another, as a disk does that mistakes an address."""
+    one, other = dice.sample(range(home.catalog_path.stat().st_size // 4096), 2)
+    _change(home.catalog_path, other * 4096, home.catalog_path.read_bytes()[one * 4096 : (one + 1) * 4096])
+    return f"catalog.db page {one + 1} at the place of page {other + 1}"
+
+
+def _foreign_log(base: Base, home: Home, dice: random.Random) -> str:
+    other = Home(home.path.with_name("other"))
+    shutil.rmtree(other.path, ignore_errors=True)
+    connect_to_write(other).close()
+    with closing(sqlite3.connect(other.catalog_path)) as reader, closing(connect_to_write(other)) as writer:
+        reader.execute("SELECT count(*) FROM photos").fetchone()
+        for _ in range(dice.randint(1, 5)):
+            with writer:
+                for _ in range(dice.randint(1, 40)):
+                    number = dice.randrange(10**9)
+                    photo = NewPhoto(f"{number:032x}", 4, 3, "JPEG", 1, None, "2000-01-01T00:00:00", *[None] * 4)
+                    key = put_photo(writer, photo)
+                    descriptions.put_own_caption(writer, key, f"of another catalog, {number}")
+        content = Path(f"{other.catalog_path}-wal").read_bytes()
+    Path(f"{home.catalog_path}-wal").write_bytes(content)
+    return f"catalog.db-wal of another, {len(content)} bytes"
+
+
 def _swap_vectors(base: Base, home: Home, dice: random.Random) -> str:
     folders = sorted((home.path / "vectors").iterdir())
     newest, older = folders[-1], folders[0]
@@ -167,6 +196,8 @@ FAULTS: dict[str, Injection] = {
     "catalog: truncated": _truncate("catalog.db"),
     "catalog: deleted": _delete("catalog.db"),
     "catalog: a page of the generation before": _swap_page,
+    "catalog: a page at another's place": _copy_page,
+    "catalog: a log of another beside it": _foreign_log,
     "log: one bit flipped": _log(_flip("catalog.db-wal")),
     "log: truncated": _log(_truncate("catalog.db-wal")),
     "log: deleted": _log(_delete("catalog.db-wal")),
@@ -208,6 +239,7 @@ def _live_through(base: Base, home: Home, outcome: Outcome) -> None:
         return
     with told(home):
         repaired = verify(home, repair=True)
+        outcome.told_lost = any(note.startswith("Lost:") for note in repaired.notes)
         left = verify(home).problems
         outcome.repaired = repaired.ok and not left
         outcome.left = [problem.what for problem in (*repaired.problems, *left) if not problem.mended]
@@ -237,7 +269,8 @@ def _is_harmless(base: Base, home: Home, outcome: Outcome) -> bool:
     if outcome.fault.startswith(("vectors", "thumbnail")):
         return "deleted" in outcome.fault and outcome.fault.startswith("thumbnail")
     if outcome.fault.startswith("log"):
-        return True  # commits are lost that nobody can miss; what is left must hang together
+        # A log that ends before its last commits is as if they never were: what is left must hang together.
+        return "bit" not in outcome.fault or _has_all_commits(home)
     try:
         now = rows_of(home)
     except UNREADABLE:
@@ -246,6 +279,12 @@ def _is_harmless(base: Base, home: Home, outcome: Outcome) -> bool:
         f"{name}: {list(rows ^ base.rows[name])[:2]}"[:300] for name, rows in now.items() if rows != base.rows[name]
     ]
     return not outcome.differs
+
+
+def _has_all_commits(home: Home) -> bool:
+    with closing(sqlite3.connect(f"file:{home.catalog_path}?mode=ro", uri=True)) as reader:
+        rows = reader.execute("SELECT key, lens FROM photos").fetchall()
+    return all(lens == f"lens {key % 20}" for key, lens in rows)
 
 
 def _changed(base: Base, home: Home) -> list[str]:
@@ -334,8 +373,11 @@ def main(
     print(f"\n{rounds} rounds over {photos} photos in {time.perf_counter() - began:.0f} s")
     for one in outcomes:
         unnoticed = not one.found and not one.harmless
-        if one.crash or unnoticed or not one.kept_all or (not one.repaired and "deleted" not in one.fault):
-            print(f"- {one.fault}, seed {one.seed}: {one.where}. {one.crash} {one.left} {one.differs}"[:400])
+        in_silence = one.repaired and bool(+one.lost) and not one.told_lost
+        left = not one.repaired and "deleted" not in one.fault
+        if one.crash or unnoticed or in_silence or not one.kept_all or left:
+            lost = dict(+one.lost) or ""
+            print(f"- {one.fault}, seed {one.seed}: {one.where}. {one.crash} {lost} {one.left} {one.differs}"[:400])
 
 
 if __name__ == "__main__":

@@ -324,3 +324,28 @@ def test_while_somebody_keeps_reading_what_was_before_nothing_is_replaced(
             restore(home, tmp_path / "backup.db", replace=True)
     assert photos(home.catalog_path) == 5 and not kept_in(home)
     assert restore(home, tmp_path / "backup.db", replace=True).photos == 3
+
+
+def test_a_backup_with_another_schema_is_refused(home: Home, tmp_path: Path) -> None:
+    catalog(home, 3)
+    back_up(home, tmp_path / "backup.db")
+    for name, *statements in (
+        ("without", "DROP TABLE words", "DROP TABLE searches"),
+        ("index", "DROP INDEX files_by_photo"),
+        ("column", "ALTER TABLE photos ADD COLUMN mine"),
+        ("view", "CREATE VIEW mine AS SELECT * FROM photos"),
+        ("trigger", "CREATE TRIGGER mine AFTER UPDATE ON settings BEGIN DELETE FROM photos; END"),
+    ):
+        shutil.copy(tmp_path / "backup.db", tmp_path / f"{name}.db")
+        with closing(sqlite3.connect(tmp_path / f"{name}.db")) as connection:
+            for statement in statements:
+                connection.execute(statement)
+            connection.commit()
+        with pytest.raises(CatalogError, match=r"is damaged \(.* not as Sightline makes it"):
+            restore(home, tmp_path / f"{name}.db", replace=True)
+    assert photos(home.catalog_path) == 3 and not kept_in(home)
+    with closing(sqlite3.connect(tmp_path / "backup.db")) as connection:
+        connection.execute("CREATE TABLE mine (key)")  # says nothing of what is Sightline's
+        connection.execute("ANALYZE")
+        connection.commit()
+    assert restore(home, tmp_path / "backup.db", replace=True).photos == 3

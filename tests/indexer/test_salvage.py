@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import sqlite3
@@ -114,6 +115,24 @@ def test_what_is_only_in_the_log_is_read_too_but_not_what_was_never_committed(fi
         assert pages[1] == filled.read_bytes()[:4096]
 
 
+def test_a_log_that_the_disk_does_not_give_any_more_ends_no_rescue(filled: Path, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.path.mkdir()
+    shutil.copy(filled, home.catalog_path)
+    with closing(connect_to_read(home)), closing(connect_to_write(home)) as writer:
+        with writer:
+            put(writer, "in the log.jpg")
+        with Pages(home.catalog_path) as pages:
+            number = next(iter(pages._log._places))
+            assert pages[number] != bytes(4096)
+            log = pages._log._file
+            assert log is not None
+            folder = os.open(tmp_path, os.O_RDONLY)
+            os.dup2(folder, log.fileno())  # reading it fails from now on
+            os.close(folder)
+            assert pages[number] == bytes(4096)  # what the catalog itself has is older
+
+
 def test_each_page_that_is_lost_costs_the_rows_on_it_and_no_others(filled: Path, tmp_path: Path) -> None:
     """Of the pages above the leaves, and of indexes, none is missed; of photos, files and captions nothing is lost at
     all, since indexes and words know them, too."""
@@ -160,6 +179,52 @@ def test_a_kind_of_page_that_is_flipped_costs_nothing(filled: Path, tmp_path: Pa
         (tmp_path / "old.db").write_bytes(content)
         now = rescued(tmp_path / "old.db", tmp_path / "new.db")
         assert {table: kept - now[table] for table, kept in before.items() if kept - now[table]} == {}, page
+
+
+def test_a_page_of_the_list_of_tables_that_is_another_page_hides_none(filled: Path, tmp_path: Path) -> None:
+    whole, before = filled.read_bytes(), rows(filled)
+    with closing(sqlite3.connect(filled)) as connection:
+        of_schema = "SELECT pageno FROM dbstat WHERE name = 'sqlite_schema' AND pagetype = 'leaf'"
+        pages = [row[0] for row in connection.execute(of_schema)]
+        others = [row[0] for row in connection.execute("SELECT rootpage FROM sqlite_master WHERE type = 'table'")]
+    assert pages
+    others = [next(page for page in others if whole[(page - 1) * 4096] == kind) for kind in (13, 10)] + [pages[0] + 1]
+    for page in pages:
+        for other in others:
+            content = whole[(other - 1) * 4096 : other * 4096]
+            (tmp_path / "old.db").write_bytes(whole[: (page - 1) * 4096] + content + whole[page * 4096 :])
+            (tmp_path / "new.db").unlink(missing_ok=True)
+            found = rescue(tmp_path / "old.db", tmp_path / "new.db", Silent())
+            now = rows(tmp_path / "new.db")
+            lost = {table for table, kept in before.items() if kept - now[table]}
+            assert found is not None and lost <= {*found.lost, *found.unread}, (page, other)
+            assert not lost & {"dismissals", "captions", "photos", "files", "libraries"}, (page, other)
+
+
+def test_numbers_that_no_row_has_bring_no_photos_into_being(filled: Path, tmp_path: Path) -> None:
+    shutil.copy(filled, tmp_path / "old.db")
+    with closing(sqlite3.connect(tmp_path / "old.db")) as connection:
+        connection.execute("UPDATE files SET photo_key = -17 WHERE key = 5")
+        connection.execute("UPDATE files SET photo_key = 0 WHERE key = 6")
+        connection.execute("UPDATE files SET key = -3 WHERE key = 7")
+        connection.execute("UPDATE photos SET key = -8 WHERE key = 8")
+        connection.execute("UPDATE captions SET photo_key = -9 WHERE photo_key = 9 AND author = 'starter'")
+        connection.commit()
+    found = rescued(tmp_path / "old.db", tmp_path / "new.db")
+    before = rows(filled)
+    assert {row[:2] for row in found["photos"]} <= {row[:2] for row in before["photos"]} | {(8, "unknown-8")}
+    assert {row[:3] for row in found["files"]} <= {row[:3] for row in before["files"]}
+    assert {row[:3] for row in found["captions"]} <= {row[:3] for row in before["captions"]}
+
+
+def test_dismissals_that_no_index_knows_any_more_are_said_to_be_lost(filled: Path, tmp_path: Path) -> None:
+    whole = bytearray(filled.read_bytes())
+    with closing(sqlite3.connect(filled)) as connection:
+        for (page,) in connection.execute("SELECT pageno FROM dbstat WHERE name GLOB 'dismissals*'").fetchall():
+            whole[(page - 1) * 4096 : page * 4096] = bytes(4096)
+    (tmp_path / "old.db").write_bytes(whole)
+    found = rescue(tmp_path / "old.db", tmp_path / "new.db", Silent())
+    assert found is not None and found.unread == ["dismissals"]
 
 
 def test_without_its_head_a_catalog_is_read_by_the_look_of_its_pages(filled: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import sqlite3
 import subprocess
 import threading
@@ -146,6 +147,36 @@ def test_only_a_backup_is_replaced(filled: Home, tmp_path: Path) -> None:
         with pytest.raises(CatalogError, match=reason):
             back_up(filled, tmp_path / name)
     assert (tmp_path / "letter.txt").read_text() == "Dear Grandma"
+
+
+def test_nothing_that_a_home_works_with_is_replaced(filled: Home, tmp_path: Path) -> None:
+    other = Home(tmp_path / "other")
+    with log_kept(filled):
+        shutil.copytree(filled.path, other.path)
+        for place in (filled, other):
+            place.lock_path.touch()
+        (tmp_path / "link").symlink_to(filled.path)
+        (tmp_path / "log").symlink_to(f"{filled.catalog_path}-wal")
+        before = {path: path.stat().st_ino for path in [*filled.path.iterdir(), *other.path.iterdir()]}
+        for target in (
+            filled.lock_path,
+            Path(f"{filled.catalog_path}-wal"),
+            tmp_path / "log",
+            filled.path / "catalog.db-journal",
+            filled.progress_path,
+            filled.path / ".restoring-x.db",
+            tmp_path / "link" / "new.db",
+            filled.vectors_dir / "backup.db",
+            other.catalog_path,
+        ):
+            target.parent.mkdir(exist_ok=True)
+            with pytest.raises(CatalogError, match="name a file elsewhere"):
+                back_up(filled, target)
+        filled.vectors_dir.rmdir()
+        assert {path: path.stat().st_ino for path in [*filled.path.iterdir(), *other.path.iterdir()]} == before
+    back_up(filled, tmp_path / "backup.db")
+    shutil.copy(tmp_path / "backup.db", filled.path / "catalog-before-restore-x.db")
+    assert back_up(filled, filled.path / "catalog-before-restore-x.db").photos == 41
 
 
 def test_a_damaged_catalog_replaces_no_backup(filled: Home, tmp_path: Path) -> None:
