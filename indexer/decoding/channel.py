@@ -51,17 +51,21 @@ class Exchange:
     @classmethod
     def create(cls) -> tuple[Self, int] | None:
         """New memory and the descriptor by which another process maps it, to be closed; None where the platform has
-        none that takes no place on a disk, nor counts to what a container allows of /dev/shm."""
+        none that takes no place on a disk, nor counts to what a container allows of /dev/shm, or has no room for it now."""
         try:
             import fcntl
 
             descriptor = os.memfd_create("sightline", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         except (ImportError, AttributeError, OSError):
             return None
-        os.ftruncate(descriptor, EXCHANGE_BYTES)
-        # Were it cut by one side, the other would die of its next look.
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-        return cls(descriptor), descriptor
+        try:
+            os.ftruncate(descriptor, EXCHANGE_BYTES)
+            # Were it cut by one side, the other would die of its next look.
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+            return cls(descriptor), descriptor
+        except (AttributeError, OSError):
+            os.close(descriptor)
+            return None
 
     @property
     def mark(self) -> int:

@@ -16,6 +16,8 @@ MEBIBYTE = 2**20
 # more; the rest are allowances for its threads.
 _BYTES_PER_PIXEL = 32
 _SLACK = 256 * MEBIBYTE
+_MOST_SECONDS = 86_400.0
+_MOST_MEBIBYTES = 2**30  # in bytes still a number that every system takes
 
 
 class DecodingSettings(EnvironmentSettings):
@@ -30,8 +32,8 @@ class DecodingSettings(EnvironmentSettings):
     kind: ClassVar[str] = "decoding"
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
-    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
-    memory: Annotated[int | None, Field(ge=64)] = None
+    seconds: Annotated[float, Field(gt=0, le=_MOST_SECONDS, allow_inf_nan=False)] = 60.0
+    memory: Annotated[int | None, Field(ge=64, le=_MOST_MEBIBYTES)] = None
 
     @property
     def memory_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -21,7 +22,7 @@ import pytest
 from PIL import Image
 from test_hostile_pictures import FORMATS, encoded, noise, png
 
-from indexer.decoding.channel import EXCHANGE_BYTES, BrokenMessageError, Channel
+from indexer.decoding.channel import EXCHANGE_BYTES, BrokenMessageError, Channel, Exchange
 from indexer.decoding.decoders import Decoders, measured
 from indexer.decoding.pool import Pool
 from indexer.decoding.settings import DecodingSettings
@@ -29,7 +30,7 @@ from indexer.decoding.worker import Answer
 from indexer.pipeline import read_ahead
 from indexer.read import decode
 from indexer.scan import FoundFile
-from search.errors import DecodingError, PhotoError, PhotoMemoryError
+from search.errors import DecodingError, PhotoError, PhotoMemoryError, SettingsError
 from search.models.preprocess import Preprocess
 
 PREPROCESS = Preprocess((32, 32), "shortest", "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -389,6 +390,33 @@ def test_processes_that_cannot_start_are_no_photos_fault(make: Make) -> None:
         make(tasks="no_such_tasks").picture(SOUND)
 
 
+def test_a_watcher_that_cannot_start_is_said_so_and_tried_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    decoders = make(seconds=0.2)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        with pytest.raises(DecodingError, match=r"can't start new thread"):
+            decoders.picture(SOUND)
+    with pytest.raises(PhotoError, match="takes longer than 0.2 s"):
+        decoders.picture(SOUND + hostile.ENDLESS)
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no such memory here")
+@pytest.mark.parametrize("fails", ["os.ftruncate", "mmap.mmap"])
+def test_shared_memory_that_cannot_be_had_is_done_without(
+    make: Make, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    before = psutil.Process().num_fds()
+    monkeypatch.setattr(fails, refused)
+    assert Exchange.create() is None and psutil.Process().num_fds() == before
+    assert is_sound(make())
+
+
 def test_no_process_is_started_before_there_is_a_photo(make: Make) -> None:
     decoders = make(4)
     assert decoders.pool.pids == []
@@ -431,3 +459,16 @@ def test_limits_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("SIGHTLINE_DECODING_MEMORY", "512")
     settings = DecodingSettings.read()
     assert (settings.seconds, settings.memory_bytes) == (2.5, 2**29)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("SECONDS", "1e12"), ("SECONDS", "0"), ("MEMORY", "100000000000000"), ("MEMORY", "63")]
+)
+def test_limits_that_no_system_takes_are_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(f"SIGHTLINE_DECODING_{variable}", value)
+    with pytest.raises(SettingsError, match=rf"^SIGHTLINE_DECODING_{variable} cannot be “{value}”: it should be "):
+        DecodingSettings.read()
+
+
+def test_the_largest_limits_are_taken_by_the_system(make: Make) -> None:
+    assert is_sound(make(seconds=86_400, memory=2**30))
