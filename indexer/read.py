@@ -35,7 +35,7 @@ from search.errors import FileChangedError, PhotoError, PhotoMemoryError
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-__all__ = ["DecodedPhoto", "content_of", "decode", "file_content", "photo_id", "read_photo", "whole_file"]
+__all__ = ["DecodedPhoto", "content_of", "decode", "file_content", "opened", "photo_id", "read_photo", "whole_file"]
 
 # Odd files make Pillow warn and log; the catalog's sentence for each failure is the report that counts. Once
 # for the process, and only for Pillow: `warnings.catch_warnings` for each photo would not be safe in threads.
@@ -75,25 +75,32 @@ class DecodedPhoto:
     exif: ExifData
 
 
+@contextlib.contextmanager
+def opened(path: str | bytes | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A regular file, open to be read. Raises `PhotoError` where it is none, `OSError` where it cannot be opened."""
+    # Not to wait for ever for somebody who writes, where a FIFO took the place of a file.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise PhotoError("it is not a regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            yield stream
+    finally:
+        os.close(descriptor)
+
+
 def whole_file(path: str | bytes | os.PathLike[str]) -> tuple[bytes, os.stat_result]:
     """A regular file's content, and its state.
 
     Raises `PhotoError` where there is none or it is too large for a photo, `FileChangedError` where it was written to
     meanwhile, `OSError` where it cannot be read.
     """
-    # Not to wait for ever where a FIFO took the place of a photo since the folder was scanned.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise PhotoError("it is not a regular file")
+    with opened(path) as stream:
+        status = os.fstat(stream.fileno())
         if status.st_size > MAX_BYTES:
             raise PhotoError(f"it has {status.st_size / 2**30:.1f} GiB, more than a photo has")
-        with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            content = stream.read(status.st_size)
-        after = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
+        content = stream.read(status.st_size)
+        after = os.fstat(stream.fileno())
     if (len(content), after.st_size, after.st_mtime_ns) != (status.st_size, status.st_size, status.st_mtime_ns):
         raise FileChangedError("it was written to while it was read")
     return content, status

@@ -21,6 +21,7 @@ from PIL import Image
 
 from indexer import read
 from search import failpoints
+from search.errors import PhotoError
 
 if TYPE_CHECKING:
     from indexer.decoding.decoders import Decoders
@@ -35,6 +36,7 @@ _QUALITY = 80
 _METHOD = 2
 _PHOTO_ID = re.compile(r"[0-9a-f]{8,64}")
 _CHECKSUM = 16  # bytes
+_MOST_BYTES = 16 * 2**20  # no thumbnail has as many, though it were noise
 
 State = Literal["whole", "early", "damaged"]
 """What a kept thumbnail is: an `early` one was kept without a checksum by a version before."""
@@ -57,8 +59,8 @@ class KeptThumbnails:
     def kept(self, photo_id: str, size: str) -> bytes | None:
         """The thumbnail that was kept, or None where there is none that is whole and this photo's in this size."""
         try:
-            return _without_checksum(self.path_for(photo_id, size).read_bytes(), photo_id, size)
-        except OSError:
+            return _without_checksum(self._content(photo_id, size), photo_id, size)
+        except (OSError, PhotoError):
             return None
 
     def keep(self, photo_id: str, size: str, picture: bytes) -> None:
@@ -67,11 +69,22 @@ class KeptThumbnails:
 
     def state(self, photo_id: str, size: str) -> State:
         """What the kept thumbnail is. Raises `OSError` where none can be read."""
-        content = self.path_for(photo_id, size).read_bytes()
+        try:
+            content = self._content(photo_id, size)
+        except PhotoError:
+            return "damaged"
         if _without_checksum(content, photo_id, size) is not None:
             return "whole"
         early = content[:4] == b"RIFF" and int.from_bytes(content[4:8], "little") + 8 == len(content)
         return "early" if early else "damaged"
+
+    def _content(self, photo_id: str, size: str) -> bytes:
+        """What lies in its place. Raises `OSError`, or `PhotoError` where that is no file or too large."""
+        with read.opened(self.path_for(photo_id, size)) as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise PhotoError("it is no thumbnail")
+        return content
 
     def remove(self, photo_id: str) -> None:
         """Forget a photo's thumbnails, and what an interrupted write may have left of them."""

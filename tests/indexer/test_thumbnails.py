@@ -100,6 +100,36 @@ def test_one_of_another_photo_or_size_is_not_shown(thumbnails: Thumbnails, tmp_p
         assert thumbnails.get_bytes(first, str(one), "small") == wanted
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_a_fifo_in_its_place_is_replaced_without_a_wait(thumbnails: Thumbnails, tmp_path: Path) -> None:
+    source = picture(tmp_path / "a.jpg", (500, 400))
+    identity = photo_id(source.read_bytes())
+    path = thumbnails.path_for(identity, "small")
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    found: list[object] = []
+
+    def look() -> None:
+        found.append(thumbnails.kept(identity, "small"))
+        found.append(thumbnails.state(identity, "small"))
+        found.append(thumbnails.get_bytes(identity, str(source), "small")[:4])
+
+    looking = threading.Thread(target=look, daemon=True)  # what waits for a writer waits for ever
+    looking.start()
+    looking.join(10)
+    assert found == [None, "damaged", b"RIFF"]
+    assert thumbnails.state(identity, "small") == "whole"
+
+
+def test_one_that_is_far_too_large_is_not_read_as_a_whole(thumbnails: Thumbnails, tmp_path: Path) -> None:
+    source = picture(tmp_path / "a.jpg", (500, 400))
+    identity = photo_id(source.read_bytes())
+    whole = thumbnails.get_bytes(identity, str(source), "small")
+    os.truncate(thumbnails.path_for(identity, "small"), 2**42)
+    assert thumbnails.state(identity, "small") == "damaged"
+    assert thumbnails.get_bytes(identity, str(source), "small") == whole
+
+
 def test_one_that_an_earlier_version_kept_is_made_anew(thumbnails: Thumbnails, tmp_path: Path) -> None:
     source = picture(tmp_path / "a.jpg", (500, 400))
     identity = photo_id(source.read_bytes())
