@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from indexer.decoding.answers import MeasuredPhoto
 from indexer.decoding.child import NO_MEMORY
-from indexer.decoding.decoders import Decoders, MeasuredPhoto, measured
+from indexer.decoding.decoders import Decoders, measured
 from indexer.exif import ExifData
 from indexer.look import look
 from indexer.pixels import flatness

@@ -51,7 +51,7 @@ class Exchange:
     @classmethod
     def create(cls) -> tuple[Self, int] | None:
         """New memory and the descriptor by which another process maps it, to be closed; None where the platform has
-        none that takes no place on a disk, nor counts to what a container allows of /dev/shm, or has no room for it now."""
+        none (that takes no place on a disk, nor counts to what a container allows of /dev/shm), or no room for it."""
         try:
             import fcntl
 
@@ -126,7 +126,7 @@ class Channel:
             document = json.loads(self._read(length, _MOST_TEXT))
             places = document.pop("buffers")
             buffers = [self._buffer(int(at), int(size)) for at, size in places]
-        except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
             raise BrokenMessageError from error
         self.end = max([_BEGIN, *(at + size for at, size in places if at)])
         return document, buffers

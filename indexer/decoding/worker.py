@@ -6,9 +6,9 @@ import contextlib
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from indexer.decoding.answers import Answer, seconds, sentence
 from indexer.decoding.channel import BrokenMessageError, Buffer
 from indexer.decoding.child import NO_MEMORY
 from indexer.decoding.process import Position, Process
@@ -25,14 +25,6 @@ _BEGINNINGS = 3
 """How often a process may die before it begins with what it was asked, until the first of these photos is to blame."""
 _SHARED = 256 * 2**20
 """Bytes in memory that are no fault of a photo's: the program itself, and what it shares."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of one photo: the fields that the task gives, and a buffer, good until the worker is asked again."""
-
-    fields: dict[str, Any]
-    payload: Buffer
 
 
 class _Ended(Exception):
@@ -176,11 +168,19 @@ class Worker:
                 answers = [_understood(one, payload) for one, payload in zip(said["answers"], payloads, strict=True)]
                 if len(answers) != len(contents):
                     raise BrokenMessageError
-                self.seconds += float(said["seconds"])
+                self.seconds += seconds(said["seconds"])
                 return answers
             except MemoryError:
                 raise _Ended(0, PhotoMemoryError(NO_MEMORY), True) from None
-            except (OSError, BrokenMessageError, ValueError, TypeError, KeyError, AttributeError) as error:
+            except (
+                OSError,
+                BrokenMessageError,
+                ValueError,
+                TypeError,
+                LookupError,
+                AttributeError,
+                OverflowError,
+            ) as error:
                 raise _Ended(*process.autopsy()) from error
 
     def _hear(self, process: Process, said: dict[str, Any], held: contextlib.ExitStack) -> None:
@@ -188,6 +188,8 @@ class Worker:
         if "at" in said:
             process.told = int(said["at"])
         elif pixels := int(said["room"]):
+            if pixels < 0:
+                raise BrokenMessageError
             process.waits = True
             held.enter_context(self._room.taken(pixels))
             process.waits = False
@@ -203,5 +205,5 @@ class Worker:
 
 def _understood(said: dict[str, Any], payload: Buffer) -> Answer | PhotoError:
     if "error" in said:
-        return (PhotoMemoryError if said.get("memory") else PhotoError)(str(said["error"])[:300])
+        return (PhotoMemoryError if said.get("memory") else PhotoError)(sentence(said["error"]))
     return Answer(dict(said["fields"]), payload)
