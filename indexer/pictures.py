@@ -37,7 +37,7 @@ def shown_as_it_is(source_path: str | bytes, format: str, decoders: Decoders) ->
 def is_upright(source_path: str | bytes, format: str) -> bool:
     """Whether browsers show a JPEG, PNG or WebP upright, looked up in this process. Raises `PhotoError`."""
     try:
-        with read.opened(source_path) as file:
+        with read.opened(source_path) as (file, _):
             image = recognise(file.read(64))[1]
             file.seek(0)
             opened = image(file)

@@ -26,9 +26,10 @@ from indexer.exif import ExifData
 from indexer.look import look
 from indexer.pixels import flatness
 from indexer.read import DecodedPhoto, photo_id, whole_file
+from indexer.retries import until_another_day
 from indexer.scan import FAILED_FOR_NOW, FoundFile, modified_ns, settled_ns
 from search.catalog.changes import Look, NewPhoto
-from search.errors import FileChangedError, PhotoError, PhotoMemoryError
+from search.errors import FileChangedError, PhotoError, PhotoForNowError, PhotoMemoryError
 
 if TYPE_CHECKING:
     from search.models.preprocess import Preprocess
@@ -160,6 +161,8 @@ def _read(opened: _Opened, found: MeasuredPhoto | PhotoError, preprocess: Prepro
     file = opened.file
     if isinstance(found, PhotoMemoryError):
         return replace(file, mtime_ns=FAILED_FOR_NOW, failure=str(found))
+    if isinstance(found, PhotoForNowError):
+        return replace(file, failure=until_another_day(str(found)))
     if isinstance(found, PhotoError):
         return replace(file, failure=str(found))
     # A copy where the pixels are ready: the process that made them will write over them.

@@ -30,7 +30,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from indexer.exif import NO_EXIF, ExifData, read_exif
 from indexer.formats import is_cut_short, recognise, webp_canvas
 from indexer.pixels import Room, decoding_room, default_max_pixels, to_rgb
-from search.errors import FileChangedError, PhotoError, PhotoMemoryError
+from search.errors import FileChangedError, PhotoError, PhotoForNowError, PhotoMemoryError
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -44,9 +44,9 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 MAX_BYTES = 2**30
 """No photo file is larger; a file is read as a whole, so this bounds memory."""
-# Whatever decodes row by row into a drafted (reduced) picture never holds the full size in memory, so it may
-# be larger than the limit; this many times, because time grows with the full size all the same.
-_DRAFT_ALLOWANCE = 8
+DRAFT_ALLOWANCE = 8
+"""Whatever decodes row by row into a drafted (reduced) picture never holds the full size in memory, so it may be larger
+than the limit; this many times, because time grows with the full size all the same."""
 _EXIF_KEYS = ("exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp")
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -76,15 +76,17 @@ class DecodedPhoto:
 
 
 @contextlib.contextmanager
-def opened(path: str | bytes | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A regular file, open to be read. Raises `PhotoError` where it is none, `OSError` where it cannot be opened."""
+def opened(path: str | bytes | os.PathLike[str]) -> Iterator[tuple[BinaryIO, os.stat_result]]:
+    """A regular file, open to be read, and its state before that. Raises `PhotoError` where it is none, `OSError` where
+    it cannot be opened."""
     # Not to wait for ever for somebody who writes, where a FIFO took the place of a file.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise PhotoError("it is not a regular file")
         with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            yield stream
+            yield stream, status
     finally:
         os.close(descriptor)
 
@@ -95,8 +97,7 @@ def whole_file(path: str | bytes | os.PathLike[str]) -> tuple[bytes, os.stat_res
     Raises `PhotoError` where there is none or it is too large for a photo, `FileChangedError` where it was written to
     meanwhile, `OSError` where it cannot be read.
     """
-    with opened(path) as stream:
-        status = os.fstat(stream.fileno())
+    with opened(path) as (stream, status):
         if status.st_size > MAX_BYTES:
             raise PhotoError(f"it has {status.st_size / 2**30:.1f} GiB, more than a photo has")
         content = stream.read(status.st_size)
@@ -192,7 +193,7 @@ def _decode(image: ImageFile, name: str, draft: tuple[int, int] | None, limit: i
     if jpeg is not None and draft is not None:
         jpeg.draft(None, draft if exif.orientation < 5 else (draft[1], draft[0]))
     if jpeg is not None and jpeg.size != (width, height) and _decodes_by_rows(jpeg):
-        _check_pixels(width, height, limit * _DRAFT_ALLOWANCE)
+        _check_pixels(width, height, limit * DRAFT_ALLOWANCE)
         _check_pixels(*jpeg.size, limit)
     else:
         _check_pixels(width, height, limit)
@@ -272,7 +273,9 @@ def _photo_errors() -> Iterator[_Stage]:
     except Image.DecompressionBombError as error:
         raise PhotoError("it has more pixels than it is safe to decode") from error
     except Exception as error:
-        raise PhotoError(_sentence(error, stage)) from error
+        # A decoder that cannot be loaded, or an error that the system has numbered, is no fault of what is decoded.
+        foreign = isinstance(error, ImportError) or (isinstance(error, OSError) and error.errno is not None)
+        raise (PhotoForNowError if foreign else PhotoError)(_sentence(error, stage)) from error
 
 
 def _sentence(error: Exception, stage: _Stage) -> str:

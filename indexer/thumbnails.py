@@ -80,7 +80,7 @@ class KeptThumbnails:
 
     def _content(self, photo_id: str, size: str) -> bytes:
         """What lies in its place. Raises `OSError`, or `PhotoError` where that is no file or too large."""
-        with read.opened(self.path_for(photo_id, size)) as file:
+        with read.opened(self.path_for(photo_id, size)) as (file, _):
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
             raise PhotoError("it is no thumbnail")

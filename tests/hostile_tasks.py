@@ -24,6 +24,7 @@ SEGFAULT, ABORT, KILLED, ENDLESS, UNREACHABLE = b"<segfault>", b"<abort>", b"<ki
 GREEDY, SHARED_GREED, CRAMPED, LYING, FRAGILE = b"<greedy>", b"<shared greed>", b"<cramped>", b"<lying>", b"<fragile>"
 SAYING = b"<saying>"
 """What follows is a document of fields that take the place of the true ones, or an `error`."""
+STILL, TERMINATED, ENDED = b"<still>", b"<terminated>", b"<ended>"
 _served = 0
 
 
@@ -38,7 +39,14 @@ def _harm(content: bytes) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if ENDLESS in content:
         while True:
-            time.sleep(0.01)
+            pass
+    if STILL in content:
+        time.sleep(1000)
+    if TERMINATED in content:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1000)
+    if ENDED in content:
+        os._exit(3)
     if UNREACHABLE in content:
         re.match(r"(a+)+$", "a" * 60 + "b")  # lets no other thread of Python run for ages
     if GREEDY in content:

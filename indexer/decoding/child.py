@@ -21,11 +21,13 @@ from types import ModuleType
 from typing import Any
 
 from indexer.decoding.channel import BrokenMessageError, Buffer, Channel, Exchange
-from search.errors import PhotoError, PhotoMemoryError
+from search.errors import PhotoError, PhotoForNowError, PhotoMemoryError
 
 OUT_OF_MEMORY = 86
 """The exit status of a process that had no memory left to say so."""
 NO_MEMORY = "it needs more memory than there is"
+PATIENCE = 10
+"""By the clock a photo may take so many times as long as by the processor: the machine may have other work."""
 _LATER = 10.0
 """Seconds after which it ends itself, beyond those in which it is to be ended."""
 
@@ -111,7 +113,7 @@ def _serve(tasks: ModuleType, requests: Requests, channel: Channel, exchange: Ex
             channel.send({"at": number})
         else:
             exchange.mark = number
-        _alarm(seconds + _LATER)
+        _alarm(PATIENCE * seconds + _LATER)
         answer, payload = _answer(task, bytes(content), request["arguments"], room)
         answers.append(answer)
         payloads.append(payload)
@@ -138,9 +140,9 @@ def _answer(task: Task, content: bytes, arguments: dict[str, Any], room: _Room) 
     except (PhotoMemoryError, MemoryError):
         return {"error": NO_MEMORY, "memory": True}, b""
     except PhotoError as error:
-        return {"error": str(error)}, b""
-    except Exception as error:
-        return {"error": f"it cannot be decoded ({type(error).__name__})"}, b""
+        return {"error": str(error), "later": isinstance(error, PhotoForNowError)}, b""
+    except Exception as error:  # no photo's fault: another version may do better
+        return {"error": f"it cannot be decoded ({type(error).__name__})", "later": True}, b""
 
 
 class _Room:
@@ -162,7 +164,7 @@ class _Room:
         _alarm(0)
         self._channel.send({"room": pixels})
         self._requests.get()
-        _alarm(self._seconds + _LATER)
+        _alarm(PATIENCE * self._seconds + _LATER)
         try:
             yield
         finally:

@@ -24,7 +24,7 @@ class DecodingSettings(EnvironmentSettings):
     """What a process that decodes may use.
 
     Attributes:
-        seconds: for one photo, by the clock.
+        seconds: for one photo, by the processor; by the clock it may take longer where the machine is busy.
         memory: MiB beyond what the process has when it has started; None: enough for the largest file and the largest
             picture that are read at all.
     """

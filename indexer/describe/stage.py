@@ -27,7 +27,7 @@ from search import failpoints
 from search.catalog import changes, descriptions, settings, words
 from search.catalog.changes import Look
 from search.catalog.descriptions import PendingPhoto
-from search.errors import FileChangedError, PhotoError, PhotoMemoryError, SightlineError
+from search.errors import FileChangedError, PhotoError, PhotoForNowError, SightlineError
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -167,8 +167,8 @@ def _keep(
         if looks:
             settings.grow_revision(connection)
         for key, found in group:
-            if isinstance(found, MemoryError | PhotoMemoryError):
-                kept.waiting += 1  # another run may have more of it
+            if isinstance(found, MemoryError | PhotoForNowError):
+                kept.waiting += 1  # another run may have more memory, or nobody who disturbs it
             elif isinstance(found, Exception):
                 descriptions.record(connection, key, work.stage, work.author, first_line(found))
                 kept.failed += 1

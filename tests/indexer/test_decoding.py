@@ -30,7 +30,7 @@ from indexer.decoding.settings import DecodingSettings
 from indexer.pipeline import read_ahead
 from indexer.read import decode
 from indexer.scan import FoundFile
-from search.errors import DecodingError, PhotoError, PhotoMemoryError, SettingsError
+from search.errors import DecodingError, PhotoError, PhotoForNowError, PhotoMemoryError, SettingsError
 from search.models.preprocess import Preprocess
 
 PREPROCESS = Preprocess((32, 32), "shortest", "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -80,6 +80,8 @@ def at_work(decoders: Decoders) -> bool:
         (hostile.KILLED, "the system ended its decoding, as it does where memory runs out"),
         (hostile.GREEDY, "it needs more memory than there is"),
         (hostile.LYING, None),
+        (hostile.TERMINATED, "its decoding was ended from outside (SIGTERM)"),
+        (hostile.ENDED, "decoding it ended early (exit status 3)"),
     ],
 )
 def test_what_one_photo_does_costs_no_other(make: Make, harm: bytes, sentence: str | None, shared: bool) -> None:
@@ -130,6 +132,62 @@ def test_an_endless_one_is_given_up_and_the_others_are_read(make: Make, harm: by
         found = measured(worker, [SOUND, SOUND + harm, SOUND], PREPROCESS)
     assert [isinstance(one, PhotoError) for one in found] == [False, True, False]
     assert str(found[1]) == "it takes longer than 0.2 s to decode"
+
+
+@pytest.mark.parametrize("ended", [signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGBUS])
+def test_a_signal_from_outside_costs_no_photo(make: Make, ended: signal.Signals) -> None:
+    decoders = make()
+    with ThreadPoolExecutor(1) as thread:
+        large = thread.submit(decoders.picture, png(3000, 3000))
+        until(lambda: at_work(decoders))
+        (before,) = decoders.pool.pids
+        os.kill(before, ended)
+        assert large.result().size == (3000, 3000)
+    assert decoders.pool.pids != [before]
+
+
+def test_a_process_that_was_stopped_costs_no_photo(make: Make) -> None:
+    decoders = make(seconds=0.5)
+    with ThreadPoolExecutor(1) as thread:
+        large = thread.submit(decoders.picture, png(3000, 3000))
+        until(lambda: at_work(decoders))
+        (before,) = decoders.pool.pids
+        os.kill(before, signal.SIGSTOP)
+        assert large.result().size == (3000, 3000)
+    assert decoders.pool.pids != [before]
+
+
+@pytest.mark.parametrize("harm", [hostile.STILL, hostile.TERMINATED, hostile.ENDED])
+def test_what_others_may_have_done_is_tried_twice_and_left_to_another_day(make: Make, harm: bytes) -> None:
+    decoders = make(seconds=0.1)
+    with decoders.worker() as worker:
+        found = measured(worker, [SOUND, SOUND + harm, SOUND], PREPROCESS)
+    assert [type(one) is PhotoForNowError for one in found] == [False, True, False]
+
+
+def test_a_photo_may_take_longer_by_the_clock_on_a_busy_machine(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoders = make(seconds=1000)
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(decoders.picture, SOUND + hostile.STILL)
+        until(lambda: at_work(decoders))
+        (worker,) = decoders.pool._workers
+        process = worker._process
+        assert process is not None
+        worked = iter([0.0, 300.0, 600.0, 999.0, 1000.0])  # by a third of a processor
+        monkeypatch.setattr(process, "processor_seconds", lambda: next(worked))
+        for _ in range(4):
+            worker.watch(1000)
+            assert process._killed is None
+        worker.watch(1)
+        with pytest.raises(PhotoError, match=r"^it takes longer than 1000 s to decode$"):
+            asked.result()
+
+
+def test_a_decoder_that_cannot_be_loaded_is_no_photos_fault(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    content = encoded(noise(), "AVIF").replace(b"ftypavif", b"ftypheic", 1)
+    with pytest.raises(PhotoForNowError, match="pillow_heif"):
+        decode(content)
 
 
 def test_time_counts_for_each_photo_anew_though_their_processes_died_at_the_same_place(make: Make) -> None:

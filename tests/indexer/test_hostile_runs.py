@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from support import picture
 from indexer.decoding.pool import Pool
 from indexer.decoding.settings import DecodingSettings
 from indexer.report import IndexOptions, IndexReport
+from indexer.retries import is_due
 from indexer.run import run_index
 from indexer.scan import UNSETTLED, settled_ns
 from search.catalog import failures
@@ -39,6 +41,7 @@ def photos(tmp_path: Path) -> Path:
 def harmful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Runs of the indexer decode with tasks that photos can harm, half a second each."""
     monkeypatch.setenv("PYTHONPATH", str(Path(hostile.__file__).parent))
+    monkeypatch.setenv("SIGHTLINE_DECODING_SECONDS", "0.5")
     pool = Pool(2, DecodingSettings(seconds=0.5), tasks="hostile_tasks")
     monkeypatch.setattr("indexer.decoding.decoders.pool_of_process", lambda size, settings: pool)
     yield
@@ -88,6 +91,70 @@ def test_photos_that_kill_their_decoder_are_listed_and_all_others_found(home: Ho
     assert counts(again) == {"unchanged": 4, "failed": 2} and "load" not in again.stages
     picture(photos / "1.jpg", 50)
     assert counts(run_index(home)) == {"added": 1, "unchanged": 4, "failed": 1, "embedded": 1}
+
+
+@pytest.mark.usefixtures("harmful")
+def test_what_others_may_have_done_is_tried_again_on_another_day(
+    home: Home, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    today = date.today()
+    spoil(photos / "0.jpg", hostile.TERMINATED)
+    spoil(photos / "1.jpg", hostile.STILL)
+    assert counts(run_index(home, [photos], STARTER)) == {"added": 4, "failed": 2, "embedded": 4}
+    later = f"; it was tried on {today.isoformat()} and will be on another day"
+    assert reasons(home)["0.jpg"] == "its decoding was ended from outside (SIGTERM)" + later
+    assert reasons(home)["1.jpg"].startswith("its decoding stood still for ")
+    assert reasons(home)["1.jpg"].endswith(later)
+    again = run_index(home)
+    assert counts(again) == {"unchanged": 4, "failed": 2} and "load" not in again.stages
+    picture(photos / "1.jpg", 50)  # one that has changed waits for no day
+    assert counts(run_index(home)) == {"added": 1, "unchanged": 4, "failed": 1, "embedded": 1}
+    with monkeypatch.context() as patch:
+        tomorrow = SimpleNamespace(today=lambda: today + timedelta(days=1))
+        patch.setattr("indexer.retries.date", tomorrow)
+        tried = run_index(home)
+        assert counts(tried) == {"unchanged": 5, "failed": 1} and "load" in tried.stages
+        assert "load" not in run_index(home).stages
+
+
+@pytest.mark.usefixtures("harmful")
+def test_what_a_limit_refused_is_tried_again_under_a_larger_one(
+    home: Home, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(photos / "0.png", 0, (200, 150))
+    spoil(photos / "1.jpg", hostile.ENDLESS)
+    with monkeypatch.context() as patch:
+        for module in ("decoding.decoders", "pixels"):
+            patch.setattr(f"indexer.{module}.default_max_pixels", lambda: 25_000)
+        assert counts(run_index(home, [photos], STARTER)) == {"added": 5, "failed": 2, "embedded": 5}
+        assert "load" not in run_index(home).stages
+    assert counts(run_index(home)) == {"added": 1, "unchanged": 5, "failed": 1, "embedded": 1}
+    assert "load" not in run_index(home).stages
+    monkeypatch.setenv("SIGHTLINE_DECODING_SECONDS", "0.6")
+    tried = run_index(home)
+    assert counts(tried) == {"unchanged": 6, "failed": 1} and "load" in tried.stages
+
+
+@pytest.mark.parametrize(
+    ("failure", "due"),
+    [
+        ("it is empty", False),
+        ("decoding it crashed (SIGSEGV)", False),
+        ("it takes longer than 59.9 s to decode", True),
+        ("it takes longer than 60 s to decode", False),
+        ("it takes longer than 600 s to decode", False),
+        ("it has 40 megapixels (8000 x 5000), more than the limit of 30", True),
+        ("it has 900 megapixels (30000 x 30000), more than the limit of 179", False),
+        ("it has 400 megapixels (20000 x 20000), more than the limit of 399", False),
+        ("it has 800 megapixels (40000 x 20000), more than the limit of 700", True),
+        ("it has 801 megapixels (40050 x 20000), more than the limit of 700", False),
+    ],
+)
+def test_a_sentence_tells_whether_another_try_is_worth_it(
+    monkeypatch: pytest.MonkeyPatch, failure: str, due: bool
+) -> None:
+    monkeypatch.setattr("indexer.pixels.default_max_pixels", lambda: 100_000_000)
+    assert is_due(failure) is due
 
 
 def test_a_file_that_is_written_while_it_is_read_is_left_to_the_next_run(
