@@ -30,6 +30,7 @@ PATIENCE = 10
 """By the clock a photo may take so many times as long as by the processor: the machine may have other work."""
 _LATER = 10.0
 """Seconds after which it ends itself, beyond those in which it is to be ended."""
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 Task = Callable[..., tuple[dict[str, Any], Buffer]]
 Requests = queue.SimpleQueue[tuple[dict[str, Any], list[Buffer]]]
@@ -61,6 +62,7 @@ def _connect() -> tuple[Channel, Exchange | None, dict[str, Any]]:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    _wake_with_parent()
     # What libraries print must not get among the messages, nor they at what is to be read.
     source, sink = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -69,6 +71,16 @@ def _connect() -> tuple[Channel, Exchange | None, dict[str, Any]]:
     options: dict[str, Any] = json.loads(sys.argv[1])
     exchange = None if options["exchange"] is None else Exchange(options["exchange"])
     return Channel(open(source, "rb"), open(sink, "wb", buffering=0), exchange), exchange, options
+
+
+def _wake_with_parent() -> None:
+    """Have Linux wake this process, if it was stopped, when the one that started it ends: asleep it would not hear of
+    that. It does so as well when only the thread ends that started this, which is why this asks for nothing worse."""
+    if sys.platform == "linux":
+        with contextlib.suppress(ImportError, OSError, AttributeError):
+            import ctypes
+
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT), 0, 0, 0)
 
 
 def _limit(memory: int) -> None:

@@ -330,7 +330,7 @@ def test_interrupts_are_for_whoever_started_it(make: Make) -> None:
 
 
 PARENT = """
-import sys, threading
+import sys, threading, time
 from indexer.decoding.decoders import Decoders
 from indexer.decoding.pool import Pool
 from indexer.decoding.settings import DecodingSettings
@@ -343,12 +343,19 @@ decoders.pool.start(2)
 threading.Thread(target=decoders.picture, args=(content + b"<endless>",), daemon=True).start()
 with decoders.worker() as worker:
     worker.ask("modules", [b""], {})
+while not all(worker._process and worker._process.ready for worker in decoders.pool._workers):
+    time.sleep(0.005)
 print(*decoders.pool.pids, flush=True)
 sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize("end", ["killed", "closed"])
+STOPPED = pytest.param(
+    "killed while they are stopped", marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux wakes them")
+)
+
+
+@pytest.mark.parametrize("end", ["killed", "closed", STOPPED])
 def test_processes_never_outlive_whoever_started_them(tmp_path: Path, end: str) -> None:
     (tmp_path / "sound.png").write_bytes(SOUND)
     root = Path(__file__).parents[2]
@@ -364,11 +371,17 @@ def test_processes_never_outlive_whoever_started_them(tmp_path: Path, end: str) 
         assert parent.stdout is not None and parent.stdin is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         assert len(pids) == 2 and all(psutil.pid_exists(pid) for pid in pids)
-        if end == "killed":
-            parent.kill()
-        else:
+        if end == "closed":
             parent.stdin.close()
-    until(lambda: not any(map(psutil.pid_exists, pids)))
+        else:
+            for pid in pids if "stopped" in end else ():
+                os.kill(pid, signal.SIGSTOP)
+            parent.kill()
+    try:
+        until(lambda: not any(map(psutil.pid_exists, pids)))
+    finally:
+        for pid in filter(psutil.pid_exists, pids):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_an_alarm_ends_what_no_thread_can() -> None:
