@@ -79,7 +79,8 @@ def full_picture(photo_id: str, source_path: str | bytes, decoders: Decoders) ->
     What is transparent is white, as in thumbnails. It has the photo's colour profile and no EXIF. Raises `PhotoError`
     when the photo cannot be read.
     """
-    return decoders.full_picture(read.content_of(photo_id, source_path))
+    with read.content_of(photo_id, source_path) as content:
+        return decoders.full_picture(content)
 
 
 def jpeg(image: Image.Image) -> bytes:

@@ -14,6 +14,7 @@ Embedded colour profiles are not applied: pixels are taken to be sRGB, as the mo
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import logging
@@ -29,7 +30,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from indexer.exif import NO_EXIF, ExifData, read_exif
 from indexer.formats import is_cut_short, recognise, webp_canvas
-from indexer.pixels import Room, decoding_room, default_max_pixels, to_rgb
+from indexer.pixels import DecodingRoom, Room, decoding_room, default_max_pixels, free_memory, to_rgb
 from search.errors import FileChangedError, PhotoError, PhotoForNowError, PhotoMemoryError
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 MAX_BYTES = 2**30
 """No photo file is larger; a file is read as a whole, so this bounds memory."""
+LARGE = 32 * 2**20
+"""Bytes; of files that have more, few are in memory at a time, and none that are no photos."""
+_SHARE = 8  # of the memory that is free, for their contents
+_HEAD = 64  # bytes in which a format is recognised
 DRAFT_ALLOWANCE = 8
 """Whatever decodes row by row into a drafted (reduced) picture never holds the full size in memory, so it may be larger
 than the limit; this many times, because time grows with the full size all the same."""
@@ -107,6 +112,23 @@ def whole_file(path: str | bytes | os.PathLike[str]) -> tuple[bytes, os.stat_res
     return content, status
 
 
+def check_head(stream: BinaryIO) -> None:
+    """Raise `PhotoError` where a file's first bytes are no photo's; they are read again by whoever reads on."""
+    recognise(stream.read(_HEAD))
+    stream.seek(0)
+
+
+def room_for_file(size: int) -> contextlib.AbstractContextManager[None]:
+    """Hold memory for the content of a file of so many bytes, which large ones share: one waits until it fits in beside
+    the others. Not to be asked for while another is held."""
+    return _file_room().taken(size) if size > LARGE else contextlib.nullcontext()
+
+
+@functools.cache
+def _file_room() -> DecodingRoom:
+    return DecodingRoom(max(2 * LARGE, free_memory() // _SHARE))
+
+
 def photo_id(content: bytes) -> str:
     """The name of the photo that a file with this content holds: its BLAKE2b hash, 32 hexadecimal digits."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
@@ -121,15 +143,28 @@ def file_content(path: str | bytes | os.PathLike[str]) -> bytes:
         raise PhotoError(f"it cannot be opened: {reason[0].lower()}{reason[1:]}") from error
 
 
-def content_of(identity: str, path: str | bytes) -> bytes:
-    """The content of a file that holds the photo `identity`.
+@contextlib.contextmanager
+def content_of(identity: str, path: str | bytes) -> Iterator[bytes]:
+    """The content of a file that holds the photo `identity`; meanwhile there is room for it if it is large.
 
     Raises `PhotoError` where it holds another by now, or cannot be read.
     """
-    content = file_content(path)
-    if photo_id(content) != identity:
-        raise PhotoError("its file has changed since it was indexed; run `sightline index`")
-    return content
+    with room_for_file(_size(path)):
+        content = file_content(path)
+        if photo_id(content) != identity:
+            raise PhotoError("its file has changed since it was indexed; run `sightline index`")
+        yield content
+
+
+def _size(path: str | bytes) -> int:
+    """Bytes of a file that may be a photo; 0 where it is none, of which whoever reads it hears."""
+    try:
+        with opened(path) as (stream, status):
+            if status.st_size > LARGE:
+                check_head(stream)
+            return 0 if status.st_size > MAX_BYTES else status.st_size
+    except (OSError, ValueError):
+        return 0
 
 
 def read_photo(
@@ -168,7 +203,7 @@ def decode(
     with _photo_errors() as stage:
         file = io.BytesIO(source) if isinstance(source, bytes) else _seekable(source)
         file.seek(0)
-        head = file.read(64)
+        head = file.read(_HEAD)
         if not head:
             raise PhotoError("it is empty")
         name, opener = recognise(head)

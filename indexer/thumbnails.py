@@ -119,7 +119,8 @@ class Thumbnails(KeptThumbnails):
             if kept is not None:
                 return kept
             # Of another picture, a kept thumbnail would show that under this id for good.
-            made = self._decoders.thumbnail(read.content_of(photo_id, source_path), SIZES[size])
+            with read.content_of(photo_id, source_path) as content:
+                made = self._decoders.thumbnail(content, SIZES[size])
             with contextlib.suppress(OSError):
                 self.keep(photo_id, size, made)
             return made

@@ -65,8 +65,10 @@ def find_file(photo: Photo) -> tuple[Path, os.stat_result]:
             if not stat.S_ISREG(state.st_mode) or state.st_size != photo.bytes or not os.access(path, os.R_OK):
                 continue
             # One that was written since may hold another picture by now, which must not be shown under this id.
-            if modified_ns(state) != modified and read.photo_id(read.whole_file(path)[0]) != photo.id:
-                continue
+            if modified_ns(state) != modified:
+                with read.room_for_file(state.st_size):
+                    if read.photo_id(read.whole_file(path)[0]) != photo.id:
+                        continue
         except (OSError, PhotoError):
             continue
         return Path(os.fsdecode(path)), state

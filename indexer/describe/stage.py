@@ -21,7 +21,7 @@ from PIL import Image
 from indexer.decoding.decoders import Decoders
 from indexer.describe.captioner import ended, first_line
 from indexer.look import look
-from indexer.read import photo_id, whole_file
+from indexer.read import photo_id, room_for_file, whole_file
 from indexer.scan import UNSETTLED, modified_ns
 from search import failpoints
 from search.catalog import changes, descriptions, settings, words
@@ -188,13 +188,14 @@ def _keep(
 def _picture(photo: PendingPhoto, decoders: Decoders, side: int, pixels: int | None) -> Image.Image | Exception | None:
     for file in photo.files:
         try:
-            content, status = whole_file(file.path)
-            if (status.st_size, modified_ns(status)) != (file.size, file.mtime_ns) and (
-                file.mtime_ns != UNSETTLED or photo_id(content) != photo.id
-            ):
-                continue  # it holds another picture by now; the next run will see
-            # What waits must not fill the memory.
-            return decoders.picture(content, draft=(side, side), side=side, pixels=pixels)
+            with room_for_file(file.size):
+                content, status = whole_file(file.path)
+                if (status.st_size, modified_ns(status)) != (file.size, file.mtime_ns) and (
+                    file.mtime_ns != UNSETTLED or photo_id(content) != photo.id
+                ):
+                    continue  # it holds another picture by now; the next run will see
+                # What waits must not fill the memory.
+                return decoders.picture(content, draft=(side, side), side=side, pixels=pixels)
         except (OSError, FileChangedError):
             continue
         except (PhotoError, MemoryError, ValueError) as error:
