@@ -79,7 +79,7 @@ def full_picture(photo_id: str, source_path: str | bytes, decoders: Decoders) ->
     What is transparent is white, as in thumbnails. It has the photo's colour profile and no EXIF. Raises `PhotoError`
     when the photo cannot be read.
     """
-    with read.content_of(photo_id, source_path) as content:
+    with read.content_of(photo_id, source_path) as content, decoders.failures.trying(photo_id):
         return decoders.full_picture(content)
 
 

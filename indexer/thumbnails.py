@@ -14,6 +14,7 @@ import os
 import re
 import tempfile
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -101,29 +102,44 @@ class Thumbnails(KeptThumbnails):
         """`decoders` make those that are missing."""
         super().__init__(home)
         self._decoders = decoders
-        # Two requests for one thumbnail wait for each other, so that it is made once; that two photos now and
-        # then share a lock costs less than keeping one for each.
-        self._locks = tuple(threading.Lock() for _ in range(64))
+        self._making: dict[tuple[str, str], Future[bytes]] = {}
+        self._lock = threading.Lock()
 
     def get_bytes(self, photo_id: str, source_path: str | bytes, size: str) -> bytes:
         """The thumbnail as a WebP file's content, made from `source_path` where it is missing or damaged.
 
         Keeping it for the next time is tried, not promised: on a full disk or a read-only home it is made
-        anew at each call. Raises `PhotoError` when it must be made and the photo cannot be read.
+        anew at each call. Raises `PhotoError` when it must be made and the photo cannot be read; where that took
+        long, at once for some minutes.
         """
         kept = self.kept(photo_id, size)
         if kept is not None:
             return kept
-        with self._locks[hash((photo_id, size)) % len(self._locks)]:
-            kept = self.kept(photo_id, size)  # another thread may have made it meanwhile
-            if kept is not None:
-                return kept
-            # Of another picture, a kept thumbnail would show that under this id for good.
-            with read.content_of(photo_id, source_path) as content:
-                made = self._decoders.thumbnail(content, SIZES[size])
-            with contextlib.suppress(OSError):
-                self.keep(photo_id, size, made)
-            return made
+        with self._lock:
+            making = self._making.get((photo_id, size))
+            if making is None:
+                mine = self._making[photo_id, size] = Future()
+        if making is not None:
+            return making.result()  # two requests for one thumbnail have it made once
+        try:
+            mine.set_result(self._made(photo_id, source_path, size))
+        except BaseException as error:
+            mine.set_exception(error)
+        finally:
+            with self._lock:
+                del self._making[photo_id, size]
+        return mine.result()
+
+    def _made(self, photo_id: str, source_path: str | bytes, size: str) -> bytes:
+        kept = self.kept(photo_id, size)  # another thread may have made it meanwhile
+        if kept is not None:
+            return kept
+        # Of another picture, a kept thumbnail would show that under this id for good.
+        with read.content_of(photo_id, source_path) as content, self._decoders.failures.trying(photo_id):
+            made = self._decoders.thumbnail(content, SIZES[size])
+        with contextlib.suppress(OSError):
+            self.keep(photo_id, size, made)
+        return made
 
 
 def _without_checksum(content: bytes, photo_id: str, size: str) -> bytes | None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from indexer.decoding.answers import Answer, MeasuredPhoto, measured_photo, size_of
 from indexer.decoding.channel import Buffer
+from indexer.decoding.failures import RecentFailures
 from indexer.decoding.pool import Pool, pool_of_process
 from indexer.decoding.worker import Worker
 from indexer.pixels import default_max_pixels
@@ -33,11 +34,13 @@ class Decoders:
     Attributes:
         pool: the processes, which others may use as well.
         closed: whether this user has done.
+        failures: what it remembers of photos that took long and failed.
     """
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.closed = False
+        self.failures = RecentFailures()
 
     @classmethod
     def of_process(cls, size: int, settings: DecodingSettings | None = None) -> Self:
