@@ -24,9 +24,10 @@ from indexer.decoding.answers import MeasuredPhoto
 from indexer.decoding.child import NO_MEMORY
 from indexer.decoding.decoders import Decoders, measured
 from indexer.exif import ExifData
+from indexer.files import LARGE, MAX_BYTES, check_head, opened, photo_id, room_for_file, whole_file
 from indexer.look import look
 from indexer.pixels import flatness
-from indexer.read import LARGE, MAX_BYTES, DecodedPhoto, check_head, opened, photo_id, room_for_file, whole_file
+from indexer.read import DecodedPhoto
 from indexer.retries import until_another_day
 from indexer.scan import FAILED_FOR_NOW, FoundFile, modified_ns, settled_ns
 from search.catalog.changes import Look, NewPhoto

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from PIL import Image
 
-from indexer import read
+from indexer import files
 from search import failpoints
 from search.errors import PhotoError
 
@@ -81,7 +81,7 @@ class KeptThumbnails:
 
     def _content(self, photo_id: str, size: str) -> bytes:
         """What lies in its place. Raises `OSError`, or `PhotoError` where that is no file or too large."""
-        with read.opened(self.path_for(photo_id, size)) as (file, _):
+        with files.opened(self.path_for(photo_id, size)) as (file, _):
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
             raise PhotoError("it is no thumbnail")
@@ -135,7 +135,7 @@ class Thumbnails(KeptThumbnails):
         if kept is not None:
             return kept
         # Of another picture, a kept thumbnail would show that under this id for good.
-        with read.content_of(photo_id, source_path) as content, self._decoders.failures.trying(photo_id):
+        with files.content_of(photo_id, source_path) as content, self._decoders.failures.trying(photo_id):
             made = self._decoders.thumbnail(content, SIZES[size])
         with contextlib.suppress(OSError):
             self.keep(photo_id, size, made)

@@ -12,7 +12,7 @@ import anyio.to_thread
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 
-from indexer import read
+from indexer import files
 from indexer.scan import modified_ns
 from indexer.thumbnails import Thumbnails
 from search.catalog.photo import Photo
@@ -66,8 +66,8 @@ def find_file(photo: Photo) -> tuple[Path, os.stat_result]:
                 continue
             # One that was written since may hold another picture by now, which must not be shown under this id.
             if modified_ns(state) != modified:
-                with read.room_for_file(state.st_size):
-                    if read.photo_id(read.whole_file(path)[0]) != photo.id:
+                with files.room_for_file(state.st_size):
+                    if files.photo_id(files.whole_file(path)[0]) != photo.id:
                         continue
         except (OSError, PhotoError):
             continue

@@ -40,7 +40,7 @@ class DecodingSettings(EnvironmentSettings):
         """`memory` in bytes."""
         if self.memory is not None:
             return self.memory * MEBIBYTE
+        from indexer.files import MAX_BYTES
         from indexer.pixels import default_max_pixels  # here, since they bring Pillow along
-        from indexer.read import MAX_BYTES
 
         return MAX_BYTES + _SLACK + _BYTES_PER_PIXEL * default_max_pixels()

@@ -20,8 +20,8 @@ from PIL import Image
 
 from indexer.decoding.decoders import Decoders
 from indexer.describe.captioner import ended, first_line
+from indexer.files import photo_id, room_for_file, whole_file
 from indexer.look import look
-from indexer.read import photo_id, room_for_file, whole_file
 from indexer.scan import UNSETTLED, modified_ns
 from search import failpoints
 from search.catalog import changes, descriptions, settings, words

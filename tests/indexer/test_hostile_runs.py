@@ -202,8 +202,8 @@ def test_large_photos_are_read_few_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoders: Decoders
 ) -> None:
     monkeypatch.setattr("indexer.pipeline.LARGE", 1000)
-    monkeypatch.setattr("indexer.read.LARGE", 1000)
-    monkeypatch.setattr("indexer.read._file_room", cache(lambda: DecodingRoom(5000)))
+    monkeypatch.setattr("indexer.files.LARGE", 1000)
+    monkeypatch.setattr("indexer.files._file_room", cache(lambda: DecodingRoom(5000)))
     now, most, lock = set[bytes](), [0], threading.Lock()
     read, decoded = pipeline.whole_file, pipeline._decoded
 
