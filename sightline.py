@@ -277,7 +277,7 @@ def _pictures(files: list[Path]) -> tuple[Image, ...]:
     if not files:
         return ()
     from indexer.decoding.decoders import Decoders
-    from indexer.read import file_content
+    from indexer.files import file_content
     from search.errors import PhotoError
 
     found = []

@@ -26,10 +26,11 @@ from PIL import Image
 from indexer.decoding.decoders import Decoders
 from indexer.decoding.pool import Pool
 from indexer.decoding.settings import DecodingSettings
+from indexer.files import photo_id, whole_file
 from indexer.look import look
 from indexer.pipeline import FILES_A_TASK, read_ahead
 from indexer.pixels import flatness
-from indexer.read import decode, photo_id, whole_file
+from indexer.read import decode
 from indexer.scan import FoundFile
 from indexer.suffixes import SUFFIXES
 from search.models.preprocess import Preprocess

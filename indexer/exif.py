@@ -16,10 +16,12 @@ from typing import Any
 from PIL import ExifTags, Image
 
 _Tag = ExifTags.Base
-_LONGEST_TEXT = 200
+LONGEST_TEXT = 200
+"""Characters of a camera's or lens's name that are kept."""
 _DATE = re.compile(r"(\d{4})[:/.-](\d\d?)[:/.-](\d\d?)[ T](\d\d?):(\d\d)(?::(\d\d))?")
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]+")
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]+")
+"""What is never part of such a name."""
 
 # A date counts for more the closer it stands to the moment of the exposure.
 _DATES = (
@@ -95,16 +97,16 @@ def _text(value: object) -> str | None:
     """Printable text of at most 200 characters, or None where nothing is left that a reader could use."""
     if isinstance(value, str):
         # Pillow reads ASCII fields as Latin-1, but many programs write UTF-8 there.
-        value = value[: 4 * _LONGEST_TEXT]
+        value = value[: 4 * LONGEST_TEXT]
         text = value if value.isascii() else _utf8_or(value.encode("latin-1", "replace"), value)
     elif isinstance(value, bytes):
-        value = value[: 4 * _LONGEST_TEXT]
+        value = value[: 4 * LONGEST_TEXT]
         text = _utf8_or(value, value.decode("latin-1"))
     else:
         return None
     # What follows the first NUL is left over from a longer text.
     text = text.lstrip("\0 ").partition("\0")[0]
-    text = " ".join(_UNPRINTABLE.sub(" ", text).split())[:_LONGEST_TEXT].strip()
+    text = " ".join(UNPRINTABLE.sub(" ", text).split())[:LONGEST_TEXT].strip()
     return text if any(character.isalnum() for character in text) else None
 
 
@@ -122,7 +124,7 @@ def _camera(make: str | None, model: str | None) -> str | None:
     # "NIKON CORPORATION" and "NIKON D750" share only the first word.
     first = make.split()[0].casefold()
     doubled = model.casefold().startswith((make.casefold(), first + " ", first + "-"))
-    return model if doubled else f"{make} {model}"[:_LONGEST_TEXT]
+    return model if doubled else f"{make} {model}"[:LONGEST_TEXT]
 
 
 def _taken_at(details: Mapping[int, Any]) -> str | None:

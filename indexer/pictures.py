@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from PIL import ExifTags, Image
 
-from indexer import read
+from indexer import files
 from indexer.exif import read_exif
 from indexer.formats import recognise
 from search.errors import PhotoError
@@ -37,7 +37,7 @@ def shown_as_it_is(source_path: str | bytes, format: str, decoders: Decoders) ->
 def is_upright(source_path: str | bytes, format: str) -> bool:
     """Whether browsers show a JPEG, PNG or WebP upright, looked up in this process. Raises `PhotoError`."""
     try:
-        with open(source_path, "rb") as file:
+        with files.opened(source_path) as (file, _):
             image = recognise(file.read(64))[1]
             file.seek(0)
             opened = image(file)
@@ -79,7 +79,8 @@ def full_picture(photo_id: str, source_path: str | bytes, decoders: Decoders) ->
     What is transparent is white, as in thumbnails. It has the photo's colour profile and no EXIF. Raises `PhotoError`
     when the photo cannot be read.
     """
-    return decoders.full_picture(read.content_of(photo_id, source_path))
+    with files.content_of(photo_id, source_path) as content, decoders.failures.trying(photo_id):
+        return decoders.full_picture(content)
 
 
 def jpeg(image: Image.Image) -> bytes:

@@ -7,6 +7,7 @@ size, never whole photos.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -19,12 +20,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from indexer.decoding.answers import MeasuredPhoto
 from indexer.decoding.child import NO_MEMORY
-from indexer.decoding.decoders import Decoders, MeasuredPhoto, measured
-from indexer.read import photo_id, whole_file
+from indexer.decoding.decoders import Decoders, measured
+from indexer.files import LARGE, MAX_BYTES, check_head, opened, photo_id, room_for_file, whole_file
+from indexer.retries import until_another_day
 from indexer.scan import FAILED_FOR_NOW, FoundFile, modified_ns, settled_ns
 from search.catalog.changes import NewPhoto
-from search.errors import FileChangedError, PhotoError, PhotoMemoryError
+from search.errors import FileChangedError, PhotoError, PhotoForNowError, PhotoMemoryError
 
 if TYPE_CHECKING:
     from search.models.preprocess import Preprocess
@@ -105,18 +108,22 @@ def read_files(
         DecodingError: no process that decodes can be started, or `decoders` were closed.
     """
     done: dict[int, ReadFile] = {}
-    opened: dict[int, _Opened] = {}
+    waiting: dict[int, _Opened] = {}
     for place, found in enumerate(some):
+        if found.size > LARGE:
+            done.update(_decoded(waiting, preprocess, decoders))  # nothing else is held while it waits for room
+            waiting.clear()
+            done[place] = _read_large(found, preprocess, known, decoders)
+            continue
         file = _opened(found, known)
         if isinstance(file, ReadFile):
             done[place] = file
             continue
-        opened[place] = file
-        if sum(len(file.content) for file in opened.values()) >= _BYTES_AT_ONCE:
-            done.update(_decoded(opened, preprocess, decoders))
-            opened.clear()
-    if opened:
-        done.update(_decoded(opened, preprocess, decoders))
+        waiting[place] = file
+        if sum(len(file.content) for file in waiting.values()) >= _BYTES_AT_ONCE:
+            done.update(_decoded(waiting, preprocess, decoders))
+            waiting.clear()
+    done.update(_decoded(waiting, preprocess, decoders))
     return [done[place] for place in range(len(some))]
 
 
@@ -127,6 +134,21 @@ class _Opened:
     file: ReadFile
     content: bytes
     modified_ns: int
+
+
+def _read_large(found: FoundFile, preprocess: Preprocess, known: Callable[[str], bool], decoders: Decoders) -> ReadFile:
+    """A file that takes much memory: it is read once its first bytes are a photo's, and few at a time."""
+    now = time.time_ns()
+    size = 0
+    with contextlib.suppress(OSError, PhotoError), opened(found.path) as (stream, status):
+        size = min(status.st_size, MAX_BYTES)
+        try:
+            check_head(stream)
+        except PhotoError as error:
+            return ReadFile(found, "", status.st_size, settled_ns(status, now), failure=str(error))
+    with room_for_file(size):
+        file = _opened(found, known)
+        return file if isinstance(file, ReadFile) else _decoded({0: file}, preprocess, decoders)[0]
 
 
 def _opened(found: FoundFile, known: Callable[[str], bool]) -> ReadFile | _Opened:
@@ -146,16 +168,20 @@ def _opened(found: FoundFile, known: Callable[[str], bool]) -> ReadFile | _Opene
     return file if known(file.id) else _Opened(file, content, modified_ns(status))
 
 
-def _decoded(opened: dict[int, _Opened], preprocess: Preprocess, decoders: Decoders) -> dict[int, ReadFile]:
+def _decoded(waiting: dict[int, _Opened], preprocess: Preprocess, decoders: Decoders) -> dict[int, ReadFile]:
+    if not waiting:
+        return {}
     with decoders.worker() as worker:
-        found = measured(worker, [file.content for file in opened.values()], preprocess)
-        return {place: _read(file, one, preprocess) for (place, file), one in zip(opened.items(), found, strict=True)}
+        found = measured(worker, [file.content for file in waiting.values()], preprocess)
+        return {place: _read(file, one, preprocess) for (place, file), one in zip(waiting.items(), found, strict=True)}
 
 
 def _read(opened: _Opened, found: MeasuredPhoto | PhotoError, preprocess: Preprocess) -> ReadFile:
     file = opened.file
     if isinstance(found, PhotoMemoryError):
         return replace(file, mtime_ns=FAILED_FOR_NOW, failure=str(found))
+    if isinstance(found, PhotoForNowError):
+        return replace(file, failure=until_another_day(str(found)))
     if isinstance(found, PhotoError):
         return replace(file, failure=str(found))
     # A copy where the pixels are ready: the process that made them will write over them.

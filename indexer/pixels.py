@@ -45,7 +45,7 @@ class Room(Protocol):
 class DecodingRoom:
     """The memory that pictures decoded side by side share: one waits until it fits in beside the others.
 
-    What a caller keeps of a decoded picture afterwards is not counted.
+    What a caller keeps of a decoded picture afterwards is not counted. Files share theirs in the same way, in bytes.
     """
 
     def __init__(self, pixels: int) -> None:

@@ -14,11 +14,9 @@ Embedded colour profiles are not applied: pixels are taken to be sRGB, as the mo
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import logging
 import os
-import stat
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,25 +26,22 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from indexer.exif import NO_EXIF, ExifData, read_exif
+from indexer.files import HEAD, file_content
 from indexer.formats import is_cut_short, recognise, webp_canvas
 from indexer.pixels import Room, decoding_room, default_max_pixels, to_rgb
-from search.errors import FileChangedError, PhotoError, PhotoMemoryError
+from search.errors import PhotoError, PhotoForNowError, PhotoMemoryError
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
-
-__all__ = ["DecodedPhoto", "content_of", "decode", "file_content", "photo_id", "read_photo", "whole_file"]
 
 # Odd files make Pillow warn and log; the catalog's sentence for each failure is the report that counts. Once
 # for the process, and only for Pillow: `warnings.catch_warnings` for each photo would not be safe in threads.
 warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\b")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
-MAX_BYTES = 2**30
-"""No photo file is larger; a file is read as a whole, so this bounds memory."""
-# Whatever decodes row by row into a drafted (reduced) picture never holds the full size in memory, so it may
-# be larger than the limit; this many times, because time grows with the full size all the same.
-_DRAFT_ALLOWANCE = 8
+DRAFT_ALLOWANCE = 8
+"""Whatever decodes row by row into a drafted (reduced) picture never holds the full size in memory, so it may be larger
+than the limit; this many times, because time grows with the full size all the same."""
 _EXIF_KEYS = ("exif", "xmp", "Raw profile type exif", "XML:com.adobe.xmp")
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -73,55 +68,6 @@ class DecodedPhoto:
     height: int
     format: str
     exif: ExifData
-
-
-def whole_file(path: str | bytes | os.PathLike[str]) -> tuple[bytes, os.stat_result]:
-    """A regular file's content, and its state.
-
-    Raises `PhotoError` where there is none or it is too large for a photo, `FileChangedError` where it was written to
-    meanwhile, `OSError` where it cannot be read.
-    """
-    # Not to wait for ever where a FIFO took the place of a photo since the folder was scanned.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise PhotoError("it is not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise PhotoError(f"it has {status.st_size / 2**30:.1f} GiB, more than a photo has")
-        with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            content = stream.read(status.st_size)
-        after = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
-    if (len(content), after.st_size, after.st_mtime_ns) != (status.st_size, status.st_size, status.st_mtime_ns):
-        raise FileChangedError("it was written to while it was read")
-    return content, status
-
-
-def photo_id(content: bytes) -> str:
-    """The name of the photo that a file with this content holds: its BLAKE2b hash, 32 hexadecimal digits."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def file_content(path: str | bytes | os.PathLike[str]) -> bytes:
-    """A file's content. Raises `PhotoError`, and nothing else, where it cannot be had."""
-    try:
-        return whole_file(path)[0]
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "its name is not valid"
-        raise PhotoError(f"it cannot be opened: {reason[0].lower()}{reason[1:]}") from error
-
-
-def content_of(identity: str, path: str | bytes) -> bytes:
-    """The content of a file that holds the photo `identity`.
-
-    Raises `PhotoError` where it holds another by now, or cannot be read.
-    """
-    content = file_content(path)
-    if photo_id(content) != identity:
-        raise PhotoError("its file has changed since it was indexed; run `sightline index`")
-    return content
 
 
 def read_photo(
@@ -160,7 +106,7 @@ def decode(
     with _photo_errors() as stage:
         file = io.BytesIO(source) if isinstance(source, bytes) else _seekable(source)
         file.seek(0)
-        head = file.read(64)
+        head = file.read(HEAD)
         if not head:
             raise PhotoError("it is empty")
         name, opener = recognise(head)
@@ -185,7 +131,7 @@ def _decode(image: ImageFile, name: str, draft: tuple[int, int] | None, limit: i
     if jpeg is not None and draft is not None:
         jpeg.draft(None, draft if exif.orientation < 5 else (draft[1], draft[0]))
     if jpeg is not None and jpeg.size != (width, height) and _decodes_by_rows(jpeg):
-        _check_pixels(width, height, limit * _DRAFT_ALLOWANCE)
+        _check_pixels(width, height, limit * DRAFT_ALLOWANCE)
         _check_pixels(*jpeg.size, limit)
     else:
         _check_pixels(width, height, limit)
@@ -265,7 +211,9 @@ def _photo_errors() -> Iterator[_Stage]:
     except Image.DecompressionBombError as error:
         raise PhotoError("it has more pixels than it is safe to decode") from error
     except Exception as error:
-        raise PhotoError(_sentence(error, stage)) from error
+        # A decoder that cannot be loaded, or an error that the system has numbered, is no fault of what is decoded.
+        foreign = isinstance(error, ImportError) or (isinstance(error, OSError) and error.errno is not None)
+        raise (PhotoForNowError if foreign else PhotoError)(_sentence(error, stage)) from error
 
 
 def _sentence(error: Exception, stage: _Stage) -> str:

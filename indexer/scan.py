@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from indexer.retries import is_due
 from indexer.rules import Level, Sieve
 from indexer.suffixes import SUFFIXES
 from search.catalog.paths import is_within, join
@@ -235,7 +236,7 @@ def _compare(
         if level is None or not level.takes(name, size):
             continue
         before = known.pop(name, None)
-        if before is not None and _is_as(before[1:3], (size, modified), join(folder, name)):
+        if before is not None and _is_as(before[1:4], (size, modified), join(folder, name)):
             result.unchanged += before[3] is None
             result.failed += before[3] is not None
             if before[4] is not None:
@@ -269,9 +270,12 @@ def _miss_below(connection: sqlite3.Connection, root: bytes, visited: set[bytes]
             (result.gone if taken else result.left_out).append((key, folder, name))
 
 
-def _is_as(before: tuple[int, int], now: tuple[int, int], path: bytes) -> bool:
+def _is_as(before: tuple[int, int, str | None], now: tuple[int, int], path: bytes) -> bool:
+    *known, failure = before
+    if (*known,) == now:
+        return failure is None or not is_due(failure)
     # What could not be opened is asked for again here, where that costs nothing, not by loading a model first.
-    return before == now or (before[1] == FAILED_FOR_NOW and not os.access(path, os.R_OK))
+    return known[1] == FAILED_FOR_NOW and not os.access(path, os.R_OK)
 
 
 def _walk(

@@ -14,13 +14,15 @@ import os
 import re
 import tempfile
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from PIL import Image
 
-from indexer import read
+from indexer import files
 from search import failpoints
+from search.errors import PhotoError
 
 if TYPE_CHECKING:
     from indexer.decoding.decoders import Decoders
@@ -35,6 +37,7 @@ _QUALITY = 80
 _METHOD = 2
 _PHOTO_ID = re.compile(r"[0-9a-f]{8,64}")
 _CHECKSUM = 16  # bytes
+_MOST_BYTES = 16 * 2**20  # no thumbnail has as many, though it were noise
 
 State = Literal["whole", "early", "damaged"]
 """What a kept thumbnail is: an `early` one was kept without a checksum by a version before."""
@@ -57,8 +60,8 @@ class KeptThumbnails:
     def kept(self, photo_id: str, size: str) -> bytes | None:
         """The thumbnail that was kept, or None where there is none that is whole and this photo's in this size."""
         try:
-            return _without_checksum(self.path_for(photo_id, size).read_bytes(), photo_id, size)
-        except OSError:
+            return _without_checksum(self._content(photo_id, size), photo_id, size)
+        except (OSError, PhotoError):
             return None
 
     def keep(self, photo_id: str, size: str, picture: bytes) -> None:
@@ -67,11 +70,22 @@ class KeptThumbnails:
 
     def state(self, photo_id: str, size: str) -> State:
         """What the kept thumbnail is. Raises `OSError` where none can be read."""
-        content = self.path_for(photo_id, size).read_bytes()
+        try:
+            content = self._content(photo_id, size)
+        except PhotoError:
+            return "damaged"
         if _without_checksum(content, photo_id, size) is not None:
             return "whole"
         early = content[:4] == b"RIFF" and int.from_bytes(content[4:8], "little") + 8 == len(content)
         return "early" if early else "damaged"
+
+    def _content(self, photo_id: str, size: str) -> bytes:
+        """What lies in its place. Raises `OSError`, or `PhotoError` where that is no file or too large."""
+        with files.opened(self.path_for(photo_id, size)) as (file, _):
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise PhotoError("it is no thumbnail")
+        return content
 
     def remove(self, photo_id: str) -> None:
         """Forget a photo's thumbnails, and what an interrupted write may have left of them."""
@@ -88,28 +102,44 @@ class Thumbnails(KeptThumbnails):
         """`decoders` make those that are missing."""
         super().__init__(home)
         self._decoders = decoders
-        # Two requests for one thumbnail wait for each other, so that it is made once; that two photos now and
-        # then share a lock costs less than keeping one for each.
-        self._locks = tuple(threading.Lock() for _ in range(64))
+        self._making: dict[tuple[str, str], Future[bytes]] = {}
+        self._lock = threading.Lock()
 
     def get_bytes(self, photo_id: str, source_path: str | bytes, size: str) -> bytes:
         """The thumbnail as a WebP file's content, made from `source_path` where it is missing or damaged.
 
         Keeping it for the next time is tried, not promised: on a full disk or a read-only home it is made
-        anew at each call. Raises `PhotoError` when it must be made and the photo cannot be read.
+        anew at each call. Raises `PhotoError` when it must be made and the photo cannot be read; where that took
+        long, at once for some minutes.
         """
         kept = self.kept(photo_id, size)
         if kept is not None:
             return kept
-        with self._locks[hash((photo_id, size)) % len(self._locks)]:
-            kept = self.kept(photo_id, size)  # another thread may have made it meanwhile
-            if kept is not None:
-                return kept
-            # Of another picture, a kept thumbnail would show that under this id for good.
-            made = self._decoders.thumbnail(read.content_of(photo_id, source_path), SIZES[size])
-            with contextlib.suppress(OSError):
-                self.keep(photo_id, size, made)
-            return made
+        with self._lock:
+            making = self._making.get((photo_id, size))
+            if making is None:
+                mine = self._making[photo_id, size] = Future()
+        if making is not None:
+            return making.result()  # two requests for one thumbnail have it made once
+        try:
+            mine.set_result(self._made(photo_id, source_path, size))
+        except BaseException as error:
+            mine.set_exception(error)
+        finally:
+            with self._lock:
+                del self._making[photo_id, size]
+        return mine.result()
+
+    def _made(self, photo_id: str, source_path: str | bytes, size: str) -> bytes:
+        kept = self.kept(photo_id, size)  # another thread may have made it meanwhile
+        if kept is not None:
+            return kept
+        # Of another picture, a kept thumbnail would show that under this id for good.
+        with files.content_of(photo_id, source_path) as content, self._decoders.failures.trying(photo_id):
+            made = self._decoders.thumbnail(content, SIZES[size])
+        with contextlib.suppress(OSError):
+            self.keep(photo_id, size, made)
+        return made
 
 
 def _without_checksum(content: bytes, photo_id: str, size: str) -> bytes | None:

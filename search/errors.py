@@ -37,7 +37,11 @@ class PhotoError(SightlineError):
     """One photo cannot be read; the sentence says why, without its path."""
 
 
-class PhotoMemoryError(PhotoError):
+class PhotoForNowError(PhotoError):
+    """It could not be read this time, which need not be its own fault: another try may succeed."""
+
+
+class PhotoMemoryError(PhotoForNowError):
     """There is not enough memory for it just now."""
 
 

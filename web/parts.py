@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from fastapi.concurrency import run_in_threadpool
 
-from indexer.read import file_content
+from indexer.files import file_content
 from search.errors import PhotoError
 from web.access import EngineAccess
 from web.photo_files import checked_id, find_file, known_photo

@@ -12,7 +12,7 @@ import anyio.to_thread
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 
-from indexer import read
+from indexer import files
 from indexer.scan import modified_ns
 from indexer.thumbnails import Thumbnails
 from search.catalog.photo import Photo
@@ -65,8 +65,10 @@ def find_file(photo: Photo) -> tuple[Path, os.stat_result]:
             if not stat.S_ISREG(state.st_mode) or state.st_size != photo.bytes or not os.access(path, os.R_OK):
                 continue
             # One that was written since may hold another picture by now, which must not be shown under this id.
-            if modified_ns(state) != modified and read.photo_id(read.whole_file(path)[0]) != photo.id:
-                continue
+            if modified_ns(state) != modified:
+                with files.room_for_file(state.st_size):
+                    if files.photo_id(files.whole_file(path)[0]) != photo.id:
+                        continue
         except (OSError, PhotoError):
             continue
         return Path(os.fsdecode(path)), state

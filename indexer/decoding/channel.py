@@ -51,17 +51,21 @@ class Exchange:
     @classmethod
     def create(cls) -> tuple[Self, int] | None:
         """New memory and the descriptor by which another process maps it, to be closed; None where the platform has
-        none that takes no place on a disk, nor counts to what a container allows of /dev/shm."""
+        none (that takes no place on a disk, nor counts to what a container allows of /dev/shm), or no room for it."""
         try:
             import fcntl
 
             descriptor = os.memfd_create("sightline", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         except (ImportError, AttributeError, OSError):
             return None
-        os.ftruncate(descriptor, EXCHANGE_BYTES)
-        # Were it cut by one side, the other would die of its next look.
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-        return cls(descriptor), descriptor
+        try:
+            os.ftruncate(descriptor, EXCHANGE_BYTES)
+            # Were it cut by one side, the other would die of its next look.
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+            return cls(descriptor), descriptor
+        except (AttributeError, OSError):
+            os.close(descriptor)
+            return None
 
     @property
     def mark(self) -> int:
@@ -122,7 +126,7 @@ class Channel:
             document = json.loads(self._read(length, _MOST_TEXT))
             places = document.pop("buffers")
             buffers = [self._buffer(int(at), int(size)) for at, size in places]
-        except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
             raise BrokenMessageError from error
         self.end = max([_BEGIN, *(at + size for at, size in places if at)])
         return document, buffers

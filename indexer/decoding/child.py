@@ -21,13 +21,16 @@ from types import ModuleType
 from typing import Any
 
 from indexer.decoding.channel import BrokenMessageError, Buffer, Channel, Exchange
-from search.errors import PhotoError, PhotoMemoryError
+from search.errors import PhotoError, PhotoForNowError, PhotoMemoryError
 
 OUT_OF_MEMORY = 86
 """The exit status of a process that had no memory left to say so."""
 NO_MEMORY = "it needs more memory than there is"
+PATIENCE = 10
+"""By the clock a photo may take so many times as long as by the processor: the machine may have other work."""
 _LATER = 10.0
 """Seconds after which it ends itself, beyond those in which it is to be ended."""
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 Task = Callable[..., tuple[dict[str, Any], Buffer]]
 Requests = queue.SimpleQueue[tuple[dict[str, Any], list[Buffer]]]
@@ -59,6 +62,7 @@ def _connect() -> tuple[Channel, Exchange | None, dict[str, Any]]:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    _wake_with_parent()
     # What libraries print must not get among the messages, nor they at what is to be read.
     source, sink = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -67,6 +71,16 @@ def _connect() -> tuple[Channel, Exchange | None, dict[str, Any]]:
     options: dict[str, Any] = json.loads(sys.argv[1])
     exchange = None if options["exchange"] is None else Exchange(options["exchange"])
     return Channel(open(source, "rb"), open(sink, "wb", buffering=0), exchange), exchange, options
+
+
+def _wake_with_parent() -> None:
+    """Have Linux wake this process, if it was stopped, when the one that started it ends: asleep it would not hear of
+    that. It does so as well when only the thread ends that started this, which is why this asks for nothing worse."""
+    if sys.platform == "linux":
+        with contextlib.suppress(ImportError, OSError, AttributeError):
+            import ctypes
+
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT), 0, 0, 0)
 
 
 def _limit(memory: int) -> None:
@@ -111,7 +125,7 @@ def _serve(tasks: ModuleType, requests: Requests, channel: Channel, exchange: Ex
             channel.send({"at": number})
         else:
             exchange.mark = number
-        _alarm(seconds + _LATER)
+        _alarm(PATIENCE * seconds + _LATER)
         answer, payload = _answer(task, bytes(content), request["arguments"], room)
         answers.append(answer)
         payloads.append(payload)
@@ -138,9 +152,9 @@ def _answer(task: Task, content: bytes, arguments: dict[str, Any], room: _Room) 
     except (PhotoMemoryError, MemoryError):
         return {"error": NO_MEMORY, "memory": True}, b""
     except PhotoError as error:
-        return {"error": str(error)}, b""
-    except Exception as error:
-        return {"error": f"it cannot be decoded ({type(error).__name__})"}, b""
+        return {"error": str(error), "later": isinstance(error, PhotoForNowError)}, b""
+    except Exception as error:  # no photo's fault: another version may do better
+        return {"error": f"it cannot be decoded ({type(error).__name__})", "later": True}, b""
 
 
 class _Room:
@@ -162,7 +176,7 @@ class _Room:
         _alarm(0)
         self._channel.send({"room": pixels})
         self._requests.get()
-        _alarm(self._seconds + _LATER)
+        _alarm(PATIENCE * self._seconds + _LATER)
         try:
             yield
         finally:

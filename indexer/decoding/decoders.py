@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from indexer.decoding.answers import Answer, MeasuredPhoto, measured_photo, size_of
 from indexer.decoding.channel import Buffer
+from indexer.decoding.failures import RecentFailures
 from indexer.decoding.pool import Pool, pool_of_process
-from indexer.decoding.worker import Answer, Worker
-from indexer.exif import ExifData
+from indexer.decoding.worker import Worker
 from indexer.pixels import default_max_pixels
-from search.catalog.changes import Look
 from search.errors import PhotoError
 from search.models.preprocess import Preprocess
 
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from indexer.decoding.settings import DecodingSettings
 
 Box = tuple[float, float, float, float]
-_NONSENSE = PhotoError("decoding it crashed (it answered nonsense)")
 
 
 class Decoders:
@@ -37,11 +34,13 @@ class Decoders:
     Attributes:
         pool: the processes, which others may use as well.
         closed: whether this user has done.
+        failures: what it remembers of photos that took long and failed.
     """
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.closed = False
+        self.failures = RecentFailures()
 
     @classmethod
     def of_process(cls, size: int, settings: DecodingSettings | None = None) -> Self:
@@ -98,7 +97,7 @@ class Decoders:
         """
         with self.worker() as worker:
             one = _one(worker, "picture", content, max_pixels, draft=draft, box=box, side=side, pixels=pixels)
-            width, height = _size(one)
+            width, height = size_of(one)
             return Image.frombytes("RGB", (width, height), one.payload)
 
     def thumbnail(self, content: bytes, longest: int) -> bytes:
@@ -120,47 +119,11 @@ class Decoders:
             return answer.fields.get("upright") is True
 
 
-@dataclass(frozen=True)
-class MeasuredPhoto:
-    """What indexing wants to know of a photo.
-
-    Attributes:
-        full_size: width and height of the upright original, in pixels.
-        pixels: uint8[h, w, 3], upright: at the model's size where `ready`, else as large as they were decoded. They are
-            the worker's, and good until it is asked again.
-    """
-
-    full_size: tuple[int, int]
-    format: str
-    exif: ExifData
-    flatness: float
-    look: Look
-    ready: bool
-    pixels: npt.NDArray[np.uint8]
-
-
 def measured(worker: Worker, contents: Sequence[Buffer], preprocess: Preprocess) -> list[MeasuredPhoto | PhotoError]:
     """Measure some photos and make pixels of them for a model, or say what is wrong with each."""
     arguments = {"max_pixels": default_max_pixels(), "preprocess": asdict(preprocess)}
     answers = worker.ask("measured", contents, arguments)
-    return [answer if isinstance(answer, PhotoError) else _measured(answer) for answer in answers]
-
-
-def _measured(answer: Answer) -> MeasuredPhoto | PhotoError:
-    try:
-        fields = answer.fields
-        width, height = _size(answer)
-        return MeasuredPhoto(
-            full_size=(int(fields["full_size"][0]), int(fields["full_size"][1])),
-            format=str(fields["format"]),
-            exif=ExifData(**fields["exif"]),
-            flatness=float(fields["flatness"]),
-            look=Look(bytes.fromhex(fields["preview"]), int(fields["perceptual_hash"])),
-            ready=fields["ready"] is True,
-            pixels=np.frombuffer(answer.payload, np.uint8).reshape(height, width, 3),
-        )
-    except (PhotoError, ValueError, TypeError, LookupError):
-        return _NONSENSE
+    return [answer if isinstance(answer, PhotoError) else measured_photo(answer) for answer in answers]
 
 
 def _one(worker: Worker, task: str, content: bytes, max_pixels: int | None = None, **arguments: Any) -> Answer:
@@ -170,11 +133,3 @@ def _one(worker: Worker, task: str, content: bytes, max_pixels: int | None = Non
     if isinstance(answer, PhotoError):
         raise answer
     return answer
-
-
-def _size(answer: Answer) -> tuple[int, int]:
-    """Width and height of the RGB pixels that an answer has. Raises `PhotoError` where it has others."""
-    match answer.fields.get("size"):
-        case [int(width), int(height)] if len(answer.payload) == 3 * width * height:
-            return width, height
-    raise _NONSENSE

@@ -144,8 +144,11 @@ class Pool:
         if self._closed.is_set():
             raise DecodingError("Decoding was stopped.")
         if not self._watched:
+            try:
+                threading.Thread(target=self._watch, name="decoders", daemon=True).start()
+            except RuntimeError as error:  # the system has no thread left
+                raise DecodingError(f"No thread can be started to watch the decoding of photos: {error}.") from error
             self._watched = True
-            threading.Thread(target=self._watch, name="decoders", daemon=True).start()
         free = default_max_pixels() // _OWN_SHARE // self.size
         worker = Worker(self._settings, self._tasks, shared=self._shared, room=self.room, free=free)
         self._workers[worker] = None

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from indexer.decoding.channel import BrokenMessageError, Channel, Exchange
 from indexer.decoding.child import NO_MEMORY, OUT_OF_MEMORY
-from search.errors import DecodingError, PhotoError, PhotoMemoryError
+from search.errors import DecodingError, PhotoError, PhotoForNowError, PhotoMemoryError
 
 # The modules beside this one, wherever this was started, and none of the folder that it was started in.
 _PROGRAM = (
@@ -34,8 +35,32 @@ _ENVIRONMENT = {
 _DYING_SECONDS = 2.0
 """One whose pipe has ended is given so long to end by itself, which tells of what it died."""
 
+_CRASHES = frozenset({"SIGSEGV", "SIGABRT", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS"})
+"""Of which a process dies of its own doing; of SIGBUS it dies where a file or memory that it maps is not to be had."""
+_LAST_EXIT_STATUS = 255
+
 Position = tuple[int, int]
 """Which request it is at, counted from 1, and which photo of it, counted from 1; 0 where it is at none yet."""
+
+
+@dataclass(frozen=True)
+class Death:
+    """How a process has ended.
+
+    Attributes:
+        at: which photo of the request it was at, counted from 0; None where it was at none.
+        why: what to say of that photo.
+        surely: whether it is surely this photo's doing.
+    """
+
+    at: int | None
+    why: PhotoError
+    surely: bool
+
+    @property
+    def is_of_others(self) -> bool:
+        """Whether it may be the doing of others: of whoever sent a signal, or of a machine that stood still."""
+        return _is_of_others(self.why)
 
 
 class Process:
@@ -70,6 +95,7 @@ class Process:
         self.waits = False
         self._lock = threading.Lock()
         self._at_work = False
+        self._photos = 0
         self._killed: tuple[Position, PhotoError] | None = None
 
     @property
@@ -96,10 +122,11 @@ class Process:
             with self._lock:
                 self._at_work = self.waits = False
 
-    def begin(self) -> None:
-        """It is about to be asked."""
+    def begin(self, photos: int) -> None:
+        """It is about to be asked about so many photos."""
         with self._lock:
             self.asked += 1
+            self._photos = photos
             self.told = 0
             if self._exchange is not None:
                 self._exchange.mark = 0
@@ -135,21 +162,28 @@ class Process:
             self._popen.kill()
             return self._at_work
 
-    def autopsy(self) -> tuple[int | None, PhotoError, bool]:
-        """Of a process whose channel is broken: which photo of the request it was at, counted from 0, None where it
-        was at none; what to say of that; and whether it is surely this photo's doing."""
+    def autopsy(self) -> Death:
+        """How it ended, where its channel is broken."""
         status = self._status()
         position = self._position()
-        at = position[1] - 1 if position[1] else None
+        at = position[1] - 1 if 1 <= position[1] <= self._photos else None
         if self._killed is not None and self._killed[0] == position:
-            return at, self._killed[1], at is not None
-        surely = position == (1, 1)  # it has seen no other photo
-        if status == OUT_OF_MEMORY:
-            return at, PhotoMemoryError(NO_MEMORY), surely
-        if status == -getattr(signal, "SIGKILL", 9):
-            why = PhotoMemoryError("the system ended its decoding, as it does where memory runs out")
-            return at, why, surely
-        return at, PhotoError(f"decoding it crashed ({_named(status)})"), surely
+            why = self._killed[1]
+            return Death(at, why, at is not None and not _is_of_others(why))
+        why = _cause(status)
+        if at is None and not isinstance(why, PhotoMemoryError):
+            why = PhotoForNowError(str(why))  # it has begun with no photo that could have done it
+        return Death(at, why, position == (1, 1) and not _is_of_others(why))
+
+    def processor_seconds(self) -> float:
+        """Processor time that it has taken so far."""
+        import psutil
+
+        try:
+            times = psutil.Process(self.pid).cpu_times()
+            return float(times.user + times.system)
+        except psutil.Error:
+            return 0.0
 
     def memory(self) -> int:
         """Bytes of it that lie in memory, what is shared included."""
@@ -186,10 +220,25 @@ def _spawned(options: str, descriptor: int | None) -> subprocess.Popen[bytes]:
     )
 
 
-def _named(status: int | None) -> str:
+def _is_of_others(why: PhotoError) -> bool:
+    return isinstance(why, PhotoForNowError) and not isinstance(why, PhotoMemoryError)
+
+
+def _cause(status: int | None) -> PhotoError:
+    """What to say of a photo at which the process ended so."""
     if status is None:
-        return "it answered nonsense"
+        return PhotoError("decoding it crashed (it answered nonsense)")
+    if status == OUT_OF_MEMORY:
+        return PhotoMemoryError(NO_MEMORY)
+    if status == -getattr(signal, "SIGKILL", 9):
+        return PhotoMemoryError("the system ended its decoding, as it does where memory runs out")
+    if 0 <= status <= _LAST_EXIT_STATUS:
+        return PhotoForNowError(f"decoding it ended early (exit status {status})")
+    if status > _LAST_EXIT_STATUS:  # as Windows calls it
+        return PhotoError(f"decoding it crashed (exit status {status})")
+    name = str(-status)
     with contextlib.suppress(ValueError):
-        if status < 0:
-            return signal.Signals(-status).name
-    return f"exit status {status}"
+        name = signal.Signals(-status).name
+    if name in _CRASHES:
+        return PhotoError(f"decoding it crashed ({name})")
+    return PhotoForNowError(f"its decoding was ended from outside ({name})")

@@ -6,14 +6,14 @@ import contextlib
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from indexer.decoding.answers import Answer, seconds, sentence
 from indexer.decoding.channel import BrokenMessageError, Buffer
-from indexer.decoding.child import NO_MEMORY
-from indexer.decoding.process import Position, Process
+from indexer.decoding.child import NO_MEMORY, PATIENCE
+from indexer.decoding.process import Death, Position, Process
 from indexer.pixels import DecodingRoom
-from search.errors import DecodingError, PhotoError, PhotoMemoryError
+from search.errors import DecodingError, PhotoError, PhotoForNowError, PhotoMemoryError
 
 if TYPE_CHECKING:
     from indexer.decoding.settings import DecodingSettings
@@ -23,27 +23,20 @@ _ATTEMPTS = 8
 """To start a process: where memory is short, the system may end it before it is ready."""
 _BEGINNINGS = 3
 """How often a process may die before it begins with what it was asked, until the first of these photos is to blame."""
+_TRIES = 2
+"""How often others may end the decoding of a photo in one request, until it is left to another day."""
+_LEAST_STILL = 0.5
+"""Seconds by the clock in which a process that works has some processor time, though others go first."""
 _SHARED = 256 * 2**20
 """Bytes in memory that are no fault of a photo's: the program itself, and what it shares."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came of one photo: the fields that the task gives, and a buffer, good until the worker is asked again."""
+class _Died(Exception):
+    """The process has ended in the midst of a request."""
 
-    fields: dict[str, Any]
-    payload: Buffer
-
-
-class _Ended(Exception):
-    """The process has ended: at which of the photos it was asked about, None where at none, and why; `surely` of that
-    photo's doing."""
-
-    def __init__(self, at: int | None, why: PhotoError, surely: bool) -> None:
+    def __init__(self, death: Death) -> None:
         super().__init__()
-        self.at = at
-        self.why = why
-        self.surely = surely
+        self.death = death
 
 
 class Worker:
@@ -65,7 +58,8 @@ class Worker:
         self._lock = threading.Lock()
         self._process: Process | None = None
         self._watched: tuple[Process | None, Position | None] = None, None
-        self._worked = 0.0
+        self._clock = 0.0  # of the time that it is at this photo, as the watcher saw it
+        self._before = 0.0  # processor time that it had taken before that
         self.seconds = 0.0
         self.closed = False
 
@@ -92,21 +86,30 @@ class Worker:
         Raises:
             DecodingError: no process can be started, or this was closed meanwhile.
         """
+        return self._asked(task, contents, arguments, 0)
+
+    def _asked(
+        self, task: str, contents: Sequence[Buffer], arguments: dict[str, Any], tried: int
+    ) -> list[Answer | PhotoError]:
+        """As `ask`, where others have ended so many tries already."""
         found: dict[int, Answer | PhotoError] = {}
         left = list(range(len(contents)))
         lost = 0
         while left:
             process = self._ready()
             try:
-                answers = self._ask(process, task, [contents[place] for place in left], arguments)
-            except _Ended as end:
+                answers = self._answers(process, task, [contents[place] for place in left], arguments)
+            except _Died as died:
                 self._end(process)
-                lost += end.at is None
-                if end.surely or lost == _BEGINNINGS:
-                    found[left.pop(end.at or 0)] = end.why
-                elif end.at is not None:
-                    place = left.pop(end.at)
-                    found[place] = self._again(task, contents[place], arguments)
+                death = died.death
+                if death.at is None:
+                    lost += 1
+                    if lost == _BEGINNINGS:
+                        found[left.pop(0)] = death.why
+                    continue
+                place, tries = left.pop(death.at), tried + death.is_of_others
+                again = not death.surely and tries < _TRIES
+                found[place] = self._again(task, contents[place], arguments, tries) if again else death.why
                 continue
             if process.asked > 1 and any(isinstance(answer, PhotoMemoryError) for answer in answers):
                 self._end(process)  # earlier photos may have left too little of it: a new process has all
@@ -115,9 +118,9 @@ class Worker:
             break
         return [found[place] for place in range(len(contents))]
 
-    def _again(self, task: str, content: Buffer, arguments: dict[str, Any]) -> Answer | PhotoError:
+    def _again(self, task: str, content: Buffer, arguments: dict[str, Any], tried: int) -> Answer | PhotoError:
         """What comes of a photo in a new process, alone: an earlier one may have done the harm of which it died."""
-        (answer,) = self.ask(task, [content], arguments)
+        (answer,) = self._asked(task, [content], arguments, tried)
         return Answer(answer.fields, bytes(answer.payload)) if isinstance(answer, Answer) else answer
 
     def watch(self, elapsed: float) -> None:
@@ -127,14 +130,26 @@ class Worker:
         position = None if process is None else process.position
         seen, self._watched = self._watched, (process, position)
         if process is None or position is None or seen != (process, position):
-            self._worked = 0.0
+            self._clock = 0.0
+            self._before = process.processor_seconds() if process is not None and position is not None else 0.0
             return
-        self._worked += elapsed
-        most = self._settings.seconds if process.ready else _START_SECONDS
-        if self._worked >= most:
-            process.kill_at(position, PhotoError(f"it takes longer than {most:g} s to decode"))
-        elif process.memory() > self._settings.memory_bytes + _SHARED:  # not all platforms have a limit for that
+        self._clock += elapsed
+        if not process.ready:
+            if self._clock >= _START_SECONDS:
+                process.kill_at(position, PhotoForNowError("its decoding did not start"))
+            return
+        if process.memory() > self._settings.memory_bytes + _SHARED:  # not all platforms have a limit for that
             process.kill_at(position, PhotoMemoryError(NO_MEMORY))
+            return
+        most = self._settings.seconds
+        if self._clock < most:
+            return
+        # Only what the processor did for it is this photo's doing: the machine may be busy or have been stopped.
+        worked = process.processor_seconds() - self._before
+        if worked >= most:
+            process.kill_at(position, PhotoError(f"it takes longer than {most:g} s to decode"))
+        elif self._clock >= _LEAST_STILL and worked < self._clock / PATIENCE:
+            process.kill_at(position, PhotoForNowError(f"its decoding stood still for {self._clock:.0f} s"))
 
     def close(self) -> None:
         """End the process for good; whoever waits for it has a `DecodingError`."""
@@ -161,10 +176,10 @@ class Worker:
             time.sleep(min(1.0, 0.02 * 2**attempt))
         raise DecodingError(f"The process that decodes photos does not start: {said or 'it dies each time'}.")
 
-    def _ask(
+    def _answers(
         self, process: Process, task: str, contents: Sequence[Buffer], arguments: dict[str, Any]
     ) -> list[Answer | PhotoError]:
-        process.begin()
+        process.begin(len(contents))
         with process.working(), contextlib.ExitStack() as held:
             try:
                 process.channel.send({"task": task, "arguments": arguments, "free": self._free}, contents)
@@ -176,18 +191,28 @@ class Worker:
                 answers = [_understood(one, payload) for one, payload in zip(said["answers"], payloads, strict=True)]
                 if len(answers) != len(contents):
                     raise BrokenMessageError
-                self.seconds += float(said["seconds"])
+                self.seconds += seconds(said["seconds"])
                 return answers
             except MemoryError:
-                raise _Ended(0, PhotoMemoryError(NO_MEMORY), True) from None
-            except (OSError, BrokenMessageError, ValueError, TypeError, KeyError, AttributeError) as error:
-                raise _Ended(*process.autopsy()) from error
+                raise _Died(Death(0, PhotoMemoryError(NO_MEMORY), True)) from None
+            except (
+                OSError,
+                BrokenMessageError,
+                ValueError,
+                TypeError,
+                LookupError,
+                AttributeError,
+                OverflowError,
+            ) as error:
+                raise _Died(process.autopsy()) from error
 
     def _hear(self, process: Process, said: dict[str, Any], held: contextlib.ExitStack) -> None:
         """What it says before it has answered: which photo it is at, or how many pixels it needs room for."""
         if "at" in said:
             process.told = int(said["at"])
         elif pixels := int(said["room"]):
+            if pixels < 0:
+                raise BrokenMessageError
             process.waits = True
             held.enter_context(self._room.taken(pixels))
             process.waits = False
@@ -203,5 +228,6 @@ class Worker:
 
 def _understood(said: dict[str, Any], payload: Buffer) -> Answer | PhotoError:
     if "error" in said:
-        return (PhotoMemoryError if said.get("memory") else PhotoError)(str(said["error"])[:300])
+        kind = PhotoMemoryError if said.get("memory") else PhotoForNowError if said.get("later") else PhotoError
+        return kind(sentence(said["error"]))
     return Answer(dict(said["fields"]), payload)

@@ -20,14 +20,14 @@ from PIL import Image
 
 from indexer.decoding.decoders import Decoders
 from indexer.describe.captioner import ended, first_line
+from indexer.files import photo_id, room_for_file, whole_file
 from indexer.look import look
-from indexer.read import photo_id, whole_file
 from indexer.scan import UNSETTLED, modified_ns
 from search import failpoints
 from search.catalog import changes, descriptions, settings, words
 from search.catalog.changes import Look
 from search.catalog.descriptions import PendingPhoto
-from search.errors import FileChangedError, PhotoError, PhotoMemoryError, SightlineError
+from search.errors import FileChangedError, PhotoError, PhotoForNowError, SightlineError
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -167,8 +167,8 @@ def _keep(
         if looks:
             settings.grow_revision(connection)
         for key, found in group:
-            if isinstance(found, MemoryError | PhotoMemoryError):
-                kept.waiting += 1  # another run may have more of it
+            if isinstance(found, MemoryError | PhotoForNowError):
+                kept.waiting += 1  # another run may have more memory, or nobody who disturbs it
             elif isinstance(found, Exception):
                 descriptions.record(connection, key, work.stage, work.author, first_line(found))
                 kept.failed += 1
@@ -188,13 +188,14 @@ def _keep(
 def _picture(photo: PendingPhoto, decoders: Decoders, side: int, pixels: int | None) -> Image.Image | Exception | None:
     for file in photo.files:
         try:
-            content, status = whole_file(file.path)
-            if (status.st_size, modified_ns(status)) != (file.size, file.mtime_ns) and (
-                file.mtime_ns != UNSETTLED or photo_id(content) != photo.id
-            ):
-                continue  # it holds another picture by now; the next run will see
-            # What waits must not fill the memory.
-            return decoders.picture(content, draft=(side, side), side=side, pixels=pixels)
+            with room_for_file(file.size):
+                content, status = whole_file(file.path)
+                if (status.st_size, modified_ns(status)) != (file.size, file.mtime_ns) and (
+                    file.mtime_ns != UNSETTLED or photo_id(content) != photo.id
+                ):
+                    continue  # it holds another picture by now; the next run will see
+                # What waits must not fill the memory.
+                return decoders.picture(content, draft=(side, side), side=side, pixels=pixels)
         except (OSError, FileChangedError):
             continue
         except (PhotoError, MemoryError, ValueError) as error:

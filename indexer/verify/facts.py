@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from indexer.decoding.decoders import Decoders, measured
+from indexer.files import photo_id, whole_file
 from indexer.pipeline import measures
-from indexer.read import photo_id, whole_file
 from indexer.scan import FAILED_FOR_NOW, UNSETTLED, modified_ns
 from indexer.verify.findings import Mending
 from indexer.verify.merging import merge

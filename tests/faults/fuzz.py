@@ -29,7 +29,8 @@ from typing import Any
 import pillow_heif
 from PIL import Image, ImageOps
 
-from indexer.decoding.decoders import Decoders, MeasuredPhoto, measured
+from indexer.decoding.answers import MeasuredPhoto
+from indexer.decoding.decoders import Decoders, measured
 from indexer.decoding.pool import Pool
 from indexer.decoding.settings import DecodingSettings
 from indexer.demo import gather_samples

@@ -28,8 +28,8 @@ from hypothesis.stateful import (
 from support import picture, save_checkpoint
 from victims import Nursery
 
+from indexer.files import photo_id
 from indexer.model_choice import LoadedModel
-from indexer.read import photo_id
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from search import failpoints

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -21,15 +22,15 @@ import pytest
 from PIL import Image
 from test_hostile_pictures import FORMATS, encoded, noise, png
 
-from indexer.decoding.channel import EXCHANGE_BYTES, BrokenMessageError, Channel
+from indexer.decoding.answers import Answer
+from indexer.decoding.channel import EXCHANGE_BYTES, BrokenMessageError, Channel, Exchange
 from indexer.decoding.decoders import Decoders, measured
 from indexer.decoding.pool import Pool
 from indexer.decoding.settings import DecodingSettings
-from indexer.decoding.worker import Answer
 from indexer.pipeline import read_ahead
 from indexer.read import decode
 from indexer.scan import FoundFile
-from search.errors import DecodingError, PhotoError, PhotoMemoryError
+from search.errors import DecodingError, PhotoError, PhotoForNowError, PhotoMemoryError, SettingsError
 from search.models.preprocess import Preprocess
 
 PREPROCESS = Preprocess((32, 32), "shortest", "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -79,6 +80,8 @@ def at_work(decoders: Decoders) -> bool:
         (hostile.KILLED, "the system ended its decoding, as it does where memory runs out"),
         (hostile.GREEDY, "it needs more memory than there is"),
         (hostile.LYING, None),
+        (hostile.TERMINATED, "its decoding was ended from outside (SIGTERM)"),
+        (hostile.ENDED, "decoding it ended early (exit status 3)"),
     ],
 )
 def test_what_one_photo_does_costs_no_other(make: Make, harm: bytes, sentence: str | None, shared: bool) -> None:
@@ -129,6 +132,62 @@ def test_an_endless_one_is_given_up_and_the_others_are_read(make: Make, harm: by
         found = measured(worker, [SOUND, SOUND + harm, SOUND], PREPROCESS)
     assert [isinstance(one, PhotoError) for one in found] == [False, True, False]
     assert str(found[1]) == "it takes longer than 0.2 s to decode"
+
+
+@pytest.mark.parametrize("ended", [signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGBUS])
+def test_a_signal_from_outside_costs_no_photo(make: Make, ended: signal.Signals) -> None:
+    decoders = make()
+    with ThreadPoolExecutor(1) as thread:
+        large = thread.submit(decoders.picture, png(3000, 3000))
+        until(lambda: at_work(decoders))
+        (before,) = decoders.pool.pids
+        os.kill(before, ended)
+        assert large.result().size == (3000, 3000)
+    assert decoders.pool.pids != [before]
+
+
+def test_a_process_that_was_stopped_costs_no_photo(make: Make) -> None:
+    decoders = make(seconds=0.5)
+    with ThreadPoolExecutor(1) as thread:
+        large = thread.submit(decoders.picture, png(3000, 3000))
+        until(lambda: at_work(decoders))
+        (before,) = decoders.pool.pids
+        os.kill(before, signal.SIGSTOP)
+        assert large.result().size == (3000, 3000)
+    assert decoders.pool.pids != [before]
+
+
+@pytest.mark.parametrize("harm", [hostile.STILL, hostile.TERMINATED, hostile.ENDED])
+def test_what_others_may_have_done_is_tried_twice_and_left_to_another_day(make: Make, harm: bytes) -> None:
+    decoders = make(seconds=0.1)
+    with decoders.worker() as worker:
+        found = measured(worker, [SOUND, SOUND + harm, SOUND], PREPROCESS)
+    assert [type(one) is PhotoForNowError for one in found] == [False, True, False]
+
+
+def test_a_photo_may_take_longer_by_the_clock_on_a_busy_machine(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoders = make(seconds=1000)
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(decoders.picture, SOUND + hostile.STILL)
+        until(lambda: at_work(decoders))
+        (worker,) = decoders.pool._workers
+        process = worker._process
+        assert process is not None
+        worked = iter([0.0, 300.0, 600.0, 999.0, 1000.0])  # by a third of a processor
+        monkeypatch.setattr(process, "processor_seconds", lambda: next(worked))
+        for _ in range(4):
+            worker.watch(1000)
+            assert process._killed is None
+        worker.watch(1)
+        with pytest.raises(PhotoError, match=r"^it takes longer than 1000 s to decode$"):
+            asked.result()
+
+
+def test_a_decoder_that_cannot_be_loaded_is_no_photos_fault(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    content = encoded(noise(), "AVIF").replace(b"ftypavif", b"ftypheic", 1)
+    with pytest.raises(PhotoForNowError, match="pillow_heif"):
+        decode(content)
 
 
 def test_time_counts_for_each_photo_anew_though_their_processes_died_at_the_same_place(make: Make) -> None:
@@ -271,7 +330,7 @@ def test_interrupts_are_for_whoever_started_it(make: Make) -> None:
 
 
 PARENT = """
-import sys, threading
+import sys, threading, time
 from indexer.decoding.decoders import Decoders
 from indexer.decoding.pool import Pool
 from indexer.decoding.settings import DecodingSettings
@@ -284,12 +343,19 @@ decoders.pool.start(2)
 threading.Thread(target=decoders.picture, args=(content + b"<endless>",), daemon=True).start()
 with decoders.worker() as worker:
     worker.ask("modules", [b""], {})
+while not all(worker._process and worker._process.ready for worker in decoders.pool._workers):
+    time.sleep(0.005)
 print(*decoders.pool.pids, flush=True)
 sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize("end", ["killed", "closed"])
+STOPPED = pytest.param(
+    "killed while they are stopped", marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux wakes them")
+)
+
+
+@pytest.mark.parametrize("end", ["killed", "closed", STOPPED])
 def test_processes_never_outlive_whoever_started_them(tmp_path: Path, end: str) -> None:
     (tmp_path / "sound.png").write_bytes(SOUND)
     root = Path(__file__).parents[2]
@@ -305,11 +371,17 @@ def test_processes_never_outlive_whoever_started_them(tmp_path: Path, end: str) 
         assert parent.stdout is not None and parent.stdin is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         assert len(pids) == 2 and all(psutil.pid_exists(pid) for pid in pids)
-        if end == "killed":
-            parent.kill()
-        else:
+        if end == "closed":
             parent.stdin.close()
-    until(lambda: not any(map(psutil.pid_exists, pids)))
+        else:
+            for pid in pids if "stopped" in end else ():
+                os.kill(pid, signal.SIGSTOP)
+            parent.kill()
+    try:
+        until(lambda: not any(map(psutil.pid_exists, pids)))
+    finally:
+        for pid in filter(psutil.pid_exists, pids):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_an_alarm_ends_what_no_thread_can() -> None:
@@ -389,6 +461,33 @@ def test_processes_that_cannot_start_are_no_photos_fault(make: Make) -> None:
         make(tasks="no_such_tasks").picture(SOUND)
 
 
+def test_a_watcher_that_cannot_start_is_said_so_and_tried_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    decoders = make(seconds=0.2)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        with pytest.raises(DecodingError, match=r"can't start new thread"):
+            decoders.picture(SOUND)
+    with pytest.raises(PhotoError, match=r"takes longer than 0\.2 s"):
+        decoders.picture(SOUND + hostile.ENDLESS)
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no such memory here")
+@pytest.mark.parametrize("fails", ["os.ftruncate", "mmap.mmap"])
+def test_shared_memory_that_cannot_be_had_is_done_without(
+    make: Make, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    before = psutil.Process().num_fds()
+    monkeypatch.setattr(fails, refused)
+    assert Exchange.create() is None and psutil.Process().num_fds() == before
+    assert is_sound(make())
+
+
 def test_no_process_is_started_before_there_is_a_photo(make: Make) -> None:
     decoders = make(4)
     assert decoders.pool.pids == []
@@ -417,6 +516,7 @@ def message(text: bytes, rest: bytes = b"") -> bytes:
         message(b'{"buffers": [[64, 5]]}'),
         message(b'{"buffers": [["x"]]}'),
         message(b"[" * 100_000),
+        message(b'{"buffers": [[1e999, 5]]}'),
     ],
 )
 def test_no_length_and_no_document_is_believed(data: bytes) -> None:
@@ -431,3 +531,16 @@ def test_limits_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("SIGHTLINE_DECODING_MEMORY", "512")
     settings = DecodingSettings.read()
     assert (settings.seconds, settings.memory_bytes) == (2.5, 2**29)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("SECONDS", "1e12"), ("SECONDS", "0"), ("MEMORY", "100000000000000"), ("MEMORY", "63")]
+)
+def test_limits_that_no_system_takes_are_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(f"SIGHTLINE_DECODING_{variable}", value)
+    with pytest.raises(SettingsError, match=rf"^SIGHTLINE_DECODING_{variable} cannot be “{value}”: it should be "):
+        DecodingSettings.read()
+
+
+def test_the_largest_limits_are_taken_by_the_system(make: Make) -> None:
+    assert is_sound(make(seconds=86_400, memory=2**30))

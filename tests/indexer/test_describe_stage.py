@@ -18,7 +18,7 @@ from support import picture
 from indexer.decoding.decoders import Decoders
 from indexer.describe.captioner import CaptionError, CaptionerUnavailableError
 from indexer.describe.stage import Outcome, Work, read_pictures, run_stage
-from indexer.read import whole_file
+from indexer.files import whole_file
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from indexer.scan import modified_ns

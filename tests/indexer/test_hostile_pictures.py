@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import random
 import struct
 import subprocess
 import sys
+import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from indexer.pictures import is_upright
 from indexer.read import decode
 from search.errors import PhotoError
 
@@ -183,6 +186,23 @@ def test_nothing_is_written_to_the_terminal(capfd: pytest.CaptureFixture[str]) -
     with contextlib.suppress(PhotoError):
         decode(bytes(content))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_nobody_waits_for_what_a_fifo_may_bring(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    said: list[str] = []
+
+    def look() -> None:
+        try:
+            is_upright(str(tmp_path / "a.jpg"), "JPEG")
+        except PhotoError as error:
+            said.append(str(error))
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(10)
+    assert said == ["it is not a regular file"]
 
 
 def test_a_file_that_fails_to_read_is_a_photo_error() -> None:

@@ -5,14 +5,23 @@ from __future__ import annotations
 import io
 import os
 import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import hostile_tasks as hostile
 import pytest
 from PIL import Image
 
 from indexer.decoding.decoders import Decoders
-from indexer.read import photo_id
+from indexer.decoding.failures import RecentFailures
+from indexer.decoding.pool import Pool
+from indexer.decoding.settings import DecodingSettings
+from indexer.files import photo_id
+from indexer.pictures import full_picture
 from indexer.thumbnails import SIZES, Thumbnails
 from search.errors import PhotoError
 from search.home import Home
@@ -100,6 +109,36 @@ def test_one_of_another_photo_or_size_is_not_shown(thumbnails: Thumbnails, tmp_p
         assert thumbnails.get_bytes(first, str(one), "small") == wanted
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_a_fifo_in_its_place_is_replaced_without_a_wait(thumbnails: Thumbnails, tmp_path: Path) -> None:
+    source = picture(tmp_path / "a.jpg", (500, 400))
+    identity = photo_id(source.read_bytes())
+    path = thumbnails.path_for(identity, "small")
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    found: list[object] = []
+
+    def look() -> None:
+        found.append(thumbnails.kept(identity, "small"))
+        found.append(thumbnails.state(identity, "small"))
+        found.append(thumbnails.get_bytes(identity, str(source), "small")[:4])
+
+    looking = threading.Thread(target=look, daemon=True)  # what waits for a writer waits for ever
+    looking.start()
+    looking.join(10)
+    assert found == [None, "damaged", b"RIFF"]
+    assert thumbnails.state(identity, "small") == "whole"
+
+
+def test_one_that_is_far_too_large_is_not_read_as_a_whole(thumbnails: Thumbnails, tmp_path: Path) -> None:
+    source = picture(tmp_path / "a.jpg", (500, 400))
+    identity = photo_id(source.read_bytes())
+    whole = thumbnails.get_bytes(identity, str(source), "small")
+    os.truncate(thumbnails.path_for(identity, "small"), 2**42)
+    assert thumbnails.state(identity, "small") == "damaged"
+    assert thumbnails.get_bytes(identity, str(source), "small") == whole
+
+
 def test_one_that_an_earlier_version_kept_is_made_anew(thumbnails: Thumbnails, tmp_path: Path) -> None:
     source = picture(tmp_path / "a.jpg", (500, 400))
     identity = photo_id(source.read_bytes())
@@ -146,6 +185,79 @@ def test_a_removed_photo_leaves_nothing(thumbnails: Thumbnails, tmp_path: Path) 
     thumbnails.remove(identity)
     thumbnails.remove(identity)
     assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def harmful(monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoders]:
+    """Two processes that photos can harm, a quarter of a second each."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(hostile.__file__).parent))
+    monkeypatch.setattr("indexer.decoding.failures._LONG", 0.25)
+    pool = Pool(2, DecodingSettings(seconds=0.25), tasks="hostile_tasks")
+    yield Decoders(pool)
+    pool.close()
+
+
+def test_a_photo_that_took_long_and_failed_is_not_tried_again_at_each_look(
+    harmful: Decoders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thumbnails = Thumbnails(Home(tmp_path / "home"), harmful)
+    source = picture(tmp_path / "a.jpg", (50, 40))
+    source.write_bytes(source.read_bytes() + hostile.ENDLESS)
+    identity = photo_id(source.read_bytes())
+
+    def look(size: str) -> float:
+        began = time.monotonic()
+        with pytest.raises(PhotoError, match=r"^it takes longer than 0\.25 s to decode$"):
+            full_picture(identity, str(source), harmful) if size == "full" else thumbnails.get_bytes(
+                identity, str(source), size
+            )
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(8) as threads:
+        assert min(threads.map(look, ["small"] * 8)) > 0.1
+    assert len(harmful.pool._workers) == 1  # all waited for one try
+    with monkeypatch.context() as patch:
+        patch.setattr(harmful.pool, "worker", None)
+        for size in (*SIZES, "full"):
+            look(size)
+    after = time.monotonic() + 301
+    monkeypatch.setattr("indexer.decoding.failures.time", SimpleNamespace(monotonic=lambda: after))
+    assert look("small") > 0.2
+
+
+def test_what_failed_soon_may_be_tried_each_time() -> None:
+    failures = RecentFailures()
+    for _ in range(2):
+        tried = False
+        with pytest.raises(PhotoError, match="odd"), failures.trying(ID):
+            tried = True
+            raise PhotoError("it is odd")
+        assert tried
+
+
+class SameHash(str):
+    """Text whose hash is that of all others."""
+
+    def __hash__(self) -> int:
+        return 1
+
+
+@pytest.mark.usefixtures("harmful")
+def test_a_photo_that_takes_long_keeps_no_other_waiting(tmp_path: Path) -> None:
+    pool = Pool(2, DecodingSettings(), tasks="hostile_tasks")
+    thumbnails = Thumbnails(Home(tmp_path / "home"), Decoders(pool))
+    hangs, sound = picture(tmp_path / "a.jpg", (50, 40)), picture(tmp_path / "b.jpg", (50, 40), quality=50)
+    hangs.write_bytes(hangs.read_bytes() + hostile.STILL)
+    first, second = (SameHash(photo_id(file.read_bytes())) for file in (hangs, sound))
+    with ThreadPoolExecutor(2) as threads:
+        hanging = threads.submit(thumbnails.get_bytes, first, str(hangs), "small")
+        while not pool.pids:
+            time.sleep(0.005)
+        try:
+            assert threads.submit(thumbnails.get_bytes, second, str(sound), "small").result(10).startswith(b"RIFF")
+            assert not hanging.done()
+        finally:
+            pool.close()
 
 
 @pytest.mark.parametrize(

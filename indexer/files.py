@@ -1,0 +1,110 @@
+"""Files of photos, as they are read: regular ones alone, as a whole, and of large ones few at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from indexer.formats import recognise
+from indexer.pixels import DecodingRoom, free_memory
+from search.errors import FileChangedError, PhotoError
+
+MAX_BYTES = 2**30
+"""No photo file is larger; a file is read as a whole, so this bounds memory."""
+LARGE = 32 * 2**20
+"""Bytes; of files that have more, few are in memory at a time, and none that are no photos."""
+_SHARE = 8  # of the memory that is free, for their contents
+HEAD = 64
+"""Bytes in which a format is recognised."""
+
+
+@contextlib.contextmanager
+def opened(path: str | bytes | os.PathLike[str]) -> Iterator[tuple[BinaryIO, os.stat_result]]:
+    """A regular file, open to be read, and its state before that. Raises `PhotoError` where it is none, `OSError` where
+    it cannot be opened."""
+    # Not to wait for ever for somebody who writes, where a FIFO took the place of a file.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise PhotoError("it is not a regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            yield stream, status
+    finally:
+        os.close(descriptor)
+
+
+def whole_file(path: str | bytes | os.PathLike[str]) -> tuple[bytes, os.stat_result]:
+    """A regular file's content, and its state.
+
+    Raises `PhotoError` where there is none or it is too large for a photo, `FileChangedError` where it was written to
+    meanwhile, `OSError` where it cannot be read.
+    """
+    with opened(path) as (stream, status):
+        if status.st_size > MAX_BYTES:
+            raise PhotoError(f"it has {status.st_size / 2**30:.1f} GiB, more than a photo has")
+        content = stream.read(status.st_size)
+        after = os.fstat(stream.fileno())
+    if (len(content), after.st_size, after.st_mtime_ns) != (status.st_size, status.st_size, status.st_mtime_ns):
+        raise FileChangedError("it was written to while it was read")
+    return content, status
+
+
+def check_head(stream: BinaryIO) -> None:
+    """Raise `PhotoError` where a file's first bytes are no photo's; they are read again by whoever reads on."""
+    recognise(stream.read(HEAD))
+    stream.seek(0)
+
+
+def room_for_file(size: int) -> contextlib.AbstractContextManager[None]:
+    """Hold memory for the content of a file of so many bytes, which large ones share: one waits until it fits in beside
+    the others. Not to be asked for while another is held."""
+    return _file_room().taken(size) if size > LARGE else contextlib.nullcontext()
+
+
+@functools.cache
+def _file_room() -> DecodingRoom:
+    return DecodingRoom(max(2 * LARGE, free_memory() // _SHARE))
+
+
+def photo_id(content: bytes) -> str:
+    """The name of the photo that a file with this content holds: its BLAKE2b hash, 32 hexadecimal digits."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def file_content(path: str | bytes | os.PathLike[str]) -> bytes:
+    """A file's content. Raises `PhotoError`, and nothing else, where it cannot be had."""
+    try:
+        return whole_file(path)[0]
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "its name is not valid"
+        raise PhotoError(f"it cannot be opened: {reason[0].lower()}{reason[1:]}") from error
+
+
+@contextlib.contextmanager
+def content_of(identity: str, path: str | bytes) -> Iterator[bytes]:
+    """The content of a file that holds the photo `identity`; meanwhile there is room for it if it is large.
+
+    Raises `PhotoError` where it holds another by now, or cannot be read.
+    """
+    with room_for_file(_size(path)):
+        content = file_content(path)
+        if photo_id(content) != identity:
+            raise PhotoError("its file has changed since it was indexed; run `sightline index`")
+        yield content
+
+
+def _size(path: str | bytes) -> int:
+    """Bytes of a file that may be a photo; 0 where it is none, of which whoever reads it hears."""
+    try:
+        with opened(path) as (stream, status):
+            if status.st_size > LARGE:
+                check_head(stream)
+            return 0 if status.st_size > MAX_BYTES else status.st_size
+    except (OSError, ValueError):
+        return 0
