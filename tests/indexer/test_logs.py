@@ -23,11 +23,15 @@ def as_before() -> Iterator[None]:
     root = logging.getLogger()
     levels = {name: logging.getLogger(name).level for name in ("", "sightline", "uvicorn")}
     hooks, state = (sys.excepthook, threading.excepthook), logs._state
+    if state.handler is not None:  # of a command that an earlier test has run in this process
+        root.removeHandler(state.handler)
     logs._state = logs._State()
     yield
     logging.captureWarnings(False)
     if logs._state.handler is not None:
         root.removeHandler(logs._state.handler)
+    if state.handler is not None:
+        root.addHandler(state.handler)
     logs._state = state
     sys.excepthook, threading.excepthook = hooks
     for name, level in levels.items():

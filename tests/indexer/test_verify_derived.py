@@ -358,11 +358,11 @@ def test_a_caption_said_while_a_new_catalog_is_made_is_said_of_that(
         file.write(bytes(4096))
     saying = threading.Thread(target=editing.put_caption, args=(copy, photo, "said meanwhile"))
 
-    def rescued(*arguments: Any) -> Rescued | None:
+    def rescued(*arguments: Any, **options: Any) -> Rescued | None:
         saying.start()
         saying.join(0.3)
         assert saying.is_alive()  # it waits
-        return rescue(*arguments)
+        return rescue(*arguments, **options)
 
     monkeypatch.setattr("indexer.verify.rebuilding.rescue", rescued)
     assert verify(copy, repair=True).rebuilt is not None
