@@ -8,9 +8,11 @@ at once a second for all connections rather than with timers for each.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import logging
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -30,15 +32,18 @@ HEAD_SECONDS = 20.0
 """A request line and its headers must have come by then."""
 BODY_SECONDS = 20.0
 BODY_RATE = 1000.0
-"""A body may take so many seconds, and one more for each so many bytes that have come."""
+"""Of a body so many bytes a second must come, in each so many seconds from the end of the headers on."""
 STALLED_SECONDS = 60.0
 """A client that takes nothing of an answer for so long is given up."""
-LINGER_SECONDS = 5.0
-"""What is sent of a body that is not wanted any more is thrown away for so long: a client that is cut off while it
-sends does not read the answer that says why."""
+LINGER_SECONDS = 30.0
+LINGER_SILENCE_SECONDS = 5.0
+"""What is sent of a body that is not wanted any more is thrown away for so long, and until nothing has come for so
+long: a client that is cut off while it sends does not read the answer that says why."""
 IDLE_SECONDS = 2.0
 """Where there are too many connections, those that have asked nothing for so long make room."""
 FULL_SECONDS = 5.0
+UNSENT_BYTES = 128 * 1024
+"""The system holds so much of what it has not sent yet: of what it does hold nobody sees how much a client takes."""
 # uvicorn's warning of each request that is none would let anyone fill the log; what is answered is said below.
 _quiet = logging.getLogger("sightline.web.uvicorn")
 _quiet.addFilter(lambda record: record.msg != "Invalid HTTP request received.")
@@ -53,10 +58,11 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has come."""
         self._transport = transport
-        self._since = self._moved = time.monotonic()
-        self._taken = self._unsent = 0
+        self._since = self._heard = self._moved = time.monotonic()
+        self._taken = self._given = self._sent = 0
         self._lingering = self._turned_away = False
         self.logger = _quiet
+        _hold_little(transport.get_extra_info("socket"))
         super().connection_made(cast(asyncio.Transport, _Lingering(transport, self)))
         most, self.limit_concurrency = self.limit_concurrency, None
         if most is None or len(self.connections) <= most:
@@ -78,10 +84,14 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Something has come."""
+        self._heard = time.monotonic()
         if self._lingering:
             return
         self._taken += len(data)
+        before = self.cycle
         super().data_received(data)
+        if self.cycle is not before:  # the headers are complete: the body has its own time
+            self._since, self._taken = self._heard, 0
 
     def on_response_complete(self) -> None:
         """An answer has been written; what follows is the next request, or the rest of a body that nobody read."""
@@ -104,9 +114,8 @@ class Connection(H11Protocol):
     def look(self, now: float) -> None:
         """Let go of the client if it takes too long. To be called about once a second."""
         unsent = self._transport.get_write_buffer_size()
-        if not unsent or unsent < self._unsent:
-            self._moved = now
-        self._unsent = unsent
+        if not unsent or self._given - unsent > self._sent:
+            self._moved, self._sent = now, self._given - unsent
         if unsent:
             if now - self._moved > STALLED_SECONDS:
                 self._transport.abort()
@@ -114,38 +123,41 @@ class Connection(H11Protocol):
         if self._transport.is_closing():
             return
         waited = now - self._since
-        if self._lingering:
-            if waited > LINGER_SECONDS:
+        if self._lingering or (self.conn.their_state is h11.SEND_BODY and self.cycle.response_complete):
+            if waited > LINGER_SECONDS or now - self._heard > LINGER_SILENCE_SECONDS:
                 self._transport.abort()
         elif self.conn.their_state is h11.SEND_BODY:
-            self._look_at_body(waited)
+            if self.flow.read_paused:  # it is the server that is slow
+                self._since, self._taken = now, 0
+            elif waited > BODY_SECONDS:
+                if self._taken < BODY_RATE * BODY_SECONDS:
+                    self._refuse(problem(408, "The body of the request took too long to arrive; send it again."))
+                self._since, self._taken = now, 0
         elif self._between_requests and waited > (FULL_SECONDS if self._turned_away else HEAD_SECONDS):
             if self._taken:
                 self._refuse(problem(408, "The request took too long to arrive; send it again."))
             else:
                 self._transport.close()
 
-    def _look_at_body(self, waited: float) -> None:
-        if self.cycle.response_complete:
-            if waited > LINGER_SECONDS:
-                self._transport.abort()
-        elif self.flow.read_paused:
-            self._since += 1.0  # it is the server that is slow
-        elif waited > BODY_SECONDS + self._taken / BODY_RATE:
-            self._refuse(problem(408, "The body of the request took too long to arrive; send it again."))
-
     @property
     def _between_requests(self) -> bool:
         return self.conn.their_state is h11.IDLE and (self.cycle is None or self.cycle.response_complete)
 
     def _idle_since(self, now: float) -> bool:
-        return self._between_requests and not self._transport.is_closing() and now - self._since > IDLE_SECONDS
+        return (
+            self._between_requests
+            and not self._transport.is_closing()
+            and not self._transport.get_write_buffer_size()
+            and now - self._since > IDLE_SECONDS
+        )
 
     def _refuse(self, answer: Response) -> None:
         """Answer in the place of the application, where no answer has begun yet, and close."""
+        wants_body = True
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True  # the application learns that nobody waits for it
             self.cycle.message_event.set()
+            wants_body = self.cycle.scope["method"] != "HEAD"
         logger.info("%s: %s", self.client[0] if self.client else "a client", _sentence(answer))
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             headers = [
@@ -156,17 +168,22 @@ class Connection(H11Protocol):
             reason = HTTPStatus(answer.status_code).phrase
             for event in (
                 h11.Response(status_code=answer.status_code, headers=headers, reason=reason.encode()),
-                h11.Data(data=bytes(answer.body)),
+                *([h11.Data(data=bytes(answer.body))] if wants_body else []),
                 h11.EndOfMessage(),
             ):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
+    def give_up(self) -> None:
+        """Let go of the client at once."""
+        self._transport.abort()
+
     def linger(self) -> bool:
         """Say that nothing more comes, and throw away what the client still sends. Whether that makes sense."""
         if self._lingering or self.conn.their_state not in (h11.SEND_BODY, h11.ERROR) or self._transport.is_closing():
             return False
-        self._lingering, self._since = True, time.monotonic()
+        self._lingering = True
+        self._since = self._heard = time.monotonic()
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self.flow.resume_reading()
@@ -174,11 +191,15 @@ class Connection(H11Protocol):
 
 
 class _Lingering:
-    """A transport that is closed in two steps where the client is still sending."""
+    """A transport that is closed in two steps where the client is still sending, and counts what it is given."""
 
     def __init__(self, transport: asyncio.Transport, connection: Connection) -> None:
         self._transport = transport
         self._connection = connection
+
+    def write(self, data: bytes) -> None:
+        self._connection._given += len(data)
+        self._transport.write(data)
 
     def close(self) -> None:
         if not self._connection.linger():
@@ -212,7 +233,20 @@ def look_after(connections: Iterable[Any]) -> None:
     """Look at all connections once. To be called about once a second."""
     now = time.monotonic()
     for connection in list(connections):
-        connection.look(now)
+        try:
+            connection.look(now)
+        except (
+            Exception
+        ):  # what is wrong with one connection must not end the server, from whose own loop this is called
+            logger.exception("a connection could not be looked after, and is given up")
+            connection.give_up()
+
+
+def _hold_little(connection: socket.socket | None) -> None:
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if connection is not None and option is not None:
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
 
 
 def _sentence(answer: Response) -> str:

@@ -28,7 +28,7 @@ FORM_OVERHEAD = 64 * 1024
 SMALL_BODY = 64 * 1024
 """The most bytes of a body that carries no pictures: JSON and forms grow tenfold and more when they are understood."""
 MOST_HELD = 256 * 1024 * 1024
-"""The most bytes of bodies, all together, that the server holds at a time."""
+"""The most bytes of pictures to search by, all together, that the server holds at a time."""
 _UPLOADS = "/api/search"
 _BUSY = "This server holds as many uploads as it can just now; try again in a moment."
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -201,17 +201,20 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        most, taken = self._most(request), 0
+        most, taken, held = self._most(request), 0, 0
 
         async def counted() -> Message:
-            nonlocal taken
+            nonlocal taken, held
             message = await receive()
             if message["type"] == "http.request":
                 length = len(message.get("body", b""))
                 taken += length
-                self.held += length
                 if taken > most:
                     raise HTTPException(413, self._too_large(request), {"Connection": "close"})
+                if most <= SMALL_BODY:
+                    return message  # the number of connections bounds those
+                self.held += length
+                held += length
                 if self.held > MOST_HELD:
                     raise HTTPException(503, _BUSY, {"Connection": "close", "Retry-After": "5"})
             return message
@@ -219,4 +222,4 @@ class Guard:
         try:
             await self.app(scope, counted, send)
         finally:
-            self.held -= taken
+            self.held -= held

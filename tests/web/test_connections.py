@@ -16,7 +16,7 @@ import pytest
 from serving import server_process
 
 from search.home import Home
-from web.connections import said_once_a_minute
+from web.connections import look_after, said_once_a_minute
 
 CONNECTIONS = 24
 TIMES = {
@@ -24,7 +24,9 @@ TIMES = {
         "HEAD_SECONDS": 1.5,
         "BODY_SECONDS": 0.5,
         "STALLED_SECONDS": 0.5,
-        "LINGER_SECONDS": 0.5,
+        "LINGER_SECONDS": 1.5,
+        "LINGER_SILENCE_SECONDS": 0.5,
+        "UNSENT_BYTES": 4096,
         "IDLE_SECONDS": 0.3,
     },
     "web.server": {"MOST_CONNECTIONS": CONNECTIONS},
@@ -142,6 +144,40 @@ def test_a_body_that_comes_steadily_is_taken_however_long_it_takes(server: Serve
         assert_problem_answer(all_of(connection), 422)  # read to its end
 
 
+def test_a_body_has_its_own_time_however_long_its_headers_took(server: Server) -> None:
+    content = b'{"name": 5}'
+    with server.connect() as connection:
+        time.sleep(0.5)
+        head = post("/api/searches", len(content))
+        connection.sendall(head[:10])
+        time.sleep(0.5)
+        connection.sendall(head[10:])
+        time.sleep(0.3)
+        connection.sendall(content)
+        assert_problem_answer(all_of(connection), 422)
+
+
+def test_a_body_of_which_much_has_come_may_not_end_in_silence(server: Server) -> None:
+    with server.connect() as connection:
+        begun = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n' + bytes(1_000_000)
+        connection.sendall(post("/api/search", 10_000_000, "multipart/form-data; boundary=x") + begun)
+        began = time.monotonic()
+        assert_problem_answer(all_of(connection), 408)
+        assert time.monotonic() - began < 5
+
+
+def test_who_takes_an_answer_slowly_gets_all_of_it(server: Server) -> None:
+    with server.connect(receive_buffer=4096) as connection:
+        asked = 12
+        connection.sendall(asked * b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        began, answer = time.monotonic(), b""
+        while answer.count(b"HTTP/1.1 200") < asked and (block := connection.recv(8192)):
+            answer += block
+            time.sleep(0.04)
+        assert answer.count(b"HTTP/1.1 200") == asked
+        assert time.monotonic() - began > 2  # longer than one who takes nothing may
+
+
 def test_who_takes_nothing_of_an_answer_is_given_up(server: Server) -> None:
     with server.connect(receive_buffer=4096) as connection:
         connection.setblocking(False)
@@ -153,7 +189,11 @@ def test_who_takes_nothing_of_an_answer_is_given_up(server: Server) -> None:
             time.sleep(0.01)
         server.wait_until_alone()
         connection.settimeout(10)
-        assert all_of(connection).count(b"HTTP/1.1 200") < 400
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while block := connection.recv(65536):
+                answer += block
+        assert answer.count(b"HTTP/1.1 200") < 400
 
 
 def test_who_sends_too_much_still_reads_why_it_is_refused(server: Server) -> None:
@@ -194,6 +234,28 @@ def test_a_length_and_chunks_at_once_smuggle_nothing(server: Server) -> None:
     head = b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"
     answer = server.ask(head + f"Content-Length: {5 + len(hidden)}\r\n\r\n0\r\n\r\n".encode() + hidden)
     assert answer.count(b"HTTP/1.1 ") == 1 and answer.startswith(b"HTTP/1.1 404")
+
+
+def test_an_answer_to_head_has_no_body_though_it_is_a_refusal(server: Server) -> None:
+    head = b"HEAD / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = server.ask(head + b"ZZZZ\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ") and answer.endswith(b"\r\n\r\n")
+
+
+def test_a_connection_that_cannot_be_looked_after_costs_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    class Odd:
+        looked = given_up = False
+
+        def look(self, now: float) -> None:
+            self.looked = True
+            raise RuntimeError("odd")
+
+        def give_up(self) -> None:
+            self.given_up = True
+
+    odd = [Odd(), Odd()]
+    look_after(odd)
+    assert all(one.looked and one.given_up for one in odd) and "looked after" in caplog.text
 
 
 @pytest.mark.parametrize("chunks", [b"zz\r\n", b"5\r\nq=abcXX\r\n", b"3\r\nabc\r\n-1\r\n"])
