@@ -39,8 +39,12 @@ _SHORTEST = 4
 class _Formatter(logging.Formatter):
     def __init__(self, secrets: Iterable[str]) -> None:
         super().__init__()
-        # Also as they stand in an address; the longest first, for one may be a part of another.
-        forms = {form for secret in secrets for form in (secret, quote(secret, safe=""), quote_plus(secret))}
+        # Also as they stand in an address and among bytes; the longest first, for one may be a part of another.
+        forms = {
+            form
+            for secret in secrets
+            for form in (secret, quote(secret, safe=""), quote_plus(secret), repr(secret.encode())[2:-1])
+        }
         self._secrets = sorted((form for form in forms if len(form) >= _SHORTEST), key=len, reverse=True)
 
     def hidden(self, text: str) -> str:
@@ -87,7 +91,7 @@ class JsonFormatter(_Formatter):
         )
         if trace := self.trace(record):
             document["exception"] = trace
-        return json.dumps(document)
+        return json.dumps(document, default=str)
 
 
 def _time(record: logging.LogRecord) -> str:
@@ -117,7 +121,8 @@ _state = _State()
 
 
 def set_up(format: LogFormat = "text", level: LogLevel | None = None, secrets: Iterable[str] = ()) -> None:
-    """Let all loggers of this process write to stderr alike; in JSON also its warnings, and what ends it.
+    """Let all loggers of this process write to stderr alike; in JSON, or where there are secrets, also its warnings,
+    and what ends it.
 
     Args:
         format: lines for people, or JSON.
@@ -125,7 +130,7 @@ def set_up(format: LogFormat = "text", level: LogLevel | None = None, secrets: I
         secrets: what must never stand there, beside what the environment holds of them.
     """
     level = level or ("info" if format == "json" else "warning")
-    secrets = [*secrets, *(os.environ.get(name, "") for name in _OF_THE_ENVIRONMENT)]
+    secrets = [one for one in (*secrets, *(os.environ.get(name) for name in _OF_THE_ENVIRONMENT)) if one]
     handler = _Stderr()
     handler.setFormatter(JsonFormatter(secrets) if format == "json" else TextFormatter(secrets))
     root = logging.getLogger()
@@ -136,9 +141,10 @@ def set_up(format: LogFormat = "text", level: LogLevel | None = None, secrets: I
     for name in ("sightline", "uvicorn"):
         logging.getLogger(name).setLevel(level.upper())
     _state.format, _state.level, _state.handler = format, level, handler
-    if format == "json":
+    if format == "json" or secrets:
         logging.captureWarnings(True)
         sys.excepthook = _uncaught
+        sys.unraisablehook = lambda ignored: _uncaught(ignored.exc_type, ignored.exc_value, ignored.exc_traceback)
         threading.excepthook = lambda died: _uncaught(died.exc_type, died.exc_value, died.exc_traceback)
 
 

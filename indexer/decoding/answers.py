@@ -19,7 +19,6 @@ from indexer.exif import LONGEST_TEXT, UNPRINTABLE, ExifData
 from search.catalog.changes import Look
 from search.errors import PhotoError
 
-NONSENSE = PhotoError("decoding it crashed (it answered nonsense)")
 _FORMATS = frozenset({"JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIC"})
 _MOST_PIXELS_A_SIDE = 2**31 - 1
 _MOST_HASH = 2**63 - 1
@@ -70,7 +69,7 @@ def measured_photo(answer: Answer) -> MeasuredPhoto | PhotoError:
             pixels=np.frombuffer(answer.payload, np.uint8).reshape(height, width, 3),
         )
     except (PhotoError, ValueError, TypeError, LookupError):
-        return NONSENSE
+        return _nonsense()
 
 
 def size_of(answer: Answer) -> tuple[int, int]:
@@ -78,7 +77,7 @@ def size_of(answer: Answer) -> tuple[int, int]:
     match answer.fields.get("size"):
         case [int(width), int(height)] if min(width, height) > 0 and len(answer.payload) == 3 * width * height:
             return width, height
-    raise NONSENSE
+    raise _nonsense()
 
 
 def _exif(said: dict[str, Any]) -> ExifData:
@@ -86,16 +85,16 @@ def _exif(said: dict[str, Any]) -> ExifData:
     if exif.taken_at is not None:
         found = _MOMENT.fullmatch(_text(exif.taken_at))
         if found is None:
-            raise NONSENSE
+            raise _nonsense()
         datetime.fromisoformat(found[1])  # which refuses the dates that no calendar has
     for text in (exif.camera, exif.lens):
         if text is not None and not 0 < len(_text(text)) <= LONGEST_TEXT:
-            raise NONSENSE
+            raise _nonsense()
     for degrees, most in ((exif.latitude, 90), (exif.longitude, 180)):
         if degrees is not None:
             _number(degrees, -most, most)
     if (exif.latitude is None) != (exif.longitude is None):
-        raise NONSENSE
+        raise _nonsense()
     _whole(exif.orientation, 8, 1)
     return exif
 
@@ -106,27 +105,27 @@ def _side(value: object) -> int:
 
 def _whole(value: object, most: int, least: int = 0) -> int:
     if type(value) is not int or not least <= value <= most:
-        raise NONSENSE
+        raise _nonsense()
     return value
 
 
 def _number(value: object, least: float, most: float) -> float:
     # What is no number (NaN) is in no bounds.
     if type(value) not in (int, float) or not least <= value <= most:  # type: ignore[operator]
-        raise NONSENSE
+        raise _nonsense()
     return float(value)  # type: ignore[arg-type]
 
 
 def _text(value: object, pattern: re.Pattern[str] | None = None) -> str:
     """A text as EXIF is read: one that UTF-8 can hold, without control characters."""
     if not isinstance(value, str) or UNPRINTABLE.search(value) or (pattern and not pattern.fullmatch(value)):
-        raise NONSENSE
+        raise _nonsense()
     return value
 
 
 def _one_of(value: object, some: frozenset[str]) -> str:
     if not isinstance(value, str) or value not in some:
-        raise NONSENSE
+        raise _nonsense()
     return value
 
 
@@ -139,3 +138,8 @@ def seconds(value: object) -> float:
     """Processor time that an answer has taken, as far as that can be."""
     number = float(value) if isinstance(value, int | float) else 0.0
     return number if math.isfinite(number) and 0 <= number <= 10**6 else 0.0
+
+
+def _nonsense() -> PhotoError:
+    # A new one each time: one that is raised keeps what the frames hold that it has passed.
+    return PhotoError("decoding it crashed (it answered nonsense)")

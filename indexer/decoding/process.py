@@ -169,7 +169,9 @@ class Process:
         at = position[1] - 1 if 1 <= position[1] <= self._photos else None
         if self._killed is not None and self._killed[0] == position:
             why = self._killed[1]
-            return Death(at, why, at is not None and not _is_of_others(why))
+            # Of the memory that it has, earlier photos may have left the most.
+            alone = position == (1, 1) or not isinstance(why, PhotoMemoryError)
+            return Death(at, why, at is not None and alone and not _is_of_others(why))
         why = _cause(status)
         if at is None and not isinstance(why, PhotoMemoryError):
             why = PhotoForNowError(str(why))  # it has begun with no photo that could have done it

@@ -8,6 +8,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,7 @@ def as_before() -> Iterator[None]:
     """What a test sets up of the process is taken back."""
     root = logging.getLogger()
     levels = {name: logging.getLogger(name).level for name in ("", "sightline", "uvicorn")}
-    hooks, state = (sys.excepthook, threading.excepthook), logs._state
+    hooks, state = (sys.excepthook, threading.excepthook, sys.unraisablehook), logs._state
     if state.handler is not None:  # of a command that an earlier test has run in this process
         root.removeHandler(state.handler)
     logs._state = logs._State()
@@ -33,7 +34,7 @@ def as_before() -> Iterator[None]:
     if state.handler is not None:
         root.addHandler(state.handler)
     logs._state = state
-    sys.excepthook, threading.excepthook = hooks
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
 
@@ -65,7 +66,9 @@ def test_a_record_for_people_cannot_pretend_to_be_two() -> None:
 
 
 @pytest.mark.parametrize("kind", [JsonFormatter, TextFormatter])
-@pytest.mark.parametrize("form", [SECRET, "s3cret%20t%C3%B6ken%2F%2B", "s3cret+t%C3%B6ken%2F%2B"])
+@pytest.mark.parametrize(
+    "form", [SECRET, "s3cret%20t%C3%B6ken%2F%2B", "s3cret+t%C3%B6ken%2F%2B", repr(SECRET.encode())[2:-1]]
+)
 def test_no_secret_stands_in_a_line(kind: type[logging.Formatter], form: str) -> None:
     made = record(f"in a message {form}", fields={"path": f"/{form}"})
     try:
@@ -126,3 +129,26 @@ def test_a_process_that_is_started_writes_as_the_one_that_starts_it(
     logs.set_up()
     logs.set_up_as_told()
     assert (logs._state.format, logs._state.level) == ("json", "debug")
+
+
+def test_what_ends_a_process_says_no_secret_to_people_either(
+    as_before: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.set_up("text", secrets=[SECRET])
+    error = ValueError(f"it was {SECRET}")
+    sys.excepthook(ValueError, error, None)
+    thread = threading.Thread(target=int, args=(SECRET,))
+    thread.start()
+    thread.join()
+
+    class Odd:
+        def __del__(self) -> None:
+            raise error
+
+    Odd()
+    said = capsys.readouterr().err
+    assert said.count("ValueError: ") == 3 and said.count("(secret)") >= 3 and SECRET not in said
+
+
+def test_a_field_that_is_no_json_is_its_text() -> None:
+    assert json.loads(JsonFormatter([]).format(record("one", fields={"path": Path("x")})))["path"] == "x"

@@ -53,6 +53,7 @@ class _Download(StreamingResponse):
             "content-length": str(len(archive)),
             "content-disposition": f'attachment; filename="{name}"',
             "cache-control": "no-store",
+            "x-accel-buffering": "no",
             # The page downloads it into a hidden frame of its own.
             "content-security-policy": "default-src 'none'; frame-ancestors 'self'",
         }
