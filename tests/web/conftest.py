@@ -38,6 +38,14 @@ def sample_home(sample_photos: Path, tmp_path_factory: pytest.TempPathFactory) -
     return home
 
 
+@pytest.fixture(scope="module")
+def home_to_change(sample_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A copy of `sample_home`, for requests that write whatever comes into their heads."""
+    home = Home(tmp_path_factory.mktemp("changed") / "home")
+    shutil.copytree(sample_home.path, home.path)
+    return home
+
+
 @pytest.fixture(scope="session")
 def client(sample_home: Home) -> Iterator[TestClient]:
     """A client of the app over `sample_home`, under a host name that it answers to."""

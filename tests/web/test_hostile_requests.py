@@ -61,9 +61,9 @@ class Said:
 
 
 @pytest.fixture(scope="module")
-def said(sample_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Said:
+def said(home_to_change: Home, tmp_path_factory: pytest.TempPathFactory) -> Said:
     log = tmp_path_factory.mktemp("log") / "log"
-    with served(sample_home, log, "debug", **SECRETS) as (process, port):
+    with served(home_to_change, log, "debug", **SECRETS) as (process, port):
         answers = requests(f"http://127.0.0.1:{port}")
         outcome = attack(process.pid, port, requests=150, seed=7, crowd=150)
         process.send_signal(signal.SIGINT)

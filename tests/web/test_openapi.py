@@ -47,10 +47,10 @@ TRUE_TO_THE_DESCRIPTION = [
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_every_answer_is_as_it_is_described(sample_home: Home, mode: GenerationMode) -> None:
+def test_every_answer_is_as_it_is_described(home_to_change: Home, mode: GenerationMode) -> None:
     """Sound requests and such as break the description, of every address that takes them, bodies included."""
     # The name under which schemathesis calls an application in its own process.
-    app = create_app(sample_home, ServerSettings(allowed_hosts=("testserver",), token=TOKEN))
+    app = create_app(home_to_change, ServerSettings(allowed_hosts=("testserver",), token=TOKEN))
     api = schemathesis.openapi.from_asgi("/openapi.json", app, headers=AUTHORIZED)
     tried, passed_over, statuses, fuzzed = 0, set(NOT_FUZZED), set[int](), set[str]()
     for operation in api.get_all_operations():
