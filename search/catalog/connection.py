@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from search.catalog.damage import UNREADABLE, damaged, is_damage
-from search.catalog.files import beside, is_unsettled, settle
+from search.catalog.files import beside, is_unsettled, rolls_back, settle
 from search.catalog.schema import VERSION, migrations
 from search.errors import CatalogError, MissingCatalogError, VersionError
 from search.home import Home
@@ -138,9 +138,7 @@ def _forget_another_catalog(path: Path) -> None:
     """Delete the log and the shared memory of a catalog whose place a restored one has taken, where that was cut off
     before it did so itself. One in which no log was ever begun has none of its own: it is in rollback mode."""
     with suppress(FileNotFoundError):
-        with open(path, "rb") as file:
-            rolls_back = file.read(20)[18:] == b"\x01\x01"
-        if rolls_back:
+        if rolls_back(path):
             for suffix in ("-wal", "-shm"):
                 beside(path, suffix).unlink(missing_ok=True)
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
+import threading
+from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +18,9 @@ ASIDE = ".restoring-"
 LOGS = ("-wal", "-journal")
 _MOVING = ".moving"
 """How the name of a log ends that was taken from a catalog which is being replaced."""
+_MOST_OPEN = 16  # as a rule it is one
+_open: OrderedDict[tuple[int, int], int] = OrderedDict()
+_opening = threading.Lock()
 
 
 def place_of(home: Home) -> Path:
@@ -86,6 +91,27 @@ def settle(home: Home) -> None:
             if not is_replaced and os.path.samefile(other_name, home.catalog_path):
                 other_name.unlink()
     flush(home.path)
+
+
+def rolls_back(catalog: Path) -> bool:
+    """Whether it is in rollback mode, in which no log was begun. Raises `OSError`.
+
+    The file stays open: a process that closes a file loses all its locks on it, also those of SQLite's connections,
+    and then others delete a log that is still read here.
+    """
+    if os.name == "nt":  # where that is not so, and an open file cannot be replaced
+        with open(catalog, "rb") as stream:
+            return stream.read(20)[18:] == b"\x01\x01"
+    status = os.stat(catalog)
+    with _opening:
+        file = (status.st_dev, status.st_ino)
+        if file not in _open:
+            _open[file] = os.open(catalog, os.O_RDONLY | os.O_CLOEXEC)
+        _open.move_to_end(file)
+        while len(_open) > _MOST_OPEN:
+            os.close(_open.popitem(last=False)[1])
+        os.lseek(_open[file], 18, os.SEEK_SET)
+        return os.read(_open[file], 2) == b"\x01\x01"
 
 
 def flush(path: Path) -> None:

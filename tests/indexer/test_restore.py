@@ -311,6 +311,17 @@ def test_cut_off_just_after_the_new_catalog_is_there_the_old_ones_shared_memory_
         assert server.execute("SELECT count(*) FROM photos").fetchone() == (400,)
 
 
+def test_writing_in_a_process_that_reads_as_well_takes_no_log_from_its_readers(home: Home) -> None:
+    """A file that a process closes takes all its locks along, and others believe then that nobody reads."""
+    catalog(home, 3)
+    with closing(connect_to_read(home)) as reader:
+        catalog(home, 1, "late-")
+        program = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('DELETE FROM searches').connection.close()"
+        subprocess.run([sys.executable, "-c", program, home.catalog_path], check=True)
+        assert Path(f"{home.catalog_path}-wal").exists()
+        assert reader.execute("SELECT count(*) FROM photos").fetchone() == (4,)
+
+
 def test_while_somebody_keeps_reading_what_was_before_nothing_is_replaced(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
