@@ -14,11 +14,10 @@ from typing import Any
 
 from indexer.lock import writer_lock
 from indexer.progress import Progress, Silent
-from search.catalog import job_progress, jobs, settings
+from search.catalog import declared, job_progress, jobs, settings
 from search.catalog.backup import copy_catalog, first_fault, opened_backup
 from search.catalog.connection import check_place, connect_to_any, connect_to_write, migrate
 from search.catalog.damage import UNREADABLE
-from search.catalog.declared import strange_names
 from search.catalog.files import ASIDE, aside_of, flush, place_of, settle
 from search.catalog.replacing import replace_catalog
 from search.errors import CatalogError
@@ -97,8 +96,9 @@ def _prepare(home: Home, file: Path, aside: Path, progress: Progress) -> int:
             fault = first_fault(connection)
             if fault is None:
                 migrate(connection)
-                if strange := strange_names(connection):
-                    fault = f"{', '.join(strange)} not as Sightline makes it"
+                wrong, foreign = declared.strange(connection)
+                if names := sorted([*wrong, *(one.name for one in foreign)]):
+                    fault = f"{', '.join(names)} not as Sightline makes it"
         except UNREADABLE as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
                 raise  # the disk's fault, not the backup's
