@@ -46,13 +46,25 @@ def whole_file(path: str | bytes | os.PathLike[str]) -> tuple[bytes, os.stat_res
     meanwhile, `OSError` where it cannot be read.
     """
     with opened(path) as (stream, status):
-        if status.st_size > MAX_BYTES:
-            raise PhotoError(f"it has {status.st_size / 2**30:.1f} GiB, more than a photo has")
-        content = stream.read(status.st_size)
-        after = os.fstat(stream.fileno())
+        return _content(stream, status), status
+
+
+@contextlib.contextmanager
+def held_file(path: str | bytes | os.PathLike[str]) -> Iterator[tuple[bytes, os.stat_result]]:
+    """What `whole_file` gives, and raises, with room for it in memory as long as this is held. For whoever reads files
+    side by side; not to be asked for while another is held."""
+    with opened(path) as (stream, status), room_for_file(min(status.st_size, MAX_BYTES)):
+        yield _content(stream, status), status
+
+
+def _content(stream: BinaryIO, status: os.stat_result) -> bytes:
+    if status.st_size > MAX_BYTES:
+        raise PhotoError(f"it has {status.st_size / 2**30:.1f} GiB, more than a photo has")
+    content = stream.read(status.st_size)
+    after = os.fstat(stream.fileno())
     if (len(content), after.st_size, after.st_mtime_ns) != (status.st_size, status.st_size, status.st_mtime_ns):
         raise FileChangedError("it was written to while it was read")
-    return content, status
+    return content
 
 
 def check_head(stream: BinaryIO) -> None:
@@ -82,29 +94,25 @@ def file_content(path: str | bytes | os.PathLike[str]) -> bytes:
     try:
         return whole_file(path)[0]
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "its name is not valid"
-        raise PhotoError(f"it cannot be opened: {reason[0].lower()}{reason[1:]}") from error
+        raise _unopened(error) from error
 
 
 @contextlib.contextmanager
-def content_of(identity: str, path: str | bytes) -> Iterator[bytes]:
+def content_of(identity: str, path: str | bytes | os.PathLike[str]) -> Iterator[bytes]:
     """The content of a file that holds the photo `identity`; meanwhile there is room for it if it is large.
 
     Raises `PhotoError` where it holds another by now, or cannot be read.
     """
-    with room_for_file(_size(path)):
-        content = file_content(path)
+    with contextlib.ExitStack() as stack:
+        try:
+            content, _ = stack.enter_context(held_file(path))
+        except (OSError, ValueError) as error:
+            raise _unopened(error) from error
         if photo_id(content) != identity:
             raise PhotoError("its file has changed since it was indexed; run `sightline index`")
         yield content
 
 
-def _size(path: str | bytes) -> int:
-    """Bytes of a file that may be a photo; 0 where it is none, of which whoever reads it hears."""
-    try:
-        with opened(path) as (stream, status):
-            if status.st_size > LARGE:
-                check_head(stream)
-            return 0 if status.st_size > MAX_BYTES else status.st_size
-    except (OSError, ValueError):
-        return 0
+def _unopened(error: Exception) -> PhotoError:
+    reason = getattr(error, "strerror", None) or "its name is not valid"
+    return PhotoError(f"it cannot be opened: {reason[0].lower()}{reason[1:]}")

@@ -105,6 +105,8 @@ def print_restored(done: Restored) -> None:
     print(f"{done.photos} photos restored into {printable(str(done.home))} in {done.seconds:.1f} s.")
     if done.kept is not None:
         print(f"The catalog that was there is kept as {printable(str(done.kept))}.")
+    if done.dropped:
+        print(f"Left out, since something else than Sightline made it: {printable(', '.join(done.dropped))}.")
     print("`sightline index` brings it up to date with the folders.")
 
 

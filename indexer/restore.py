@@ -14,11 +14,10 @@ from typing import Any
 
 from indexer.lock import writer_lock
 from indexer.progress import Progress, Silent
-from search.catalog import job_progress, jobs, settings
+from search.catalog import declared, job_progress, jobs, settings
 from search.catalog.backup import copy_catalog, first_fault, opened_backup
 from search.catalog.connection import check_place, connect_to_any, connect_to_write, migrate
 from search.catalog.damage import UNREADABLE
-from search.catalog.declared import strange_names
 from search.catalog.files import ASIDE, aside_of, flush, place_of, settle
 from search.catalog.replacing import replace_catalog
 from search.errors import CatalogError
@@ -34,6 +33,8 @@ class Restored:
 
     Attributes:
         kept: where the catalog lies that was there before; None where there was none.
+        dropped: the views, triggers and indexes that the backup had besides what Sightline makes, each as its kind and
+            its name.
         generations: how many published generations of `vectors/` belong to the restored catalog; without one, searches
             need a moment longer to begin, until the next `sightline index` publishes.
     """
@@ -42,6 +43,7 @@ class Restored:
     file: Path
     photos: int
     kept: Path | None
+    dropped: tuple[str, ...]
     generations: int
     seconds: float
 
@@ -52,6 +54,7 @@ class Restored:
             "file": str(self.file),
             "photos": self.photos,
             "kept": None if self.kept is None else str(self.kept),
+            "dropped": list(self.dropped),
             "generations": self.generations,
             "seconds": round(self.seconds, 3),
         }
@@ -77,15 +80,15 @@ def restore(home: Home, file: Path, *, replace: bool = False, progress: Progress
                 "keeps the present catalog beside it."
             )
         with _failing(home), aside_in(home) as aside:
-            photos = _prepare(home, file, aside, progress)
+            photos, dropped = _prepare(home, file, aside, progress)
             kept = replace_catalog(home, aside, KEPT_AS)
         job_progress.remove(home)
         left = _own_generations(home)
-    return Restored(home.path, file, photos, kept, left, time.perf_counter() - began)
+    return Restored(home.path, file, photos, kept, dropped, left, time.perf_counter() - began)
 
 
-def _prepare(home: Home, file: Path, aside: Path, progress: Progress) -> int:
-    """Copy the backup, whole and of this version; returns how many photos it holds."""
+def _prepare(home: Home, file: Path, aside: Path, progress: Progress) -> tuple[int, tuple[str, ...]]:
+    """Copy the backup, whole and of this version; returns how many photos it holds, and what was dropped."""
     progress.stage("copy", None)
     with closing(opened_backup(file)) as backup:
         copy_catalog(backup, aside, lambda done, total: progress.advance(done // 10**6, 0))
@@ -93,12 +96,18 @@ def _prepare(home: Home, file: Path, aside: Path, progress: Progress) -> int:
     with closing(sqlite3.connect(aside)) as connection:
         # Nothing in a file from elsewhere may do more than to be read.
         connection.execute("PRAGMA trusted_schema = OFF")
+        dropped: list[declared.Named] = []
         try:
             fault = first_fault(connection)
             if fault is None:
+                # A migration would set off triggers, and stumble over views.
+                dropped += declared.drop_made_by_nobody(connection)
                 migrate(connection)
-                if strange := strange_names(connection):
-                    fault = f"{', '.join(strange)} not as Sightline makes it"
+                wrong, foreign = declared.strange(connection)
+                declared.drop(connection, foreign)
+                dropped += foreign
+                if wrong:
+                    fault = f"{', '.join(wrong)} not as Sightline makes it"
         except UNREADABLE as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
                 raise  # the disk's fault, not the backup's
@@ -115,7 +124,7 @@ def _prepare(home: Home, file: Path, aside: Path, progress: Progress) -> int:
             settings.put(connection, "revision", str(1 + max(settings.revision(connection), _revision(home))))
         (photos,) = connection.execute("SELECT count(*) FROM photos WHERE orphaned_at IS NULL").fetchone()
     flush(aside)
-    return int(photos)
+    return int(photos), tuple(f"{kind} {name}" for kind, name in dropped)
 
 
 def _revision(home: Home) -> int:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 import open_clip
+import pytest
 import skimage
 import sklearn.datasets
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+
+from indexer.pixels import DecodingRoom
 
 TINY: dict[str, Any] = {
     "embed_dim": 32,
@@ -118,3 +122,33 @@ def as_version(catalog: Path, version: int, *further: str) -> None:
         for statement in (*statements, *further, f"PRAGMA user_version = {version}"):
             connection.execute(statement)
         connection.commit()
+
+
+class CountedRoom(DecodingRoom):
+    """Room that lets in one at a time, and counts: how many hold some now, and what they asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.held = 0
+        self.sizes: list[int] = []
+
+    @contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Hold room, and be counted."""
+        with super().taken(pixels):
+            self.sizes.append(pixels)
+            self.held += 1
+            try:
+                yield
+            finally:
+                self.held -= 1
+
+
+@contextmanager
+def small_file_room(monkeypatch: pytest.MonkeyPatch) -> Iterator[CountedRoom]:
+    """Each file counts as a large one inside, and there is room for one."""
+    room = CountedRoom()
+    with monkeypatch.context() as patch:
+        patch.setattr("indexer.files.LARGE", 0)
+        patch.setattr("indexer.files._file_room", lambda: room)
+        yield room

@@ -42,7 +42,7 @@ def test_backup_and_restore_tell_what_they_did(copy: Home, tmp_path: Path) -> No
     refused = document(run("restore", file, "--json", home=copy), 1)
     assert set(refused) == {"error"} and "--replace" in refused["error"]
     done = document(run("restore", file, "--replace", "--json", home=copy))
-    assert set(done) == {"home", "file", "photos", "kept", "generations", "seconds"}
+    assert set(done) == {"home", "file", "photos", "kept", "dropped", "generations", "seconds"}
     assert (done["photos"], done["generations"]) == (37, 2) and Path(done["kept"]).is_file()
     assert "is kept as" in run("restore", file, "--replace", home=copy).stdout
     missing = run("backup", tmp_path / "no" / "folder.db", home=copy)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from fastapi.concurrency import run_in_threadpool
 
-from indexer.files import file_content
+from indexer.files import content_of
 from search.errors import PhotoError
 from web.access import EngineAccess
 from web.photo_files import checked_id, find_file, known_photo
@@ -76,9 +76,8 @@ async def cut(access: EngineAccess, decoder: Decoder, photo_id: str, box: Box) -
         path, _ = find_file(photo)
         # So large that the part alone has what a whole picture to search by has.
         draft = (round(QUERY_DRAFT[0] / (right - left)), round(QUERY_DRAFT[1] / (bottom - top)))
-        return decoder.decoders.picture(
-            file_content(path), draft=draft, box=box, side=QUERY_DRAFT[0], pixels=QUERY_PIXELS
-        )
+        with content_of(photo.id, path) as content:
+            return decoder.decoders.picture(content, draft=draft, box=box, side=QUERY_DRAFT[0], pixels=QUERY_PIXELS)
 
     try:
         return await anyio.to_thread.run_sync(decoded, limiter=decoder.limiter)

@@ -66,8 +66,8 @@ def find_file(photo: Photo) -> tuple[Path, os.stat_result]:
                 continue
             # One that was written since may hold another picture by now, which must not be shown under this id.
             if modified_ns(state) != modified:
-                with files.room_for_file(state.st_size):
-                    if files.photo_id(files.whole_file(path)[0]) != photo.id:
+                with files.held_file(path) as (content, _):
+                    if files.photo_id(content) != photo.id:
                         continue
         except (OSError, PhotoError):
             continue

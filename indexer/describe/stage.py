@@ -20,7 +20,7 @@ from PIL import Image
 
 from indexer.decoding.decoders import Decoders
 from indexer.describe.captioner import ended, first_line
-from indexer.files import photo_id, room_for_file, whole_file
+from indexer.files import held_file, photo_id
 from indexer.look import look
 from indexer.scan import UNSETTLED, modified_ns
 from search import failpoints
@@ -188,8 +188,7 @@ def _keep(
 def _picture(photo: PendingPhoto, decoders: Decoders, side: int, pixels: int | None) -> Image.Image | Exception | None:
     for file in photo.files:
         try:
-            with room_for_file(file.size):
-                content, status = whole_file(file.path)
+            with held_file(file.path) as (content, status):
                 if (status.st_size, modified_ns(status)) != (file.size, file.mtime_ns) and (
                     file.mtime_ns != UNSETTLED or photo_id(content) != photo.id
                 ):

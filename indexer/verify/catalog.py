@@ -8,11 +8,10 @@ import sqlite3
 from collections.abc import Iterator
 
 from indexer.salvage.pages import Pages
-from indexer.verify.findings import Finding, Mending, View, several
-from search.catalog import soundness
+from indexer.verify.findings import Finding, Mending, View, listed, several
+from search.catalog import declared, soundness
 from search.catalog.connection import open_reader, unusable
 from search.catalog.damage import UNREADABLE, is_damage
-from search.catalog.declared import strange_names
 from search.catalog.files import beside
 from search.catalog.schema import VERSION
 from search.errors import MissingCatalogError, VersionError
@@ -119,22 +118,40 @@ def _put_version(mending: Mending) -> None:
 
 
 def _schema(view: View) -> Iterator[Finding]:
-    """Tables that are missing, or declared otherwise; triggers that nobody should have made."""
-    if wrong := strange_names(view.connection):
+    """Tables that are missing, or declared otherwise; triggers, views and indexes that nobody should have made."""
+    wrong, foreign = declared.strange(view.connection)
+    if wrong:
         yield _structural(f"The schema of the catalog is not as it was made: {', '.join(wrong)}.")
+    if foreign:
+        names = [f"{kind} {name}" for kind, name in foreign]
+        yield Finding(
+            "catalog",
+            f"Something else than Sightline has made in the catalog: {listed(names, len(names))}.",
+            _drop_foreign,
+            about="foreign",
+        )
 
 
-def _pages(view: View) -> Iterator[Finding]:
-    view.checked["pages"] = view.one("PRAGMA page_count")
-    said = [str(row[0]) for row in view.connection.execute(f"PRAGMA integrity_check({_MOST})")]
+def _drop_foreign(mending: Mending) -> None:
+    with mending.transaction():
+        declared.drop(mending.connection, declared.strange(mending.connection).foreign)
+
+
+def broken_pages(connection: sqlite3.Connection) -> list[str]:
+    """What SQLite finds broken in a catalog's own structure, the first of it. Raises `sqlite3.Error`."""
+    said = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({_MOST})")]
     # Newer versions of SQLite look into full-text indexes here too; `words` does so with every version.
     # What a constraint says of values is among the rules for rows.
-    broken = [
+    return [
         " ".join(line.split())
         for line in said
         if line != "ok" and not _OF_WORDS.search(line) and not line.startswith("CHECK constraint failed")
     ]
-    if broken:
+
+
+def _pages(view: View) -> Iterator[Finding]:
+    view.checked["pages"] = view.one("PRAGMA page_count")
+    if broken := broken_pages(view.connection):
         more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
         first = broken[0].removeprefix("*** in database main *** ")
         yield _structural(f"SQLite finds the catalog malformed: {first}{more}.")

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from indexer.decoding.decoders import Decoders, measured
-from indexer.files import photo_id, whole_file
+from indexer.files import held_file, photo_id
 from indexer.pipeline import measures
 from indexer.scan import FAILED_FOR_NOW, UNSETTLED, modified_ns
 from indexer.verify.findings import Mending
@@ -57,17 +57,18 @@ def held(path: bytes, identity: str, decoders: Decoders) -> Held | None:
     Raises:
         DecodingError: no process can be started, or `decoders` were closed.
     """
-    try:
-        content, status = whole_file(path)
-    except (OSError, PhotoError, ValueError, MemoryError):
-        return None
-    found, photo = photo_id(content), None
-    if is_nearly(identity, found):
-        with decoders.worker() as worker:
-            (one,) = measured(worker, [content], _MEASURING)
-            if not isinstance(one, PhotoError):
-                photo = measures(found, status.st_size, modified_ns(status), one)
-    return Held(found, status.st_size, modified_ns(status), photo)
+    with contextlib.ExitStack() as stack:
+        try:
+            content, status = stack.enter_context(held_file(path))
+        except (OSError, PhotoError, ValueError, MemoryError):
+            return None
+        found, photo = photo_id(content), None
+        if is_nearly(identity, found):
+            with decoders.worker() as worker:
+                (one,) = measured(worker, [content], _MEASURING)
+                if not isinstance(one, PhotoError):
+                    photo = measures(found, status.st_size, modified_ns(status), one)
+        return Held(found, status.st_size, modified_ns(status), photo)
 
 
 def reread(mending: Mending, photo_keys: Iterable[int]) -> None:

@@ -16,7 +16,7 @@ from indexer.verify.look import look, without_catalog
 from indexer.verify.rebuilding import KEPT_AS, rebuild
 from indexer.verify.report import Verification
 from search.catalog import jobs, soundness
-from search.catalog.connection import connect_to_write, one_state
+from search.catalog.connection import BUSY_MS, connect_to_write, one_state
 from search.catalog.files import settle
 from search.catalog.replacing import keep_copy
 from search.errors import DamagedError, SightlineError
@@ -76,13 +76,21 @@ def _made_reliable(home: Home, progress: Progress) -> tuple[Verification, list[i
     result = Verification(problems=found, notes=notes)
     if any(finding.structural for finding in found):
         return result, _rebuilt(home, progress, result, found)
-    # The number of its version, without which it cannot be opened as others are.
-    with closing(sqlite3.connect(home.catalog_path)) as raw:
+    # The number of its version, without which it cannot be opened as others are; and triggers, which would be set off.
+    with closing(sqlite3.connect(home.catalog_path, timeout=BUSY_MS / 1000)) as raw:
+        mending = Mending(home, raw, progress, lambda: _transaction(raw))
         for finding in found:
-            if finding.mend is not None:
-                finding.mend(Mending(home, raw, progress, contextlib.nullcontext))
+            try:
+                if finding.mend is not None:
+                    finding.mend(mending)
+            except sqlite3.Error as error:
+                if _keeps_from_writing(error):
+                    raise SightlineError(f"The catalog could not be mended: {error}.") from error
+                finding.structural = True
+                continue
             finding.mended = True
-    return result, []
+    unmended = [finding for finding in found if not finding.mended]
+    return result, _rebuilt(home, progress, result, unmended) if unmended else []
 
 
 def _rebuilt(home: Home, progress: Progress, result: Verification, found: Sequence[Finding]) -> list[int]:

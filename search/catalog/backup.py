@@ -22,13 +22,20 @@ from typing import Any
 from search.catalog import settings
 from search.catalog.connection import Reader, connect_to_any, one_state
 from search.catalog.damage import damaged, is_damage
-from search.catalog.files import beside, flush
+from search.catalog.files import MOVING, beside, flush
 from search.catalog.schema import VERSION
 from search.errors import CatalogError, MissingCatalogError, VersionError
 from search.home import Home
 
 _TABLES = frozenset({"libraries", "photos", "files", "captions", "models", "embeddings", "settings"})
 """What every version of the catalog has."""
+_OWN = frozenset(
+    {"catalog.db", "catalog.db-wal", "catalog.db-shm", "catalog.db-journal", "writer.lock", "progress.json"}
+    | {"progress.new", "machine.json", "vectors", "thumbnails"}
+)
+"""What a home works with."""
+_KEPT = ("catalog-damaged-", "catalog-before-restore-")
+"""How the names of catalogs begin that were replaced, which are kept there."""
 _PAGES = 2048  # copied at a time: what is told between takes no time beside that
 
 Advance = Callable[[int, int], None]
@@ -177,7 +184,8 @@ def _check_target(home: Home, target: Path) -> None:
         raise CatalogError(f"{target} is the catalog itself; name another file for its backup.")
     if _is_of_a_home(home, target):
         raise CatalogError(
-            f"{target} is where an index keeps what it works with; name a file elsewhere for its backup."
+            f"{target} is where an index keeps what it works with; name a file elsewhere for its backup, or "
+            "another name."
         )
     if not target.exists() or (target.is_file() and not target.stat().st_size):
         return
@@ -193,15 +201,29 @@ def _check_target(home: Home, target: Path) -> None:
 
 def _is_of_a_home(home: Home, target: Path) -> bool:
     """Whether a home keeps, or may make, something of its own at `target`, which is resolved: what takes its place
-    would be taken for that, or be deleted. Inside this home nothing but a backup that lies there may be replaced."""
-    inside = Path(os.path.realpath(home.path)) in target.parents
-    if inside and (not target.is_file() or not target.stat().st_size or target.name.startswith(".")):
+    would be taken for that, or be deleted."""
+    if _has_own_name(home, target):
         return True
     # A log beside it is written into whatever lies there, so that nothing can be put in its place from outside.
     own = {beside(home.catalog_path, suffix) for suffix in ("-wal", "-shm", "-journal")}
     logs = [beside(target, suffix) for suffix in ("-wal", "-journal")]
     is_catalog = target.name == "catalog.db" and (target.parent / home.lock_path.name).exists()
     return target in own or is_catalog or any(log.is_file() and log.stat().st_size for log in logs)
+
+
+def _has_own_name(home: Home, target: Path) -> bool:
+    """Whether `target` lies in this home under a name that the home uses itself. Of the catalogs that are kept there,
+    one that is a backup may be replaced."""
+    folders = {Path(os.path.realpath(folder)) for folder in (home.vectors_dir, home.thumbnails_dir)}
+    if folders & {target, *target.parents}:
+        return True
+    inside = Path(os.path.realpath(home.path))
+    if inside not in target.parents:
+        return False
+    first, *further = (part.casefold() for part in target.relative_to(inside).parts)  # some disks know no case
+    if first.startswith(_KEPT) and not further:
+        return not (target.is_file() and target.stat().st_size)
+    return first in _OWN or first.startswith(".") or first.endswith(MOVING)
 
 
 @contextlib.contextmanager

@@ -4,33 +4,67 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from typing import NamedTuple
 
 from search.catalog.connection import migrate
 
 
-def strange_names(connection: sqlite3.Connection) -> list[str]:
-    """What a catalog of this version lacks, or declares otherwise, and views, triggers and indexes that it has besides:
-    they change what is read and written. Tables of somebody else's are left alone. In the order of the alphabet."""
+class Named(NamedTuple):
+    """Something of a schema: its kind (`table`, `index`, `view` or `trigger`) and its name."""
+
+    kind: str
+    name: str
+
+
+class Strange(NamedTuple):
+    """What of a schema is not as Sightline makes it, each in the order of the alphabet.
+
+    Attributes:
+        wrong: names that are missing, or declared otherwise; nothing can be relied on then.
+        foreign: views, triggers and indexes that there are besides, which change what is read and written. Without
+            them the catalog is as it was. Tables of somebody else's are left alone, with their indexes.
+    """
+
+    wrong: list[str]
+    foreign: list[Named]
+
+
+def strange(connection: sqlite3.Connection) -> Strange:
+    """What is strange about the schema of a catalog of this version."""
     with closing(sqlite3.connect(":memory:")) as model:
         migrate(model)
-        expected = {name: sql for name, (_, sql) in _declared(model).items()}
+        expected = _declared(model)
     found = _declared(connection)
-    wrong = {name for name, sql in expected.items() if name not in found or found[name][1] != sql}
-    foreign = {table for table, (kind, _) in found.items() if kind == "table" and table not in expected}
-    for name, (kind, _) in found.items():
-        if name not in expected and kind != "table" and (kind != "index" or _table(connection, name) not in foreign):
-            wrong.add(name)
-    return sorted(wrong)
+    wrong = {one.name for one, (_, sql) in expected.items() if one not in found or found[one][1] != sql}
+    tables = {one.name for one in expected if one.kind == "table"}
+    foreign = [
+        one
+        for one, (table, _) in found.items()
+        if one not in expected and one.kind != "table" and (one.kind != "index" or table in tables)
+    ]
+    return Strange(sorted(wrong), sorted(foreign, key=lambda one: (one.name, one.kind)))
 
 
-def _declared(connection: sqlite3.Connection) -> dict[str, tuple[str, str]]:
-    rows = connection.execute("SELECT name, type, sql FROM sqlite_master WHERE sql IS NOT NULL")
+def drop(connection: sqlite3.Connection, foreign: list[Named]) -> None:
+    """Drop views, triggers and indexes. Raises `sqlite3.Error`."""
+    # Triggers first: dropping anything else should set none off.
+    for kind, name in sorted(foreign, key=lambda one: one.kind != "trigger"):
+        quoted = name.replace('"', '""')
+        connection.execute(f'DROP {kind.upper()} IF EXISTS main."{quoted}"')
+
+
+def drop_made_by_nobody(connection: sqlite3.Connection) -> list[Named]:
+    """Drop all views and triggers, of which no version of the catalog has any; returns them. Raises `sqlite3.Error`."""
+    found = [one for one in _declared(connection) if one.kind in ("view", "trigger")]
+    drop(connection, found)
+    return found
+
+
+def _declared(connection: sqlite3.Connection) -> dict[Named, tuple[str, str]]:
+    """What a schema declares: the table that it is of, and its SQL."""
+    rows = connection.execute("SELECT name, type, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL")
     return {
-        str(name): (kind, " ".join(str(sql).split()))
-        for name, kind, sql in rows
+        Named(kind, str(name)): (str(table), " ".join(str(sql).split()))
+        for name, kind, table, sql in rows
         if "sqlite_migrations" not in str(name) or kind in ("trigger", "view")
     }
-
-
-def _table(connection: sqlite3.Connection, name: str) -> str:
-    return str(connection.execute("SELECT tbl_name FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0])

@@ -16,7 +16,7 @@ from search.home import Home
 ASIDE = ".restoring-"
 """How the file begins in which another catalog is made ready."""
 LOGS = ("-wal", "-journal")
-_MOVING = ".moving"
+MOVING = ".moving"
 """How the name of a log ends that was taken from a catalog which is being replaced."""
 _MOST_OPEN = 16  # as a rule it is one
 _open: OrderedDict[tuple[int, int], int] = OrderedDict()
@@ -56,7 +56,7 @@ def take_logs(home: Home, kept: Path) -> None:
     for suffix in LOGS:
         log = beside(home.catalog_path, suffix)
         if log.exists():
-            keep(log, home.path / f"{kept.name}{suffix}{_MOVING}")
+            keep(log, home.path / f"{kept.name}{suffix}{MOVING}")
             flush(home.path)
             log.unlink()
 
@@ -74,7 +74,7 @@ def settle(home: Home) -> None:
         return
     is_replaced = not aside_of(home).exists()
     for moving in taken:
-        kept = moving.with_name(moving.name.removesuffix(_MOVING))
+        kept = moving.with_name(moving.name.removesuffix(MOVING))
         ending = next(ending for ending in LOGS if kept.name.endswith(ending))
         log = beside(home.catalog_path, ending)
         other_name = kept.with_name(kept.name.removesuffix(ending))
@@ -127,7 +127,7 @@ def flush(path: Path) -> None:
 
 def _taken(home: Home) -> list[Path]:
     with suppress(OSError):
-        return [home.path / name for name in sorted(os.listdir(home.path)) if name.endswith(_MOVING)]
+        return [home.path / name for name in sorted(os.listdir(home.path)) if name.endswith(MOVING)]
     return []
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from search.catalog.connection import BUSY_MS
+from search.catalog.connection import BUSY_MS, Reader
 from search.catalog.damage import UNREADABLE, is_damage
 from search.catalog.files import LOGS, beside, flush, keep, place_of, settle, take_logs
 from search.errors import CatalogError
@@ -41,22 +41,30 @@ def replace_catalog(home: Home, new: Path, kept_as: str) -> Path | None:
 
 
 @contextlib.contextmanager
-def at_rest(home: Home) -> Iterator[bool]:
+def at_rest(home: Home, *, with_log: bool = True) -> Iterator[bool]:
     """Let nobody write to the catalog meanwhile, with all of it in the one file; gives False where it cannot be
-    opened, or is not there. Raises what `replace_catalog` does."""
+    opened, or is not there. Without its log, which is another catalog's, the catalog is left as it is: False, too.
+    Raises what `replace_catalog` does."""
     place = place_of(home)
     if not place.exists():
         yield False
         return
-    with contextlib.closing(sqlite3.connect(place, timeout=BUSY_MS / 1000, isolation_level=None)) as connection:
+    with contextlib.ExitStack() as opened:
         try:
-            _empty_log(connection, place)
+            if not with_log:
+                # Who closes a catalog last writes its log into it, but for one who only reads.
+                opened.enter_context(contextlib.closing(Reader.open(place, immutable=False)))
+            connection = sqlite3.connect(place, timeout=BUSY_MS / 1000, isolation_level=None)
+            opened.enter_context(contextlib.closing(connection))
+            if with_log:
+                _empty_log(connection, place)
+            else:
+                connection.execute("BEGIN IMMEDIATE")
         except UNREADABLE as error:
             if not is_damage(error):
                 raise
-            yield False
-            return
-        yield True
+            with_log = False
+        yield with_log
 
 
 def put_in_place(home: Home, new: Path, kept_as: str, whole: bool) -> Path | None:

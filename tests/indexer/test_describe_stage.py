@@ -18,7 +18,7 @@ from support import picture
 from indexer.decoding.decoders import Decoders
 from indexer.describe.captioner import CaptionError, CaptionerUnavailableError
 from indexer.describe.stage import Outcome, Work, read_pictures, run_stage
-from indexer.files import whole_file
+from indexer.files import held_file
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from indexer.scan import modified_ns
@@ -247,9 +247,9 @@ def test_only_two_batches_are_read_ahead(tmp_path: Path, monkeypatch: pytest.Mon
 
     def counted(path: bytes) -> Any:
         opened.append(path)
-        return whole_file(path)
+        return held_file(path)
 
-    monkeypatch.setattr("indexer.describe.stage.whole_file", counted)
+    monkeypatch.setattr("indexer.describe.stage.held_file", counted)
     with closing(read_pictures(photos, 8, 4, decoders)) as pictures:
         next(pictures)
         time.sleep(0.3)

@@ -20,9 +20,10 @@ from indexer.report import IndexOptions
 from indexer.restore import KEPT_AS, restore
 from indexer.run import run_index
 from search.answer import Request
-from search.catalog import editing, jobs
+from search.catalog import declared, editing, jobs
 from search.catalog.backup import back_up
 from search.catalog.connection import connect_to_read, connect_to_write, one_state
+from search.catalog.schema import VERSION
 from search.engine import Engine
 from search.errors import CatalogError, LockedError, VersionError
 from search.home import Home
@@ -344,8 +345,7 @@ def test_a_backup_with_another_schema_is_refused(home: Home, tmp_path: Path) -> 
         ("without", "DROP TABLE words", "DROP TABLE searches"),
         ("index", "DROP INDEX files_by_photo"),
         ("column", "ALTER TABLE photos ADD COLUMN mine"),
-        ("view", "CREATE VIEW mine AS SELECT * FROM photos"),
-        ("trigger", "CREATE TRIGGER mine AFTER UPDATE ON settings BEGIN DELETE FROM photos; END"),
+        ("table", "ALTER TABLE searches RENAME TO other", "CREATE VIEW searches AS SELECT * FROM other"),
     ):
         shutil.copy(tmp_path / "backup.db", tmp_path / f"{name}.db")
         with closing(sqlite3.connect(tmp_path / f"{name}.db")) as connection:
@@ -360,3 +360,33 @@ def test_a_backup_with_another_schema_is_refused(home: Home, tmp_path: Path) -> 
         connection.execute("ANALYZE")
         connection.commit()
     assert restore(home, tmp_path / "backup.db", replace=True).photos == 3
+
+
+@pytest.mark.parametrize("version", [VERSION, 3])
+def test_what_another_program_has_made_in_a_catalog_is_left_out_of_what_is_restored(
+    home: Home, tmp_path: Path, version: int
+) -> None:
+    catalog(home, 3)
+    back_up(home, tmp_path / "backup.db")
+    if version < VERSION:
+        as_version(tmp_path / "backup.db", version)
+    with closing(sqlite3.connect(tmp_path / "backup.db")) as connection:
+        connection.execute("CREATE VIEW mine AS SELECT * FROM photos, words")
+        connection.execute('CREATE INDEX "my ""own" ON photos (camera)')
+        connection.execute("CREATE TABLE theirs (key)")
+        connection.execute("CREATE INDEX by_key ON theirs (key)")
+        for table in ("settings", "files", "photos", "_sqlite_migrations"):
+            for event in ("INSERT", "UPDATE"):
+                connection.execute(
+                    f"CREATE TRIGGER {event}_{table} AFTER {event} ON {table} BEGIN DELETE FROM files; END"
+                )
+        connection.commit()
+    before = (tmp_path / "backup.db").read_bytes()
+    done = restore(home, tmp_path / "backup.db", replace=True)
+    assert {"view mine", 'index my "own', "trigger UPDATE_settings"} < set(done.dropped)
+    assert not {"index by_key", "table theirs"} & set(done.dropped)
+    assert photos(home.catalog_path) == 3 and (tmp_path / "backup.db").read_bytes() == before
+    with closing(connect_to_read(home)) as connection:
+        assert connection.execute("SELECT count(*) FROM files").fetchone() == (3,)
+        assert connection.execute("SELECT count(*) FROM theirs").fetchone() == (0,)
+        assert declared.strange(connection) == ([], [])

@@ -7,18 +7,22 @@ import signal
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import hostile_tasks as hostile
 import pytest
-from support import picture
+from faults.base import Base
+from support import picture, small_file_room
 
 from indexer.decoding.pool import Pool
 from indexer.decoding.settings import DecodingSettings
 from indexer.report import IndexOptions
 from indexer.run import run_index
+from indexer.verify import facts
 from indexer.verify.run import verify
 from search.home import Home
 
@@ -96,3 +100,21 @@ def test_who_stops_a_check_waits_for_no_photo_that_takes_long(
         verify(home, photos=True)
     stopping.join()
     assert time.monotonic() - began < 20
+
+
+def test_large_files_that_are_checked_are_in_memory_few_at_a_time(
+    copy: Home, sound: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_file_room(monkeypatch) as room:
+        held: list[int] = []
+        measured = facts.measured
+
+        def measuring(*arguments: Any) -> Any:
+            held.append(room.held)
+            return measured(*arguments)
+
+        monkeypatch.setattr("indexer.verify.facts.measured", measuring)
+        assert verify(copy, photos=True).checked["photos_read"] == 38
+    assert held == [1] * 38
+    sizes = Counter(path.stat().st_size for path in sound.photos.iterdir() if path.name != "broken.jpg")
+    assert Counter(room.sizes) == sizes

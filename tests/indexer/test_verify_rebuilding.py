@@ -8,14 +8,18 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from catalogs import put
 
 from indexer.restore import restore
+from indexer.salvage.rescue import Rescued
+from indexer.verify import rebuilding
 from indexer.verify.run import verify
 from search.catalog import editing
 from search.catalog.backup import back_up
@@ -160,7 +164,8 @@ def test_the_catalog_that_a_link_leads_to_may_lie_on_another_disk(home: Home) ->
         assert len(list(home.path.glob("catalog-damaged-*.db-wal"))) == 1
 
 
-def test_a_log_of_another_catalog_is_not_written_into_this_one(home: Home, tmp_path: Path) -> None:
+def beside_the_log_of_another(home: Home, tmp_path: Path) -> bytes:
+    """Make a catalog of 300 photos, beside which lies the log of another; returns that log."""
     other = Home(tmp_path / "other")
     with_log(other)
     with closing(connect_to_read(other)), closing(connect_to_write(other)) as writer:
@@ -173,9 +178,14 @@ def test_a_log_of_another_catalog_is_not_written_into_this_one(home: Home, tmp_p
     editing.dismiss(home, [f"{0:032}", f"{1:032}"])
     with closing(connect_to_write(home)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    whole = home.catalog_path.read_bytes()
     Path(f"{home.catalog_path}-wal").write_bytes(foreign)
     Path(f"{home.catalog_path}-shm").unlink(missing_ok=True)
+    return foreign
+
+
+def test_a_log_of_another_catalog_is_not_written_into_this_one(home: Home, tmp_path: Path) -> None:
+    foreign = beside_the_log_of_another(home, tmp_path)
+    whole = home.catalog_path.read_bytes()
     assert not verify(home).ok
     found = verify(home, repair=True)
     assert found.ok and found.rebuilt is not None and found.rebuilt.kept is not None and not found.rebuilt.rescued.lost
@@ -183,9 +193,40 @@ def test_a_log_of_another_catalog_is_not_written_into_this_one(home: Home, tmp_p
     with closing(connect_to_read(home)) as connection:
         assert connection.execute("SELECT count(*) FROM photos").fetchone() == (300,)
         assert connection.execute("SELECT * FROM dismissals").fetchall() == [(1, 2)]
-    assert any("another catalog" in note for note in found.notes)
     kept = found.rebuilt.kept
+    assert any("another catalog" in note and f"{kept}-wal" in note for note in found.notes)
+    assert "Nothing of it is known to be lost." not in found.notes
     assert (kept.read_bytes(), Path(f"{kept}-wal").read_bytes()) == (whole, foreign)
+
+
+def test_what_is_said_while_a_log_of_another_catalog_is_left_behind_is_said_of_the_new_one(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_log(home)
+    other = Home(tmp_path / "other")
+    shutil.copytree(home.path, other.path)
+    with closing(sqlite3.connect(other.catalog_path)) as writer:
+        with writer:
+            writer.execute("UPDATE photos SET height = 5 WHERE key = 3")
+        foreign = Path(f"{other.catalog_path}-wal").read_bytes()
+    with closing(sqlite3.connect(home.catalog_path)) as writer, writer:
+        writer.execute("UPDATE photos SET id = ? WHERE key = 3", ("f" * 32,))
+    Path(f"{home.catalog_path}-wal").write_bytes(foreign)  # with which it can be opened
+    waiting = threading.Thread(target=editing.put_caption, args=(home, f"{1:032}", "meanwhile"))
+    really = rebuilding.rescue
+
+    def rescued(*arguments: Any, **named: Any) -> Rescued | None:
+        saved = really(*arguments, **named)
+        waiting.start()
+        waiting.join(0.3)  # it has opened the old catalog, and waits for its lock
+        return saved
+
+    monkeypatch.setattr(rebuilding, "rescue", rescued)
+    found = verify(home, repair=True)
+    waiting.join()
+    assert found.ok and found.rebuilt is not None and not found.rebuilt.with_log
+    assert Path(f"{found.rebuilt.kept}-wal").read_bytes() == foreign
+    assert captions(home) == ["meanwhile"]
 
 
 @pytest.mark.parametrize("place", [20, 32 + 3, 32 + 10, 32 + 24 + 1000], ids=["head", "frame", "salt", "page"])
@@ -227,6 +268,45 @@ def test_a_trigger_that_is_not_the_catalogs_own_is_found_and_does_not_outlive_a_
     assert any("bad" in problem.what for problem in verify(home).problems)
     assert verify(home, repair=True).ok and captions(home) == ["mine"]
     assert not verify(home).problems
+
+
+FOREIGN = (
+    "CREATE VIEW mine AS SELECT * FROM photos",
+    "CREATE INDEX mine ON photos (camera)",
+    'CREATE TRIGGER "photos" AFTER DELETE ON libraries BEGIN DELETE FROM captions; END',
+)
+
+
+@pytest.mark.parametrize("statement", FOREIGN, ids=["view", "index", "trigger"])
+def test_what_another_program_has_made_is_dropped_in_place_and_no_commit_of_the_log_is_lost(
+    home: Home, statement: str
+) -> None:
+    with_log(home)
+    with closing(sqlite3.connect(home.catalog_path)) as connection:
+        connection.execute(statement)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with closing(connect_to_read(home)):  # as a server has it open
+        editing.put_caption(home, f"{0:032}", "only in the log")
+        assert Path(f"{home.catalog_path}-wal").stat().st_size
+        assert "catalog" in {problem.kind for problem in verify(home).problems}
+        found = verify(home, repair=True)
+    assert found.ok and found.rebuilt is None and verify(home).problems == []
+    assert captions(home) == ["only in the log"]
+
+
+@pytest.mark.parametrize("statement", [FOREIGN[1], "ALTER TABLE photos ADD COLUMN mine"], ids=["index", "column"])
+@pytest.mark.parametrize("is_in_log", [True, False])
+def test_a_strange_schema_does_not_make_a_log_another_catalogs(home: Home, statement: str, is_in_log: bool) -> None:
+    with_log(home)
+    with closing(connect_to_read(home)), closing(sqlite3.connect(home.catalog_path)) as connection:
+        connection.execute(statement)
+        if not is_in_log:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        editing.put_caption(home, f"{0:032}", "only in the log")
+        assert Path(f"{home.catalog_path}-wal").stat().st_size
+        found = verify(home, repair=True)
+    assert found.ok and captions(home) == ["only in the log"]
+    assert (found.rebuilt is not None) == statement.startswith("ALTER")
 
 
 def folder(path: Path) -> None:

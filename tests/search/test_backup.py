@@ -17,7 +17,9 @@ from catalogs import put
 from support import as_version, picture
 
 from indexer.report import IndexOptions
+from indexer.restore import restore
 from indexer.run import run_index
+from indexer.verify.run import verify
 from search.catalog import settings
 from search.catalog.backup import back_up
 from search.catalog.connection import Reader, connect_to_read, connect_to_write
@@ -165,18 +167,48 @@ def test_nothing_that_a_home_works_with_is_replaced(filled: Home, tmp_path: Path
             filled.path / "catalog.db-journal",
             filled.progress_path,
             filled.path / ".restoring-x.db",
-            tmp_path / "link" / "new.db",
+            filled.path / "catalog-damaged-new.db",
+            filled.path / "catalog-before-restore-new.db",
+            filled.path / "catalog-new.db-wal.moving",
+            filled.path / "progress.new",
+            filled.path / "machine.json",
+            tmp_path / "link" / "Thumbnails" / "backup.db",
+            filled.path / ".hidden" / "backup.db",
             filled.vectors_dir / "backup.db",
             other.catalog_path,
         ):
+            made = not target.parent.exists()
             target.parent.mkdir(exist_ok=True)
             with pytest.raises(CatalogError, match="name a file elsewhere"):
                 back_up(filled, target)
-        filled.vectors_dir.rmdir()
+            if made:
+                target.parent.rmdir()
         assert {path: path.stat().st_ino for path in [*filled.path.iterdir(), *other.path.iterdir()]} == before
     back_up(filled, tmp_path / "backup.db")
     shutil.copy(tmp_path / "backup.db", filled.path / "catalog-before-restore-x.db")
     assert back_up(filled, filled.path / "catalog-before-restore-x.db").photos == 41
+
+
+def test_a_backup_in_the_home_itself_is_kept_there(filled: Home, tmp_path: Path) -> None:
+    """As in a container, whose home is the one volume."""
+    folder = filled.path / "backups"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(filled.path)
+    places = [filled.path / "backup.db", folder / "2026.db", tmp_path / "link" / "catalog.db.old", folder / "vectors"]
+    for _ in range(2):
+        for place in places:
+            assert back_up(filled, place).photos == 40
+    (filled.path / "letter.txt").write_text("Dear Grandma")
+    with pytest.raises(CatalogError, match="no backup of Sightline's"):
+        back_up(filled, filled.path / "letter.txt")
+    before = {place: place.read_bytes() for place in places}
+    with closing(sqlite3.connect(filled.catalog_path)) as connection, connection:
+        connection.execute("DROP INDEX files_by_photo")
+    assert verify(filled, repair=True).rebuilt is not None  # puts another catalog in its place, and sweeps
+    restore(filled, folder / "2026.db", replace=True)
+    assert verify(filled, repair=True).ok
+    assert {place: place.read_bytes() for place in places} == before
+    assert (filled.path / "letter.txt").read_text() == "Dear Grandma"
 
 
 def test_a_damaged_catalog_replaces_no_backup(filled: Home, tmp_path: Path) -> None:

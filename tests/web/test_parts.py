@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
+from typing import Any
 
+import pytest
+from fastapi.testclient import TestClient
+from support import small_file_room
+
+from indexer.decoding.decoders import Decoders
 from indexer.decoding.tasks import _square
 from web.parts import Box, Liked, liked
 
@@ -27,3 +33,20 @@ def test_a_photo_or_a_part_of_it_is_named() -> None:
 )
 def test_a_part_is_widened_to_a_square_as_far_as_the_photo_goes(box: Box, expected: tuple[int, ...]) -> None:
     assert _square(box, 1000, 500) == expected
+
+
+def test_a_large_photo_has_room_in_memory_while_a_part_of_it_is_cut(
+    client: TestClient, hits: dict[str, dict[str, Any]], sample_photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_file_room(monkeypatch) as room:
+        held: list[int] = []
+        decoded = Decoders.picture
+
+        def decoding(*arguments: Any, **named: Any) -> Any:
+            held.append(room.held)
+            return decoded(*arguments, **named)
+
+        monkeypatch.setattr(Decoders, "picture", decoding)
+        answer = client.post("/api/search", data={"like": f"{hits['chelsea.png']['id']}@0.1,0.1,0.6,0.7"})
+        assert answer.status_code == 200
+    assert (held, room.sizes) == ([1], [(sample_photos / "chelsea.png").stat().st_size])
