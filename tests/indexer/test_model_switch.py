@@ -65,6 +65,13 @@ def exact(home: Home, name: str) -> dict[str, list[str]]:
     return found
 
 
+def await_answers(answers: list[tuple[str, Answer]], model: str | None) -> None:
+    until = time.monotonic() + 60
+    while not answers or answers[-1][1].model != model:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
 def test_under_load_every_answer_is_of_one_model_and_right(home: Home, photos: Path, other: IndexOptions) -> None:
     run_index(home, [photos], STARTER)
     assert other.model is not None
@@ -80,15 +87,15 @@ def test_under_load_every_answer_is_of_one_model_and_right(home: Home, photos: P
         threads = [threading.Thread(target=search, args=(text,)) for text in QUESTIONS for _ in range(2)]
         for thread in threads:
             thread.start()
-        for options in (other, STARTER, other):
-            run_index(home, [], options)
-            until = time.monotonic() + 60
-            while answers[-1][1].model != options.model:  # it follows by itself
-                assert time.monotonic() < until
-                time.sleep(0.01)
-        stop.set()
-        for thread in threads:
-            thread.join()
+        try:
+            await_answers(answers, "starter")
+            for options in (other, STARTER, other):
+                run_index(home, [], options)
+                await_answers(answers, options.model)  # it follows by itself
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
     right = {name: exact(home, name) for name in ("starter", other.model)}
     assert {answer.model for _, answer in answers} == set(right)
     for text, answer in answers:
