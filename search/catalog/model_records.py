@@ -38,7 +38,8 @@ class ModelRecord:
     @property
     def precision(self) -> str:
         """In which numbers its photos are embedded: `auto`, which is whatever suits the device, or a certain one."""
-        return (*self.fingerprint.split("-"), "", "auto")[2] or "auto"
+        parts = self.fingerprint.split("-")
+        return parts[2] if len(parts) > 2 else "auto"
 
     def is_made_with(self, weights: str, preprocessing: str) -> bool:
         """Whether photos were embedded with these weights and this preprocessing, named by their fingerprints."""

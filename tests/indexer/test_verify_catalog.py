@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from faults.base import OPTIONS, Base, precious_of, rows_of
+from repairs import ask, change, kinds, repaired
 
 from indexer.lock import writer_lock
 from indexer.progress import Silent
 from indexer.run import run_index
 from indexer.verify import links, rows, tags, vectors
 from indexer.verify.findings import View
-from indexer.verify.report import Verification
 from indexer.verify.run import verify
 from search.answer import Request
 from search.catalog import jobs, settings, soundness
@@ -28,31 +28,6 @@ from search.errors import DamagedError, LockedError, MissingCatalogError, Versio
 from search.home import Home
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
-
-
-def change(home: Home, *statements: str, values: Sequence[object] = ()) -> None:
-    """Change the catalog behind Sightline's back."""
-    with closing(sqlite3.connect(home.catalog_path)) as connection:
-        for statement in statements:
-            connection.execute(statement, values)
-        connection.commit()
-
-
-def ask(home: Home, sql: str) -> list[tuple[object, ...]]:
-    with closing(connect_to_read(home)) as connection:
-        return connection.execute(sql).fetchall()
-
-
-def kinds(found: Verification) -> set[str]:
-    return {problem.kind for problem in found.problems}
-
-
-def repaired(home: Home) -> Verification:
-    """What a repair did, which leaves nothing wrong."""
-    found = verify(home, repair=True)
-    assert found.ok, [problem.what for problem in found.problems if not problem.mended]
-    assert verify(home).problems == []
-    return found
 
 
 def test_a_sound_home_has_no_problem_and_is_only_read(copy: Home) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from faults.base import OPTIONS, Base, answers_of, precious_of
+from repairs import change, kinds, repaired
 from support import picture
 
 from indexer.decoding.decoders import Decoders
@@ -21,7 +22,6 @@ from indexer.report import IndexOptions
 from indexer.run import run_index
 from indexer.salvage.rescue import Rescued, rescue
 from indexer.thumbnails import Thumbnails
-from indexer.verify.report import Verification
 from indexer.verify.run import verify
 from search.answer import Request
 from search.catalog import editing
@@ -31,26 +31,6 @@ from search.home import Home
 from search.vectors.generations import newest
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
-
-
-def change(home: Home, *statements: str) -> None:
-    """Change the catalog behind Sightline's back."""
-    with closing(sqlite3.connect(home.catalog_path)) as connection:
-        for statement in statements:
-            connection.execute(statement)
-        connection.commit()
-
-
-def kinds(found: Verification) -> set[str]:
-    return {problem.kind for problem in found.problems}
-
-
-def repaired(home: Home) -> Verification:
-    """What a repair did, which leaves nothing wrong."""
-    found = verify(home, repair=True)
-    assert found.ok, [problem.what for problem in found.problems if not problem.mended]
-    assert verify(home).problems == []
-    return found
 
 
 def flip(path: Path, place: int, bit: int = 1) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import hostile_tasks as hostile
 import pytest
 from faults.base import Base
+from repairs import change
 from support import picture, small_file_room
 
 from indexer.decoding.pool import Pool
@@ -56,14 +57,6 @@ def harmful(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], Pool]
     yield made
     for pool in pools:
         pool.close()
-
-
-def change(home: Home, *statements: str) -> None:
-    """Change the catalog behind Sightline's back."""
-    with closing(sqlite3.connect(home.catalog_path)) as connection:
-        for statement in statements:
-            connection.execute(statement)
-        connection.commit()
 
 
 def test_photos_that_kill_their_decoder_keep_no_other_from_being_checked_and_mended(

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from faults.base import OPTIONS, Base, precious_of
+from repairs import ask, change, repaired
 
 from indexer.progress import Silent
 from indexer.run import run_index
 from indexer.verify.libraries import root_of
-from indexer.verify.report import Verification
 from indexer.verify.run import verify
 from search.catalog import editing
-from search.catalog.connection import connect_to_read
 from search.home import Home
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
@@ -25,30 +22,9 @@ pytestmark = pytest.mark.usefixtures("loaded_once")
 OWN = "SELECT photo_key, text FROM captions WHERE author = 'you'"
 
 
-def change(home: Home, *statements: str) -> None:
-    """Change the catalog behind Sightline's back, without foreign keys, as damage does."""
-    with closing(sqlite3.connect(home.catalog_path)) as connection:
-        for statement in statements:
-            connection.execute(statement)
-        connection.commit()
-
-
-def ask(home: Home, sql: str) -> list[tuple[object, ...]]:
-    with closing(connect_to_read(home)) as connection:
-        return connection.execute(sql).fetchall()
-
-
 def own(home: Home) -> dict[object, str]:
     """What a person says, by the keys of photos."""
     return {key: str(text) for key, text in ask(home, OWN)}
-
-
-def repaired(home: Home) -> Verification:
-    """What a repair did, which leaves nothing wrong."""
-    found = verify(home, repair=True)
-    assert found.ok, [problem.what for problem in found.problems if not problem.mended]
-    assert verify(home).problems == []
-    return found
 
 
 class Meanwhile(Silent):

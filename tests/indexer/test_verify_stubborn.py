@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from faults.base import Base, answers_of, precious_of
+from repairs import ask, change, kinds, repaired
 
 from indexer.verify import rows, words
-from indexer.verify.report import Verification
 from indexer.verify.run import verify
 from search.catalog import soundness
 from search.catalog.connection import connect_to_read
@@ -21,32 +21,6 @@ from search.errors import SightlineError
 from search.home import Home
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
-
-
-def change(home: Home, *statements: str) -> None:
-    """Change the catalog behind Sightline's back, without foreign keys, as damage does."""
-    with closing(sqlite3.connect(home.catalog_path)) as connection:
-        connection.execute("PRAGMA ignore_check_constraints = ON")
-        for statement in statements:
-            connection.execute(statement)
-        connection.commit()
-
-
-def ask(home: Home, sql: str) -> list[tuple[object, ...]]:
-    with closing(connect_to_read(home)) as connection:
-        return connection.execute(sql).fetchall()
-
-
-def kinds(found: Verification) -> set[str]:
-    return {problem.kind for problem in found.problems}
-
-
-def repaired(home: Home) -> Verification:
-    """What a repair did, which leaves nothing wrong."""
-    found = verify(home, repair=True)
-    assert found.ok, [problem.what for problem in found.problems if not problem.mended]
-    assert verify(home).problems == []
-    return found
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
+import socket
 import time
 import zipfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 from problem_checks import assert_problem
-from serving import running_server
+from serving import running_server, server_process
 
 from indexer.progress import Silent
 from indexer.report import IndexOptions
@@ -127,40 +126,27 @@ def begun(address: str, photo: str) -> Iterator[None]:
         del content
 
 
-def test_whoever_takes_nothing_any_more_makes_room(
-    large: tuple[Home, Path], ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("web.endpoints.archive.STALLED_SECONDS", 0.2)
-    app = create_app(large[0])
-    body = f"photos={ids['large.bmp']}".encode()
-    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/x-www-form-urlencoded")]
-    scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/api/archive", "root_path": ""}
-    begun: list[int] = []
+def test_whoever_takes_nothing_any_more_makes_room(large: tuple[Home, Path], ids: dict[str, str]) -> None:
+    constants = {"web.connections": {"STALLED_SECONDS": 0.5, "UNSENT_BYTES": 4096}}
+    with contextlib.ExitStack() as stack:
+        _, address = stack.enter_context(server_process(large[0], constants=constants))
+        port = httpx.URL(address).port
+        body = f"photos={ids['large.bmp']}"
+        head = "POST /api/archive HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        for _ in range(AT_ONCE):
+            stalled = stack.enter_context(socket.socket())
+            stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stalled.connect(("127.0.0.1", port))
+            stalled.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+            assert stalled.recv(12) == b"HTTP/1.1 200"
 
-    async def stalled() -> None:
-        asked = [{"type": "http.request", "body": body, "more_body": False}]
+        def ask() -> httpx.Response:
+            return httpx.post(f"{address}api/archive", data={"photos": ids["a.png"]}, timeout=30)
 
-        async def receive() -> Any:
-            if not asked:
-                await asyncio.Event().wait()
-            return asked.pop()
-
-        async def send(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                begun.append(message["status"])
-            else:
-                await asyncio.Event().wait()
-
-        await app({**scope, "query_string": b"", "headers": headers, "scheme": "http"}, receive, send)
-
-    async def together() -> None:
-        async with asyncio.timeout(20):
-            await asyncio.gather(*(stalled() for _ in range(AT_ONCE)))
-            await stalled()
-
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, together()).result()
-    assert begun == [200] * (AT_ONCE + 1)
+        deadline = time.monotonic() + 20
+        while (response := ask()).status_code == 503 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert list(unpacked(response)) == ["a.png"]
 
 
 def test_few_are_sent_at_once_and_whoever_hangs_up_makes_room(large: tuple[Home, Path], ids: dict[str, str]) -> None:

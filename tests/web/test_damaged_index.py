@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 import pytest
 from fastapi.testclient import TestClient
 from problem_checks import assert_problem
+from repairs import change
 
 from indexer.verify.run import verify
 from search.catalog.backup import back_up
@@ -33,13 +34,6 @@ ASKED = ("/api/search?limit=5", "/api/search?q=thunder&mode=words", "/api/status
 def served(home: Home) -> Iterator[TestClient]:
     with TestClient(create_app(home), base_url="http://127.0.0.1:8000") as client:
         yield client
-
-
-def change(home: Home, *statements: str) -> None:
-    with closing(sqlite3.connect(home.catalog_path)) as connection:
-        for statement in statements:
-            connection.execute(statement)
-        connection.commit()
 
 
 def overwrite(home: Home, page: int) -> None:

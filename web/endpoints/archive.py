@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 from typing import Annotated
 
-import anyio
 from fastapi import APIRouter, Form
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from web.access import EngineAccess
 from web.archives import Archive
@@ -21,8 +20,6 @@ from web.problems import ProblemError, responses
 MOST_PHOTOS = 1000
 AT_ONCE = 4
 """Archives that are sent at a time: each may read a disk for as long as it takes."""
-STALLED_SECONDS = 60.0
-"""A client that takes nothing for so long is given up."""
 
 
 class _Slots:
@@ -46,7 +43,7 @@ class _Slots:
 
 
 class _Download(StreamingResponse):
-    """Sends an archive, and gives back its slot however that ends, also when the client takes nothing any more."""
+    """Sends an archive, and gives back its slot however that ends."""
 
     def __init__(self, archive: Archive, slots: _Slots, name: str) -> None:
         headers = {
@@ -61,14 +58,9 @@ class _Download(StreamingResponse):
         self._slots = slots
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def patient(message: Message) -> None:
-            with anyio.fail_after(STALLED_SECONDS):
-                await send(message)
-
         try:
-            # An end without the last part makes the server cut the connection.
-            with contextlib.suppress(TimeoutError, ClientDisconnect):
-                await super().__call__(scope, receive, patient)
+            with contextlib.suppress(ClientDisconnect):
+                await super().__call__(scope, receive, send)
         finally:
             self._slots.give_back()
 
