@@ -65,7 +65,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
 
     Returns:
         the application. Whoever runs it may call its `state.stop_soon()` as soon as it is to end: event streams end by
-        that, for which servers wait otherwise.
+        that, for which servers wait otherwise; and `state.connection_refused(reason)` for the metrics.
 
     Raises:
         SettingsError: an environment variable of ranking or of decoding has a value that cannot be.
@@ -109,6 +109,7 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
             following.ask_to_stop()
 
     app.state.stop_soon = stop_soon
+    app.state.connection_refused = lambda reason: metrics.connections_refused.labels(reason).inc()
     problems.install(app, home)
     app.include_router(search_router(access, decoder))
     app.include_router(suggest_router(access))

@@ -68,6 +68,7 @@ class Connection(H11Protocol):
         if most is None or len(self.connections) <= most:
             return
         if len(self.connections) > 2 * most:
+            self._count("full")
             transport.abort()
             return
         idle = [
@@ -76,6 +77,7 @@ class Connection(H11Protocol):
         if idle:
             min(idle, key=lambda other: other._since)._transport.abort()
             return
+        self._count("full")
         self._turned_away = True
         self.app = _full
         if self._since - Connection._said > _SAID_AGAIN_SECONDS:
@@ -102,6 +104,7 @@ class Connection(H11Protocol):
         """Answer what is no HTTP."""
         error = sys.exception()
         large = isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == 431
+        self._count("malformed")
         self._refuse(
             problem(431, "The headers of the request are too large: at most 16 KiB are taken.")
             if large
@@ -118,6 +121,7 @@ class Connection(H11Protocol):
             self._moved, self._sent = now, self._given - unsent
         if unsent:
             if now - self._moved > STALLED_SECONDS:
+                self._count("stalled")
                 self._transport.abort()
             return
         if self._transport.is_closing():
@@ -131,10 +135,12 @@ class Connection(H11Protocol):
                 self._since, self._taken = now, 0
             elif waited > BODY_SECONDS:
                 if self._taken < BODY_RATE * BODY_SECONDS:
+                    self._count("slow")
                     self._refuse(problem(408, "The body of the request took too long to arrive; send it again."))
                 self._since, self._taken = now, 0
         elif self._between_requests and waited > (FULL_SECONDS if self._turned_away else HEAD_SECONDS):
             if self._taken:
+                self._count("slow")
                 self._refuse(problem(408, "The request took too long to arrive; send it again."))
             else:
                 self._transport.close()
@@ -142,6 +148,9 @@ class Connection(H11Protocol):
     @property
     def _between_requests(self) -> bool:
         return self.conn.their_state is h11.IDLE and (self.cycle is None or self.cycle.response_complete)
+
+    def _count(self, reason: str) -> None:
+        self.config.app.state.connection_refused(reason)  # type: ignore[union-attr]
 
     def _idle_since(self, now: float) -> bool:
         return (

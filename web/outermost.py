@@ -62,6 +62,14 @@ class Metrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
             registry=self.registry,
         )
+        self.connections_refused = Counter(
+            "sightline_connections_refused",
+            "Connections that were not served, or not to the end.",
+            ["reason"],
+            registry=self.registry,
+        )
+        for reason in ("full", "malformed", "slow", "stalled"):
+            self.connections_refused.labels(reason)  # so that each is there before it first happens
         self.index = IndexFigures(self.registry)
 
     def record(self, scope: Scope, status: int, seconds: float) -> None:

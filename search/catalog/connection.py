@@ -146,7 +146,8 @@ def _forget_another_catalog(path: Path) -> None:
 def check_place(home: Home) -> None:
     """See that nothing else lies where the catalog should. Raises `CatalogError`."""
     place = home.catalog_path
-    if place.is_file() or not os.path.lexists(place):
+    # In this order: a catalog that is made between the two questions is none at the first, and a file at the second.
+    if not os.path.lexists(place) or place.is_file():
         return
     if place.is_symlink() and not place.exists():
         what = f"is a link to {os.readlink(place)}, where there is nothing. Plug in the disk that it leads to; or move"

@@ -16,6 +16,7 @@ import pytest
 from catalogs import put
 from support import as_version, picture
 
+from indexer.progress import Silent
 from indexer.report import IndexOptions
 from indexer.restore import restore
 from indexer.run import run_index
@@ -72,18 +73,27 @@ def test_a_backup_is_one_file_with_all_that_was_committed(filled: Home, tmp_path
 def test_each_backup_while_a_run_is_at_work_is_consistent(home: Home, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
-    for number in range(120):
+    for number in range(60):
         picture(folder / f"{number}.jpg", number)
+    backups = threading.Semaphore(0)
+
+    class Paced(Silent):
+        """Holds the run at each batch until a backup has been made, however slow that is beside the run."""
+
+        def advance(self, done: int, failed: int) -> None:
+            backups.acquire(timeout=1)
+
     # A small group makes many commits.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("indexer.record.GROUP_SECONDS", 0.0)
         options = IndexOptions(model="starter", captions="off", batch_size=4, workers=1)
-        run = threading.Thread(target=run_index, args=(home, [folder], options))
+        run = threading.Thread(target=run_index, args=(home, [folder], options, Paced()))
         run.start()
         counts = []
         while run.is_alive():
             try:
                 counts.append(back_up(home, tmp_path / "backup.db").photos)
+                backups.release()
             except MissingCatalogError:
                 continue
             with closing(sqlite3.connect(tmp_path / "backup.db")) as connection:
@@ -98,8 +108,8 @@ def test_each_backup_while_a_run_is_at_work_is_consistent(home: Home, tmp_path: 
                     assert connection.execute(sql).fetchone() == (0,), sql
                 connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")
         run.join()
-    assert back_up(home, tmp_path / "backup.db").photos == 120
-    assert len({count for count in counts if 0 < count < 120}) > 3, counts
+    assert back_up(home, tmp_path / "backup.db").photos == 60
+    assert len({count for count in counts if 0 < count < 60}) > 3, counts
 
 
 def test_a_disk_that_is_full_leaves_the_older_backup_and_nothing_else(filled: Home, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -59,6 +60,14 @@ class Server:
         with contextlib.suppress(OSError):
             return self.ask(get("/healthz")).startswith(b"HTTP/1.1 200")
         return False
+
+    def refused(self, reason: str) -> float:
+        """How many connections the metrics say were refused so."""
+        found = re.search(
+            rb'connections_refused_total\{reason="%b"\} (\S+)' % reason.encode(), self.ask(get("/metrics"))
+        )
+        assert found
+        return float(found[1])
 
     def connections(self) -> int:
         return sum(one.status == psutil.CONN_ESTABLISHED for one in self.process.net_connections("tcp"))
@@ -116,6 +125,7 @@ def test_who_is_slow_is_given_up_and_others_are_answered_meanwhile(server: Serve
         "body": post("/api/searches", 1000) + b"{",
         "silent": b"",
     }
+    before = server.refused("slow")
     slow = {name: [server.connect() for _ in range(5)] for name in begun}
     for name, connections in slow.items():
         for connection in connections:
@@ -132,6 +142,7 @@ def test_who_is_slow_is_given_up_and_others_are_answered_meanwhile(server: Serve
             else:
                 assert_problem_answer(answer, 408)
             connection.close()
+    assert server.refused("slow") == before + len(slow["head"]) + len(slow["body"])
 
 
 def test_a_body_that_comes_steadily_is_taken_however_long_it_takes(server: Server) -> None:
@@ -179,6 +190,7 @@ def test_who_takes_an_answer_slowly_gets_all_of_it(server: Server) -> None:
 
 
 def test_who_takes_nothing_of_an_answer_is_given_up(server: Server) -> None:
+    before = server.refused("stalled")
     with server.connect(receive_buffer=4096) as connection:
         connection.setblocking(False)
         with contextlib.suppress(BlockingIOError):
@@ -194,6 +206,7 @@ def test_who_takes_nothing_of_an_answer_is_given_up(server: Server) -> None:
             while block := connection.recv(65536):
                 answer += block
         assert answer.count(b"HTTP/1.1 200") < 400
+    assert server.refused("stalled") == before + 1
 
 
 def test_who_sends_too_much_still_reads_why_it_is_refused(server: Server) -> None:
@@ -226,7 +239,9 @@ def test_what_is_sent_after_an_answer_is_not_taken_for_ever(server: Server) -> N
     ],
 )
 def test_what_is_no_request_is_a_problem_document(server: Server, request_: bytes, status: int) -> None:
+    before = server.refused("malformed")
     assert_problem_answer(server.ask(request_), status)
+    assert server.refused("malformed") == before + 1
 
 
 def test_a_length_and_chunks_at_once_smuggle_nothing(server: Server) -> None:
@@ -265,6 +280,7 @@ def test_chunks_that_are_none_are_refused(server: Server, chunks: bytes) -> None
 
 
 def test_too_many_connections_are_asked_to_come_again_until_idle_ones_make_room(server: Server) -> None:
+    before = server.refused("full")
     silent = [server.connect() for _ in range(CONNECTIONS)]
     refused = assert_problem_answer(server.ask(get("/healthz")), 503)
     assert b"retry-after: 2" in refused
@@ -274,6 +290,7 @@ def test_too_many_connections_are_asked_to_come_again_until_idle_ones_make_room(
         time.sleep(0.1)
     for connection in silent:
         connection.close()
+    assert server.refused("full") > before
 
 
 def test_a_storm_of_connections_goes_by(server: Server) -> None:
