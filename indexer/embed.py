@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from indexer.pipeline import ReadFile
 from search.errors import ModelError
+from search.models import openvino_runtime
 from search.models.device import free_memory, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -39,35 +40,30 @@ def embed(
     model_seconds: list[float] | None = None,
 ) -> Generator[tuple[list[ReadFile], Floats]]:
     """Send `files` (about `total`) through the model, `batch_size` photos at a time, by default as many as suit it.
-    On a CPU, `model_seconds` gets the processor time of each batch in the model.
+    On a CPU, `model_seconds` gets the processor time that the model took.
 
     Yields:
         groups of files in their order, each with the embeddings, float32[m, d], of those that have pixels.
     """
-    import torch
-
-    threads = torch.get_num_threads()
-    streams = min(threads, _MOST_STREAMS) if encoder.device == "cpu" else 1
+    streams = streams_on(encoder.device)
     if batch_size is None:
         batch_size = BATCH_SIZE[encoder.device]
         if streams > 1:  # small enough that a short run has work for every core
             batch_size = max(1, min(batch_size, _STREAMING // streams, -(-total // streams)))
-    # torch keeps this number for each thread, and what was set last for threads to come.
-    each = -(-threads // streams)
-    pool = ThreadPoolExecutor(streams, "embed", torch.set_num_threads, (each,))
+    if encoder.runtime == "pytorch":
+        import torch
 
-    def vectors_of(group: list[ReadFile]) -> Floats:
-        began = time.thread_time()
-        vectors = _vectors(encoder, group)
-        if model_seconds is not None:
-            # A batch's other threads work as long as the one that waits for them.
-            model_seconds.append((time.thread_time() - began) * each)
-        return vectors
+        before = torch.get_num_threads()
+        # torch keeps this number for each thread, and what was set last for threads to come.
+        pool = ThreadPoolExecutor(streams, "embed", torch.set_num_threads, (-(-before // streams),))
+    else:
+        pool = ThreadPoolExecutor(streams, "embed")
+    meter = _Meter()
 
     waiting: deque[tuple[list[ReadFile], Future[Floats]]] = deque()
     try:
         for group in _groups(files, batch_size):
-            waiting.append((group, pool.submit(vectors_of, group)))
+            waiting.append((group, pool.submit(_vectors, encoder, group)))
             if len(waiting) > streams:
                 done, vectors = waiting.popleft()
                 yield done, vectors.result()
@@ -78,7 +74,29 @@ def embed(
         try:
             pool.shutdown(cancel_futures=True)
         finally:
-            torch.set_num_threads(threads)
+            if encoder.runtime == "pytorch":
+                torch.set_num_threads(before)
+            if model_seconds is not None:
+                model_seconds.append(meter.seconds())
+
+
+def streams_on(device: str) -> int:
+    """How many batches are in the model side by side."""
+    return min(openvino_runtime.threads(), _MOST_STREAMS) if device == "cpu" else 1
+
+
+class _Meter:
+    """The processor time that this process takes but for the thread that makes it: a model computes in threads of its
+    runtime's, of which only the sum is told, and besides it little is done elsewhere."""
+
+    def __init__(self) -> None:
+        self._began = self._taken()
+
+    def seconds(self) -> float:
+        return max(0.0, self._taken() - self._began)
+
+    def _taken(self) -> float:
+        return time.process_time() - time.thread_time()
 
 
 def _groups(files: Iterable[ReadFile], size: int) -> Iterator[list[ReadFile]]:

@@ -46,6 +46,7 @@ class Questions:
         Raises:
             ModelError: see `encoder`.
         """
+        self._load(convert=True)
         self.of_text("warm")
         self.bank()
 
@@ -55,11 +56,14 @@ class Questions:
         Raises:
             ModelError: it is not on this machine, or its weights are not those that the index was made with.
         """
+        return self._load(convert=False)
+
+    def _load(self, *, convert: bool) -> Encoder:
         with self._lock:
             if self._encoder is None:
                 from search.models.encoder import load_encoder
 
-                encoder = load_encoder(self.model.name, device=self._device)
+                encoder = load_encoder(self.model.name, device=self._device, convert=convert)
                 preprocessing = encoder.preprocess.fingerprint
                 if not self.model.is_made_with(encoder.fingerprint, preprocessing):
                     raise ModelError(

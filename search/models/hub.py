@@ -37,6 +37,28 @@ def is_cached(model: ModelName) -> bool:
     return all(any(_cached(repo, name) for name in names) for repo, names in _needed(model))
 
 
+def files_of(model: ModelName) -> list[str] | None:
+    """What identifies the files of `model` on this machine: of a folder their names, sizes and dates, of the Hugging
+    Face cache their contents' hashes; None where some are not here. Uses no network.
+
+    Raises:
+        ModelError: open_clip knows no such weights.
+    """
+    if model.folder is not None:
+        try:
+            states = [(file.name, file.stat()) for file in sorted(model.folder.glob("*")) if file.is_file()]
+        except OSError:
+            return None
+        return [f"{name}:{state.st_size}:{state.st_mtime_ns}" for name, state in states]
+    found = []
+    for repo, names in _needed(model):
+        here = next((path for name in names if (path := _cached(repo, name)) is not None), None)
+        if here is None:
+            return None
+        found.append(f"{here.name}:{os.path.realpath(here)}")
+    return [model.open_clip_name, str(model.pretrained), *found]
+
+
 def hub_answers(timeout: float = 3.0) -> bool:
     """Whether the Hugging Face hub answers within `timeout` seconds.
 
