@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     import torch
 
 logger = logging.getLogger("sightline.models")
-_IMAGES, _TEXTS, _FACTS = "images.xml", "texts.xml", "model.json"
+_IMAGES, _TEXTS = "images.xml", "texts.xml"
+_FACTS = "facts"
+"""A line of JSON, and its SHA-256."""
 # To be raised when conversions are made in another way than before.
 _REVISION = 1
 _PROBES = ["a photo", "two dogs run along the beach at sunset", "x"]
@@ -57,12 +59,20 @@ class Facts:
     preprocess: dict[str, Any]
 
 
-class Converted:
-    """The two towers of a converted model. Several threads may use them. Each is compiled when it is first needed."""
+class UnusableError(Exception):
+    """A conversion is damaged, or cannot be compiled here; of a damaged one nothing is left."""
 
-    def __init__(self, folder: Path, facts: Facts, precision: str, streams: int) -> None:
-        """Towers that compute in `precision`, in so many streams side by side."""
+
+class Converted:
+    """The two towers of a converted model. Several threads may use them. Each is read, held against its checksum and
+    compiled when it is first needed; what asks for it then raises UnusableError where that fails."""
+
+    def __init__(
+        self, folder: Path, facts: Facts, precision: str, streams: int, checksums: dict[str, str] | None = None
+    ) -> None:
+        """Towers that compute in `precision`, in so many streams side by side; `checksums` are those of the files."""
         self.facts = facts
+        self._checksums = checksums or {}
         self._folder, self._precision, self._streams = folder, precision, streams
         self._compiled: dict[str, CompiledNetwork] = {}
         self._tokenizer: Tokenizer | None = None
@@ -77,27 +87,40 @@ class Converted:
         network = self._network(_TEXTS)
         with self._lock:
             if self._tokenizer is None:
+                self._check("tokenizer")
                 self._tokenizer = Tokenizer(self._folder)
         return _unit(network(self._tokenizer(texts)))
 
     def _network(self, name: str) -> CompiledNetwork:
         with self._lock:
             if name not in self._compiled:
-                self._compiled[name] = CompiledNetwork(self._folder / name, self._precision, self._streams)
+                self._check(name.removesuffix(".xml"))
+                try:
+                    self._compiled[name] = CompiledNetwork(self._folder / name, self._precision, self._streams)
+                except RuntimeError as error:
+                    raise UnusableError(f"{self._folder / name} cannot be compiled here: {error}") from error
             return self._compiled[name]
+
+    def _check(self, beginning: str) -> None:
+        for name, checksum in self._checksums.items():
+            if name.startswith(beginning) and _checksum(self._folder / name) != checksum:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                raise UnusableError(f"{self._folder / name} is damaged")
 
 
 def find(model: ModelName, precision: str, streams: int) -> Converted | None:
     """The conversion of the files of `model` as they are now, if there is one."""
     folder = _folder(model)
-    if folder is None or openvino_runtime.core() is None:
+    if folder is None or not openvino_runtime.is_wanted():
         return None
     try:
-        kept = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-        if any((folder / name).stat().st_size != size for name, size in kept.pop("sizes").items()):
+        said, _, checksum = (folder / _FACTS).read_text(encoding="utf-8").rpartition("\n")
+        if hashlib.sha256(said.encode()).hexdigest() != checksum:
             return None
-        return Converted(folder, Facts(**kept), precision, streams)
-    except (OSError, ValueError, TypeError, KeyError):
+        kept = json.loads(said)
+        checksums = kept.pop("checksums")
+        return Converted(folder, Facts(**kept), precision, streams, checksums)
+    except (OSError, ValueError):
         return None
 
 
@@ -106,7 +129,7 @@ def make(model: ModelName, network: torch.nn.Module, tokenizer: Any, facts: Fact
     embeds probes as the model itself does, else it is not kept.
     """
     folder = _folder(model)
-    if folder is None or openvino_runtime.core() is None:
+    if folder is None or not openvino_runtime.is_wanted():
         return False
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -115,9 +138,11 @@ def make(model: ModelName, network: torch.nn.Module, tokenizer: Any, facts: Fact
         logger.info("the model %s cannot be kept for a faster start: %s", model.name, error)
         return False
     try:
-        _convert(network, tokenizer, facts, making)
-        sizes = {file.name: file.stat().st_size for file in making.iterdir()}
-        (making / _FACTS).write_text(json.dumps({**asdict(facts), "sizes": sizes}), encoding="utf-8")
+        write(network, tokenizer, facts, making)
+        checksums = {file.name: _checksum(file) for file in making.iterdir()}
+        said = json.dumps({**asdict(facts), "checksums": checksums})
+        checksum = hashlib.sha256(said.encode()).hexdigest()
+        (making / _FACTS).write_text(f"{said}\n{checksum}", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         making.rename(folder)
     except Exception as error:  # whatever a third party's code makes of a network that it does not know
@@ -129,7 +154,13 @@ def make(model: ModelName, network: torch.nn.Module, tokenizer: Any, facts: Fact
     return True
 
 
-def _convert(network: torch.nn.Module, tokenizer: Any, facts: Facts, folder: Path) -> None:
+def write(network: torch.nn.Module, tokenizer: Any, facts: Facts, folder: Path) -> None:
+    """Write the towers and the tokenizer into `folder`.
+
+    Raises:
+        Exception: whatever PyTorch or OpenVINO make of a network that they cannot convert; ValueError where what they
+            made of it is another one.
+    """
     import torch
 
     example = tokenizer(_PROBES)
@@ -189,6 +220,15 @@ def _folder(model: ModelName) -> Path | None:
     key = hashlib.blake2b("\n".join(parts).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
     name = hashlib.blake2b(model.name.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
     return cache_dir() / "models" / f"{name}-{key}"
+
+
+def _checksum(file: Path) -> str | None:
+    """SHA-256, which processors compute faster than disks read; None where the file cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _forget_former(folder: Path) -> None:

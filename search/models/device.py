@@ -81,7 +81,7 @@ def _has_driver() -> bool:
 
 
 def _cpu_has_bf16() -> bool:
-    if openvino_runtime.core() is not None:
+    if openvino_runtime.is_wanted():
         return openvino_runtime.computes_bf16()
     import torch
 

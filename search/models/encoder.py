@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from search.models.network import Network
 
+logger = logging.getLogger("sightline.models")
 # Elements of each tensor that enter the fingerprint: enough to tell any two trainings apart, cheap for large
 # models.
 _FINGERPRINT_SAMPLES = 4096
@@ -95,7 +96,7 @@ class Encoder:
         self._network: Network | None = None
         self._lock = threading.Lock()
         # A first text shows that weights and precision give numbers at all.
-        if not np.isfinite(towers.embed_texts(["a photo"])).all():
+        if not np.isfinite(self.embed_texts(["a photo"])).all():
             raise ModelError(
                 f"The model {self.name} gives no finite numbers in {precision}: try `--precision fp32`; "
                 "if that does not help, its weights are damaged."
@@ -110,11 +111,11 @@ class Encoder:
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != (*self.image_size, 3):
             height, width = self.image_size
             raise ValueError(f"expected uint8 [n, {height}, {width}, 3], got {batch.dtype} {batch.shape}")
-        return self._towers.embed_images(batch) if len(batch) else self._nothing()
+        return self._ask(lambda towers: towers.embed_images(batch)) if len(batch) else self._nothing()
 
     def embed_texts(self, texts: list[str]) -> npt.NDArray[np.float32]:
         """Embed `texts`, cut off at the model's context length: float32 [n, d], L2-normalised."""
-        return self._towers.embed_texts(texts) if texts else self._nothing()
+        return self._ask(lambda towers: towers.embed_texts(texts)) if texts else self._nothing()
 
     def places(self, image: Image) -> Places:
         """How much each place of an upright RGB picture speaks for texts.
@@ -134,6 +135,14 @@ class Encoder:
             ModelError: the model's image tower has no such map (see `search.models.dense`); or as `places`.
         """
         return self._in_pytorch().feature_maps(batch, self.name)
+
+    def _ask(self, question: Callable[[Towers], npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+        try:
+            return question(self._towers)
+        except conversions.UnusableError as error:
+            logger.warning("%s; the model %s goes on in PyTorch", error, self.name)
+            self._towers, self.runtime = self._in_pytorch(), "pytorch"
+            return question(self._towers)
 
     def _in_pytorch(self) -> Network:
         with self._lock:
@@ -160,9 +169,8 @@ def load_encoder(
     at once; with it, they are downloaded if the hub answers within 3 s. Weights that are on this machine are
     loaded without asking the hub.
 
-    Args:
-        convert: where the model is not converted for processors yet, do so, which takes seconds once.
-        streams: on a processor, batches that are computed side by side, each with its part of the cores.
+    Where `convert` is set and the model is not converted for processors yet, it is, which takes seconds once. On a
+    processor, up to `streams` batches are computed side by side, each with its part of the cores.
 
     Raises:
         ModelError: what is wrong with the name, the weights, the device or the precision.

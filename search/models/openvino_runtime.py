@@ -1,5 +1,5 @@
 """OpenVINO, which runs models on processors about twice as fast as PyTorch does, and starts in a tenth of its time
-(benchmarks/runtimes.py). There are processors that it does not run on; PyTorch serves those."""
+(benchmarks/runtimes.py). It is not to be had for every processor; PyTorch serves the others."""
 
 from __future__ import annotations
 
@@ -13,19 +13,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from search.errors import SettingsError
 
-@cache
-def core() -> Any:
-    """OpenVINO's `Core`, or None where it is not installed or cannot be loaded."""
-    try:
-        return _openvino().Core()
-    except (ImportError, OSError, RuntimeError):
-        return None
+AUTO, PYTORCH = "auto", "pytorch"
+
+
+def is_wanted() -> bool:
+    """Whether models are to run in OpenVINO where they can: it is here, and SIGHTLINE_RUNTIME does not say otherwise.
+
+    Raises:
+        SettingsError: that variable says something else.
+    """
+    said = os.environ.get("SIGHTLINE_RUNTIME", "") or AUTO
+    if said not in (AUTO, PYTORCH):
+        raise SettingsError(f"SIGHTLINE_RUNTIME cannot be “{said}”: it is {AUTO} or {PYTORCH}; or unset it.")
+    return said == AUTO and _core() is not None
 
 
 def computes_bf16() -> bool:
     """Whether this processor computes in bf16 natively. Of no worth without OpenVINO."""
-    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def threads() -> int:
@@ -68,7 +75,7 @@ class CompiledNetwork:
         Raises:
             RuntimeError: the file is damaged, or memory is short.
         """
-        self._compiled = core().compile_model(
+        self._compiled = _core().compile_model(
             file,
             "CPU",
             {
@@ -91,6 +98,15 @@ class CompiledNetwork:
         with self._lock:
             self._idle.append(request)
         return result
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO's `Core`, or None where it is not installed or cannot be loaded."""
+    try:
+        return _openvino().Core()
+    except (ImportError, OSError, RuntimeError):
+        return None
 
 
 def _openvino() -> Any:
