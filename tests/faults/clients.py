@@ -332,7 +332,8 @@ def attack(pid: int, port: int, requests: int, seed: int, crowd: int = 0) -> Out
         with ThreadPoolExecutor(WORKERS) as workers:
             list(workers.map(lambda number: _one(port, seed, number, ids, outcome), range(requests)))
         if crowd:
-            asyncio.run(_crowd(port, crowd, ids, outcome))
+            with ThreadPoolExecutor(1) as apart:  # from a test's browser, say, whose loop runs in this thread
+                apart.submit(asyncio.run, _crowd(port, crowd, ids, outcome)).result()
     finally:
         done.set()
         watching.join()

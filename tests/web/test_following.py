@@ -76,6 +76,7 @@ def total(address: str) -> int:
 
 
 def follower(server: subprocess.Popen[str]) -> psutil.Process:
+    wait_for(lambda: len(psutil.Process(server.pid).children()) == 1)  # it is started beside the first answers
     (child,) = psutil.Process(server.pid).children()
     return child
 
@@ -117,7 +118,9 @@ def test_a_follower_does_not_outlive_a_server_that_is_killed(photos: Path) -> No
     home = photos.parent / "home"
     command = [sys.executable, "-m", "sightline", "serve", "--watch", "--port", "0", "--json", "--home", str(home)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline()
-        child = follower(process)
-        process.kill()
+        try:
+            assert process.stdout is not None and process.stdout.readline()
+            child = follower(process)
+        finally:
+            process.kill()
     wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 30)

@@ -104,8 +104,13 @@ def test_a_job_whose_process_was_killed_has_died(
 
 
 def test_a_job_can_be_watched_to_its_end(
-    address: str, start: Callable[[], dict[str, Any]], library: Path, indexed: Home
+    address: str,
+    start: Callable[[], dict[str, Any]],
+    library: Path,
+    indexed: Home,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("SIGHTLINE_RUNTIME", "pytorch")  # its model takes long enough to load to be seen at that
     with listening(address) as events:
         name, before = next(events)
         assert name == "status" and StatusEvent.model_validate(before).detail is None
