@@ -7,6 +7,7 @@ through, while the last is recorded.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 from indexer.pipeline import ReadFile
 from search.errors import ModelError
@@ -50,20 +52,32 @@ def embed(
         batch_size = BATCH_SIZE[encoder.device]
         if streams > 1:  # small enough that a short run has work for every core
             batch_size = max(1, min(batch_size, _STREAMING // streams, -(-total // streams)))
-    if encoder.runtime == "pytorch":
+    encoder.prepare_images()
+    in_pytorch = encoder.runtime == "pytorch"
+    each = 1
+    if in_pytorch:
         import torch
 
         before = torch.get_num_threads()
+        each = -(-before // streams)
         # torch keeps this number for each thread, and what was set last for threads to come.
-        pool = ThreadPoolExecutor(streams, "embed", torch.set_num_threads, (-(-before // streams),))
+        pool = ThreadPoolExecutor(streams, "embed", torch.set_num_threads, (each,))
     else:
         pool = ThreadPoolExecutor(streams, "embed")
-    meter = _Meter()
+    elsewhere = _seconds_elsewhere()
+    taken: list[float] = []
+
+    def vectors_of(group: list[ReadFile]) -> Floats:
+        began = time.thread_time()
+        vectors = _vectors(encoder, group)
+        # A batch's other threads in PyTorch work as long as the one that waits for them.
+        taken.append((time.thread_time() - began) * each)
+        return vectors
 
     waiting: deque[tuple[list[ReadFile], Future[Floats]]] = deque()
     try:
         for group in _groups(files, batch_size):
-            waiting.append((group, pool.submit(_vectors, encoder, group)))
+            waiting.append((group, pool.submit(vectors_of, group)))
             if len(waiting) > streams:
                 done, vectors = waiting.popleft()
                 yield done, vectors.result()
@@ -74,10 +88,11 @@ def embed(
         try:
             pool.shutdown(cancel_futures=True)
         finally:
-            if encoder.runtime == "pytorch":
+            if in_pytorch:
                 torch.set_num_threads(before)
             if model_seconds is not None:
-                model_seconds.append(meter.seconds())
+                in_threads_of_its_own = 0.0 if in_pytorch else max(0.0, _seconds_elsewhere() - elsewhere)
+                model_seconds.append(sum(taken) + in_threads_of_its_own)
 
 
 def streams_on(device: str) -> int:
@@ -85,18 +100,14 @@ def streams_on(device: str) -> int:
     return min(openvino_runtime.threads(), _MOST_STREAMS) if device == "cpu" else 1
 
 
-class _Meter:
-    """The processor time that this process takes but for the thread that makes it: a model computes in threads of its
-    runtime's, of which only the sum is told, and besides it little is done elsewhere."""
-
-    def __init__(self) -> None:
-        self._began = self._taken()
-
-    def seconds(self) -> float:
-        return max(0.0, self._taken() - self._began)
-
-    def _taken(self) -> float:
-        return time.process_time() - time.thread_time()
+def _seconds_elsewhere() -> float:
+    """Processor time of this process in threads that are none of Python's, such as those in which OpenVINO computes; 0
+    where the system does not tell."""
+    ours = {thread.native_id for thread in threading.enumerate()}
+    try:
+        return float(sum(one.user_time + one.system_time for one in psutil.Process().threads() if one.id not in ours))
+    except psutil.Error:
+        return 0.0
 
 
 def _groups(files: Iterable[ReadFile], size: int) -> Iterator[list[ReadFile]]:

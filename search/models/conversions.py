@@ -1,7 +1,7 @@
 """Models as OpenVINO runs them: converted once from PyTorch's, kept in the cache, and loaded without PyTorch.
 
-A conversion belongs to the very files that it was made from: of a folder by names, sizes and dates, of the Hugging Face
-cache by their contents' hashes. Whoever deletes one loses the seconds that the next one takes.
+A conversion belongs to the very files that it was made from (`search.models.hub.files_of`), and never changes: another
+one has another name. Whoever deletes one loses the seconds that the next one takes.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ import logging
 import shutil
 import tempfile
 import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from search.home import cache_dir
-from search.models import openvino_runtime, tokens
-from search.models.hub import files_of
+from search.models import hub, openvino_runtime, tokens
+from search.models.device import is_out_of_memory
 from search.models.names import ModelName
 from search.models.openvino_runtime import CompiledNetwork
 from search.models.preprocess import Preprocess
@@ -32,12 +35,19 @@ if TYPE_CHECKING:
     import torch
 
 logger = logging.getLogger("sightline.models")
-_IMAGES, _TEXTS = "images.xml", "texts.xml"
+_MAKING = ".making-"
 _FACTS = "facts"
 """A line of JSON, and its SHA-256."""
 # To be raised when conversions are made in another way than before.
 _REVISION = 1
-_PROBES = ["a photo", "two dogs run along the beach at sunset", "x"]
+_PROBES = [
+    "a photo",
+    "It's  A_Dog, RUNNING! &amp; 12",
+    "",
+    "été 北京 🎉",
+    "two dogs run along the beach at sunset. " * 20,
+]
+_STALE_SECONDS = 86_400
 _CLOSE = 0.9999
 
 
@@ -60,7 +70,7 @@ class Facts:
 
 
 class UnusableError(Exception):
-    """A conversion is damaged, or cannot be compiled here; of a damaged one nothing is left."""
+    """A conversion is damaged, or cannot be used here; of a damaged one nothing is left."""
 
 
 class Converted:
@@ -74,66 +84,104 @@ class Converted:
         self.facts = facts
         self._checksums = checksums or {}
         self._folder, self._precision, self._streams = folder, precision, streams
-        self._compiled: dict[str, CompiledNetwork] = {}
-        self._tokenizer: Tokenizer | None = None
-        self._lock = threading.Lock()
+        self._images = _Once(lambda: self._compiled("images"))
+        self._texts = _Once(lambda: self._compiled("texts"))
+        self._tokenizer = _Once(self._read_tokenizer)
 
     def embed_images(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """uint8 [n, height, width, 3], n at least 1, to float32 [n, d], L2-normalised."""
-        return _unit(self._network(_IMAGES)(np.ascontiguousarray(batch)))
+        return _unit(self._images.get()(np.ascontiguousarray(batch)))
 
     def embed_texts(self, texts: list[str]) -> npt.NDArray[np.float32]:
         """Texts, one at least, to float32 [n, d], L2-normalised."""
-        network = self._network(_TEXTS)
-        with self._lock:
-            if self._tokenizer is None:
-                self._check("tokenizer")
-                self._tokenizer = Tokenizer(self._folder)
-        return _unit(network(self._tokenizer(texts)))
+        return _unit(self._texts.get()(self._tokenizer.get()(texts)))
 
-    def _network(self, name: str) -> CompiledNetwork:
-        with self._lock:
-            if name not in self._compiled:
-                self._check(name.removesuffix(".xml"))
-                try:
-                    self._compiled[name] = CompiledNetwork(self._folder / name, self._precision, self._streams)
-                except RuntimeError as error:
-                    raise UnusableError(f"{self._folder / name} cannot be compiled here: {error}") from error
-            return self._compiled[name]
+    def prepare_images(self) -> None:
+        """Compile now what embeds photos."""
+        self._images.get()
+
+    def _compiled(self, tower: str) -> CompiledNetwork:
+        self._check(tower)
+        file = self._folder / f"{tower}.xml"
+        try:
+            return CompiledNetwork(file, self._precision, self._streams)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            raise UnusableError(f"{file} cannot be used here: {error}") from error
+
+    def _read_tokenizer(self) -> Tokenizer:
+        self._check("tokenizer")
+        try:
+            return Tokenizer(self._folder)
+        except Exception as error:  # the library that reads it has no kind of its own
+            raise UnusableError(f"the tokenizer in {self._folder} cannot be used here: {error}") from error
 
     def _check(self, beginning: str) -> None:
-        for name, checksum in self._checksums.items():
-            if name.startswith(beginning) and _checksum(self._folder / name) != checksum:
+        for name, expected in self._checksums.items():
+            file = self._folder / name
+            if not name.startswith(beginning):
+                continue
+            try:
+                damaged = _checksum(file) != expected
+            except FileNotFoundError:
+                damaged = True
+            except OSError as error:
+                raise UnusableError(f"{file} cannot be read: {error}") from error
+            if damaged:
                 shutil.rmtree(self._folder, ignore_errors=True)
-                raise UnusableError(f"{self._folder / name} is damaged")
+                raise UnusableError(f"{file} is damaged")
+
+
+Made = TypeVar("Made")
+
+
+class _Once(Generic[Made]):
+    """Something that is made when it is first asked for, by one thread; whoever asks meanwhile waits."""
+
+    def __init__(self, make: Callable[[], Made]) -> None:
+        self._make = make
+        self._made: Made | None = None
+        self._lock = threading.Lock()
+
+    def get(self) -> Made:
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
 
 
 def find(model: ModelName, precision: str, streams: int) -> Converted | None:
     """The conversion of the files of `model` as they are now, if there is one."""
-    folder = _folder(model)
-    if folder is None or not openvino_runtime.is_wanted():
-        return None
-    try:
-        said, _, checksum = (folder / _FACTS).read_text(encoding="utf-8").rpartition("\n")
-        if hashlib.sha256(said.encode()).hexdigest() != checksum:
-            return None
-        kept = json.loads(said)
-        checksums = kept.pop("checksums")
-        return Converted(folder, Facts(**kept), precision, streams, checksums)
-    except (OSError, ValueError):
-        return None
+    files = hub.files_of(model) if openvino_runtime.is_wanted() else None
+    for folder in sorted(_place().glob(f"{_beginning(model, files)}-*")) if files is not None else ():
+        try:
+            said, _, checksum = (folder / _FACTS).read_text(encoding="utf-8").rpartition("\n")
+            if hashlib.sha256(said.encode()).hexdigest() != checksum:
+                continue
+            kept = json.loads(said)
+            checksums = kept.pop("checksums")
+            return Converted(folder, Facts(**kept), precision, streams, checksums)
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+    return None
 
 
 def make(model: ModelName, network: torch.nn.Module, tokenizer: Any, facts: Facts) -> bool:
-    """Convert a model that open_clip has loaded, in fp32 on the CPU. Whether that was possible: what is converted
-    embeds probes as the model itself does, else it is not kept.
+    """Convert a model that open_clip has loaded, in fp32 on the CPU. Whether there is a conversion then: it is kept
+    only if it embeds probes as the model itself does. One that cannot be converted is not tried again.
     """
-    folder = _folder(model)
-    if folder is None or not openvino_runtime.is_wanted():
+    files = hub.files_of(model) if openvino_runtime.is_wanted() else None
+    if files is None:
         return False
+    beginning = _beginning(model, files)
+    refused = _place() / f"{beginning}.refused"
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        making = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
+        if refused.exists():
+            return False
+        _place().mkdir(parents=True, exist_ok=True)
+        _forget_former(beginning)
+        making = Path(tempfile.mkdtemp(dir=_place(), prefix=_MAKING))
     except OSError as error:
         logger.info("the model %s cannot be kept for a faster start: %s", model.name, error)
         return False
@@ -143,15 +191,17 @@ def make(model: ModelName, network: torch.nn.Module, tokenizer: Any, facts: Fact
         said = json.dumps({**asdict(facts), "checksums": checksums})
         checksum = hashlib.sha256(said.encode()).hexdigest()
         (making / _FACTS).write_text(f"{said}\n{checksum}", encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        making.rename(folder)
+        making.chmod(0o755)  # a cache may be shared
+        making.rename(_place() / f"{beginning}-{checksum[:8]}")
+        return True
     except Exception as error:  # whatever a third party's code makes of a network that it does not know
         logger.info("the model %s cannot be converted, and stays with PyTorch: %s", model.name, error)
+        if not isinstance(error, OSError) and not is_out_of_memory(error):
+            with suppress(OSError):
+                refused.write_text(f"{error}\n", encoding="utf-8")
         return False
     finally:
         shutil.rmtree(making, ignore_errors=True)
-    _forget_former(folder)
-    return True
 
 
 def write(network: torch.nn.Module, tokenizer: Any, facts: Facts, folder: Path) -> None:
@@ -172,7 +222,7 @@ def write(network: torch.nn.Module, tokenizer: Any, facts: Facts, folder: Path) 
         np.random.default_rng(0).integers(0, 256, (len(_PROBES), *preprocess.size, 3), dtype=np.uint8)
     )
     images, texts = _towers(network, preprocess)
-    for tower, given, file in ((images, pixels, folder / _IMAGES), (texts, example, folder / _TEXTS)):
+    for tower, given, file in ((images, pixels, folder / "images.xml"), (texts, example, folder / "texts.xml")):
         with torch.no_grad():
             expected = tower(given).numpy()
             openvino_runtime.convert(tower, given[:2], file)
@@ -211,31 +261,39 @@ def _towers(network: Any, preprocess: Preprocess) -> tuple[torch.nn.Module, torc
     return Images().eval(), Texts().eval()
 
 
-def _folder(model: ModelName) -> Path | None:
-    """Where the conversion of the model's files as they are now lies, or would; None where they are not here."""
-    files = files_of(model)
-    if files is None:
-        return None
-    parts = [str(_REVISION), version("open_clip_torch"), *files]
-    key = hashlib.blake2b("\n".join(parts).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-    name = hashlib.blake2b(model.name.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
-    return cache_dir() / "models" / f"{name}-{key}"
+def _place() -> Path:
+    return cache_dir() / "models"
 
 
-def _checksum(file: Path) -> str | None:
-    """SHA-256, which processors compute faster than disks read; None where the file cannot be read."""
-    try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError:
-        return None
+def _beginning(model: ModelName, files: list[str]) -> str:
+    """How the names of conversions of these files begin: with a hash of the model's name, and one of all that they
+    depend on."""
+    parts = [str(_REVISION), *(version(name) for name in ("open_clip_torch", "openvino", "tokenizers")), *files]
+    name, key = ("\n".join(each).encode("utf-8", "surrogateescape") for each in ([model.name], parts))
+    return f"{hashlib.blake2b(name, digest_size=4).hexdigest()}-{hashlib.blake2b(key, digest_size=8).hexdigest()}"
 
 
-def _forget_former(folder: Path) -> None:
-    """Delete what was converted from earlier files of the same model."""
-    for other in folder.parent.glob(f"{folder.name.partition('-')[0]}-*"):
-        if other != folder:
-            shutil.rmtree(other, ignore_errors=True)
+def _checksum(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _forget_former(beginning: str) -> None:
+    """Delete what was converted from earlier files of the same model, and what a run that was killed has left."""
+    for other in _place().glob(f"{beginning.partition('-')[0]}-*"):
+        if not other.name.startswith(beginning):
+            _delete(other)
+    for left in _place().glob(f"{_MAKING}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                _delete(left)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -9,6 +9,7 @@ from search.errors import ModelError
 from search.models import openvino_runtime
 
 DEVICES = ("auto", "cpu", "cuda")
+_NO_MEMORY = ("out of memory", "out_of_memory", "can't allocate memory", "failed to allocate", "bad_alloc")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -55,11 +56,11 @@ def choose_precision(precision: str, device: str) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device or the machine had no memory left: PyTorch says so in a kind of its own on a GPU, in words on
-    the CPU."""
+    """Whether a device or the machine had no memory left: PyTorch says so in a kind of its own on a GPU, and both
+    runtimes in words on the CPU."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+        isinstance(error, RuntimeError) and any(word in text for word in _NO_MEMORY)
     )
 
 

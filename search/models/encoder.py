@@ -12,16 +12,16 @@ import threading
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from search.errors import ModelError
+from search.errors import ModelError, SettingsError
 from search.models import conversions, hub
 from search.models.conversions import Facts
 from search.models.dense import Places
-from search.models.device import choose_device, choose_precision
+from search.models.device import choose_device, choose_precision, is_out_of_memory
 from search.models.names import AUTO, ModelName, resolve
 from search.models.preprocess import Preprocess
 
@@ -34,9 +34,15 @@ if TYPE_CHECKING:
     from search.models.network import Network
 
 logger = logging.getLogger("sightline.models")
+# Photos per forward pass. On a CPU a small batch stays in the caches; a GPU wants enough work at once.
+_CHUNK = {"cpu": 64, "cuda": 256}
+_TEXT_CHUNK = 256
 # Elements of each tensor that enter the fingerprint: enough to tell any two trainings apart, cheap for large
 # models.
 _FINGERPRINT_SAMPLES = 4096
+
+Answer = TypeVar("Answer")
+Batch = TypeVar("Batch", list[str], npt.NDArray[np.uint8])
 
 
 class Towers(Protocol):
@@ -48,6 +54,10 @@ class Towers(Protocol):
 
     def embed_texts(self, texts: list[str]) -> npt.NDArray[np.float32]:
         """Texts, one at least, to float32 [n, d], L2-normalised."""
+        ...
+
+    def prepare_images(self) -> None:
+        """Do now what the first photos would have to wait for."""
         ...
 
 
@@ -111,11 +121,15 @@ class Encoder:
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != (*self.image_size, 3):
             height, width = self.image_size
             raise ValueError(f"expected uint8 [n, {height}, {width}, 3], got {batch.dtype} {batch.shape}")
-        return self._ask(lambda towers: towers.embed_images(batch)) if len(batch) else self._nothing()
+        return self._in_chunks(batch, _CHUNK[self.device], lambda towers, some: towers.embed_images(some))
 
     def embed_texts(self, texts: list[str]) -> npt.NDArray[np.float32]:
         """Embed `texts`, cut off at the model's context length: float32 [n, d], L2-normalised."""
-        return self._ask(lambda towers: towers.embed_texts(texts)) if texts else self._nothing()
+        return self._in_chunks(texts, _TEXT_CHUNK, lambda towers, some: towers.embed_texts(some))
+
+    def prepare_images(self) -> None:
+        """Do now what the first photos would have to wait for. After this, `runtime` stays what it is."""
+        self._ask(lambda towers: towers.prepare_images())
 
     def places(self, image: Image) -> Places:
         """How much each place of an upright RGB picture speaks for texts.
@@ -136,7 +150,19 @@ class Encoder:
         """
         return self._in_pytorch().feature_maps(batch, self.name)
 
-    def _ask(self, question: Callable[[Towers], npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    def _in_chunks(
+        self, batch: Batch, size: int, embed: Callable[[Towers, Batch], npt.NDArray[np.float32]]
+    ) -> npt.NDArray[np.float32]:
+        parts = []
+        for at in range(0, len(batch), size):
+
+            def question(towers: Towers, some: Batch = batch[at : at + size]) -> npt.NDArray[np.float32]:
+                return embed(towers, some)
+
+            parts.append(self._ask(question))
+        return np.concatenate(parts) if parts else np.empty((0, self.dim), dtype=np.float32)
+
+    def _ask(self, question: Callable[[Towers], Answer]) -> Answer:
         try:
             return question(self._towers)
         except conversions.UnusableError as error:
@@ -149,9 +175,6 @@ class Encoder:
             if self._network is None:
                 self._network = self._open_network()
             return self._network
-
-    def _nothing(self) -> npt.NDArray[np.float32]:
-        return np.empty((0, self.dim), dtype=np.float32)
 
 
 def load_encoder(
@@ -181,24 +204,24 @@ def load_encoder(
     precision = choose_precision(precision, device)
 
     def in_pytorch(expected: str) -> Network:
-        facts, network, tokenizer = _open(model, here, device)
-        if facts.fingerprint != expected:
-            raise ModelError(f"The weights of {model.name} were replaced while it was in use; start again.")
-        return _network(network, tokenizer, device, precision)
+        with _explained(model, True, device):
+            facts, network, tokenizer = _open(model)
+            if facts.fingerprint != expected:
+                raise ModelError(f"The weights of {model.name} were replaced while it was in use; start again.")
+            return _network(network, tokenizer, device, precision)
 
-    found = conversions.find(model, precision, streams) if here and device == "cpu" else None
-    if found is None:
-        facts, network, tokenizer = _open(model, here, device)
-        if convert:
-            with quiet():
-                made = conversions.make(model, network, tokenizer, facts)
-            if made and device == "cpu":
-                found = conversions.find(model, precision, streams)
+    with _explained(model, here, device):
+        found = conversions.find(model, precision, streams) if here and device == "cpu" else None
         if found is None:
-            towers = _network(network, tokenizer, device, precision)
-            return Encoder(model, facts, towers, device, precision, lambda: towers)
-    facts = found.facts
-    return Encoder(model, facts, found, device, precision, lambda: in_pytorch(facts.fingerprint))
+            facts, network, tokenizer = _open(model)
+            if convert and device == "cpu" and conversions.make(model, network, tokenizer, facts):
+                found = conversions.find(model, precision, streams)
+            if found is None:
+                towers = _network(network, tokenizer, device, precision)
+                return Encoder(model, facts, towers, device, precision, lambda: towers)
+            del network
+        facts = found.facts
+        return Encoder(model, facts, found, device, precision, lambda: in_pytorch(facts.fingerprint))
 
 
 def fingerprint(network: torch.nn.Module) -> str:
@@ -244,21 +267,27 @@ def _check_on_this_machine(model: ModelName, allow_download: bool) -> bool:
     return False
 
 
-def _open(model: ModelName, here: bool, device: str) -> tuple[Facts, torch.nn.Module, Any]:
-    """What is to be known of the model, its network in fp32 on the CPU, and its tokenizer. `device` is where it is to
-    go."""
+@contextmanager
+def _explained(model: ModelName, here: bool, device: str) -> Iterator[None]:
+    """Within this block a model is loaded for a device, without asking the hub where it is `here`; what fails is a
+    ModelError."""
     with ExitStack() as stack:
         stack.enter_context(quiet())
         if here:
             stack.enter_context(hub.offline())
         try:
-            network, tokenizer = _of_open_clip(model)
-            return facts_of(network, tokenizer), network, tokenizer
-        except ModelError:
+            yield
+        except (ModelError, SettingsError):
             raise
         # Whatever a damaged file or a wrong configuration makes of itself in a third party's code.
         except Exception as error:
             raise ModelError(_sentence(model, error, device)) from error
+
+
+def _open(model: ModelName) -> tuple[Facts, torch.nn.Module, Any]:
+    """What is to be known of the model, its network in fp32 on the CPU, and its tokenizer."""
+    network, tokenizer = _of_open_clip(model)
+    return facts_of(network, tokenizer), network, tokenizer
 
 
 def facts_of(network: torch.nn.Module, tokenizer: Any) -> Facts:
@@ -322,7 +351,7 @@ def quiet() -> Iterator[None]:
 def _sentence(model: ModelName, error: Exception, device: str) -> str:
     """What a failed load says to the user, in one line, with the first line of the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    if type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return (
             f"The model {model.name} does not fit into the memory of the device {device}: "
             "use `--device cpu` or a smaller model."

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-# Photos per forward pass. On a CPU a small batch stays in the caches; a GPU wants enough work at once.
-_CHUNK = {"cpu": 64, "cuda": 256}
-_TEXT_CHUNK = 256
 # How much larger a picture is for a map than for an embedding, where the tower takes any size.
 _FINER = 1.6
 
@@ -51,14 +48,8 @@ class Network:
         """uint8 [n, height, width, 3], n at least 1, to float32 [n, d], L2-normalised."""
         import torch
 
-        chunk = _CHUNK[self.device]
         with torch.inference_mode(), self._autocast():
-            return np.concatenate(
-                [
-                    _unit(self._network.encode_image(self._normalised(batch[at : at + chunk]), normalize=False))
-                    for at in range(0, len(batch), chunk)
-                ]
-            )
+            return _unit(self._network.encode_image(self._normalised(batch), normalize=False))
 
     def embed_texts(self, texts: list[str]) -> npt.NDArray[np.float32]:
         """Texts, one at least, to float32 [n, d], L2-normalised."""
@@ -67,12 +58,10 @@ class Network:
         with self._lock:  # the tokenizers of transformers are not made for several threads
             tokens = self._tokenizer(texts)
         with torch.inference_mode(), self._autocast():
-            return np.concatenate(
-                [
-                    _unit(self._network.encode_text(some.to(self.device), normalize=False))
-                    for some in tokens.split(_TEXT_CHUNK)
-                ]
-            )
+            return _unit(self._network.encode_text(tokens.to(self.device), normalize=False))
+
+    def prepare_images(self) -> None:
+        """Nothing: it is ready."""
 
     def places(self, image: Image) -> Places:
         """As `search.models.encoder.Encoder.places`."""

@@ -79,14 +79,26 @@ def save(tokenizer: Any, length: int, folder: Path) -> None:
     """
     from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
-    if isinstance(tokenizer, SimpleTokenizer) and tokenizer.reduction_fn is None:
+    clean = tokenizer.clean_fn.__name__.removeprefix("_clean_")
+    if clean not in ("lower", "whitespace", "canonicalize"):
+        raise ValueError(f"texts are cleaned in another way: {clean}")
+    if (
+        isinstance(tokenizer, SimpleTokenizer)
+        and tokenizer.reduction_fn is None
+        and len(tokenizer.all_special_ids) == 2
+    ):
         backend = _of_clip(tokenizer)
-        settings = TokenizerSettings("lower", length, 0, tokenizer.sot_token_id, tokenizer.eot_token_id)
-    elif isinstance(tokenizer, HFTokenizer) and not tokenizer.tokenizer_mode and tokenizer.tokenizer.is_fast:
+        settings = TokenizerSettings(clean, length, 0, tokenizer.sot_token_id, tokenizer.eot_token_id)
+    elif (
+        isinstance(tokenizer, HFTokenizer)
+        and not tokenizer.tokenizer_mode
+        and tokenizer.tokenizer.is_fast
+        and tokenizer.tokenizer.truncation_side == "right"
+    ):
         inner = tokenizer.tokenizer
         backend = inner.backend_tokenizer
         settings = TokenizerSettings(
-            tokenizer.clean_fn.__name__.removeprefix("_clean_"),
+            clean,
             length,
             inner.pad_token_id,
             blank=inner.sep_token_id if tokenizer.strip_sep_token else None,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,15 @@ import open_clip
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import photos, save_checkpoint
+from support import photos, picture, save_checkpoint
 
+from indexer.report import IndexOptions
+from indexer.run import run_index
 from search.errors import ModelError, SettingsError
-from search.home import cache_dir
-from search.models import conversions, openvino_runtime, tokens
-from search.models.encoder import Encoder, load_encoder
+from search.home import Home
+from search.models import conversions, hub, openvino_runtime, tokens
+from search.models.device import is_out_of_memory
+from search.models.encoder import Encoder, _of_open_clip, facts_of, load_encoder, quiet
 from search.models.names import resolve
 
 TEXTS = ["a dog runs on the beach", "Two children, playing football!", "", "été ☀", "word " * 200]
@@ -89,8 +92,18 @@ def test_a_conversion_belongs_to_the_files_it_was_made_from(cache: Path, tmp_pat
     assert len(kept(cache)) == 1 and kept(cache) != before  # that of the former weights has gone
 
 
-@pytest.mark.parametrize("file", ["images.bin", "texts.bin", "texts.xml", "facts", "tokenizer.json"])
-@pytest.mark.parametrize("damage", ["cut", "gone", "flipped"])
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("images.bin", "flipped"),
+        ("images.xml", "gone"),
+        ("texts.bin", "cut"),
+        ("texts.xml", "flipped"),
+        ("facts", "flipped"),
+        ("tokenizer.json", "flipped"),
+        ("tokenizer.json", "gone"),
+    ],
+)
 def test_a_damaged_one_is_never_used_and_made_anew(cache: Path, tmp_path: Path, file: str, damage: str) -> None:
     name = save_checkpoint(tmp_path / "checkpoint")
     expected = embeddings(load_encoder(name, device="cpu", precision="fp32", convert=True))
@@ -133,7 +146,10 @@ def test_what_would_embed_otherwise_is_not_kept(cache: Path, tmp_path: Path, mon
     name = save_checkpoint(tmp_path / "checkpoint")
     monkeypatch.setattr(conversions, "_CLOSE", 1.1)
     assert load_encoder(name, device="cpu", convert=True).runtime == "pytorch"
-    assert kept(cache) == []
+    (refused,) = kept(cache)  # so that no run tries again
+    assert refused.endswith(".refused")
+    monkeypatch.setattr(conversions, "_CLOSE", 0.9)
+    assert load_encoder(name, device="cpu", convert=True).runtime == "pytorch"
 
 
 def test_maps_are_made_in_pytorch_of_the_same_weights_only(cache: Path, tmp_path: Path) -> None:
@@ -156,9 +172,67 @@ def test_the_runtime_can_be_chosen(cache: Path, monkeypatch: pytest.MonkeyPatch)
         load_encoder("starter", device="cpu")
 
 
-def test_files_in_the_hubs_cache_are_told_by_their_contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert conversions.files_of(resolve("balanced")) is None  # nothing of it is here
-    assert str(cache_dir()) not in json.dumps(conversions.files_of(resolve("starter")))
+def test_weights_of_the_same_size_and_date_are_told_apart(cache: Path, tmp_path: Path) -> None:
+    name = save_checkpoint(tmp_path / "checkpoint", seed=0)
+    weights = tmp_path / "checkpoint" / "open_clip_model.safetensors"
+    status = weights.stat()
+    first = load_encoder(name, device="cpu", convert=True)
+    save_checkpoint(tmp_path / "checkpoint", seed=1)
+    os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.utime(tmp_path / "checkpoint" / "open_clip_config.json", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert load_encoder(name, device="cpu").fingerprint != first.fingerprint
+
+
+def test_a_model_that_is_not_here_has_no_conversion() -> None:
+    assert hub.files_of(resolve("balanced")) is None
+
+
+def test_what_a_killed_run_has_left_goes(cache: Path, tmp_path: Path) -> None:
+    for name, age in (("old", 2 * 86_400), ("new", 60)):
+        (cache / f".making-{name}").mkdir(parents=True)
+        os.utime(cache / f".making-{name}", (time.time() - age,) * 2)
+    load_encoder(save_checkpoint(tmp_path / "checkpoint"), device="cpu", convert=True)
+    assert [name for name in kept(cache) if name.startswith(".")] == [".making-new"]
+
+
+def test_two_that_convert_at_once_do_not_disturb_each_other(cache: Path, tmp_path: Path) -> None:
+    name = save_checkpoint(tmp_path / "checkpoint")
+    one = load_encoder(name, device="cpu", precision="fp32", convert=True)
+    (first,) = kept(cache)
+    model = resolve(name)
+    with quiet():
+        network, tokenizer = _of_open_clip(model)
+        assert conversions.make(model, network, tokenizer, facts_of(network, tokenizer))
+    assert first in kept(cache)
+    np.testing.assert_allclose(
+        embeddings(one)[0], embeddings(load_encoder(name, device="cpu", precision="fp32"))[0], atol=1e-5
+    )
+    assert one.runtime == "openvino"
+
+
+@pytest.mark.parametrize("file", ["images.bin", "tokenizer.json"])
+def test_a_run_goes_on_where_a_conversion_is_damaged(cache: Path, tmp_path: Path, file: str) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(5):
+        picture(folder / f"{number}.jpg", number)
+    name = save_checkpoint(tmp_path / "checkpoint")
+    load_encoder(name, device="cpu", convert=True)
+    path = cache / kept(cache)[0] / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    path.write_bytes(content)
+    report = run_index(Home(tmp_path / "home"), [folder], IndexOptions(model=name, captions="off"))
+    assert (report.added, report.embedded, report.failed) == (5, 5, 0)
+
+
+def test_many_texts_take_no_more_memory_than_a_few_at_a_time(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = load_encoder("starter", device="cpu", convert=True)
+    asked: list[int] = []
+    monkeypatch.setattr(
+        encoder._towers, "embed_texts", lambda texts: (asked.append(len(texts)), np.zeros((len(texts), 384)))[1]
+    )
+    assert encoder.embed_texts(["a"] * 600).shape == (600, 384) and max(asked) == 256
 
 
 @pytest.fixture(scope="module")
@@ -212,9 +286,30 @@ def test_tokens_of_other_tokenizers_are_the_same(tmp_path: Path, clean: str, str
     np.testing.assert_array_equal(ours(texts), theirs(texts).numpy())
 
 
-def test_a_tokenizer_of_another_kind_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "options", [{"reduction_mask": "random"}, {"additional_special_tokens": ["<end_of_mask>"]}], ids=str
+)
+def test_a_tokenizer_of_another_kind_is_refused(tmp_path: Path, options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="of another kind"):
-        tokens.save(open_clip.SimpleTokenizer(reduction_mask="random"), 77, tmp_path)
+        tokens.save(open_clip.SimpleTokenizer(**options), 77, tmp_path)
+
+
+def test_texts_are_cleaned_as_the_tokenizer_has_it(tmp_path: Path) -> None:
+    theirs = open_clip.SimpleTokenizer(clean="canonicalize")
+    tokens.save(theirs, 77, tmp_path)
+    texts = ["it's a_dog, RUNNING!"]
+    np.testing.assert_array_equal(tokens.Tokenizer(tmp_path)(texts), theirs(texts).numpy())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Check 'ptr' failed at src/common/util/src/memory.cpp:27: Failed to allocate 184320000 bytes of memory",
+        "std::bad_alloc",
+    ],
+)
+def test_want_of_memory_is_told_from_other_errors(said: str) -> None:
+    assert is_out_of_memory(RuntimeError(said)) and not is_out_of_memory(RuntimeError("another"))
 
 
 def test_threads_are_as_many_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
