@@ -41,6 +41,7 @@ _TEXT_CHUNK = 256
 # models.
 _FINGERPRINT_SAMPLES = 4096
 
+Given = TypeVar("Given")
 Answer = TypeVar("Answer")
 Batch = TypeVar("Batch", list[str], npt.NDArray[np.uint8])
 
@@ -129,7 +130,7 @@ class Encoder:
 
     def prepare_images(self) -> None:
         """Do now what the first photos would have to wait for. After this, `runtime` stays what it is."""
-        self._ask(lambda towers: towers.prepare_images())
+        self._ask(lambda towers, _: towers.prepare_images(), None)
 
     def places(self, image: Image) -> Places:
         """How much each place of an upright RGB picture speaks for texts.
@@ -153,22 +154,16 @@ class Encoder:
     def _in_chunks(
         self, batch: Batch, size: int, embed: Callable[[Towers, Batch], npt.NDArray[np.float32]]
     ) -> npt.NDArray[np.float32]:
-        parts = []
-        for at in range(0, len(batch), size):
-
-            def question(towers: Towers, some: Batch = batch[at : at + size]) -> npt.NDArray[np.float32]:
-                return embed(towers, some)
-
-            parts.append(self._ask(question))
+        parts = [self._ask(embed, batch[at : at + size]) for at in range(0, len(batch), size)]
         return np.concatenate(parts) if parts else np.empty((0, self.dim), dtype=np.float32)
 
-    def _ask(self, question: Callable[[Towers], Answer]) -> Answer:
+    def _ask(self, question: Callable[[Towers, Given], Answer], given: Given) -> Answer:
         try:
-            return question(self._towers)
+            return question(self._towers, given)
         except conversions.UnusableError as error:
             logger.warning("%s; the model %s goes on in PyTorch", error, self.name)
             self._towers, self.runtime = self._in_pytorch(), "pytorch"
-            return question(self._towers)
+            return question(self._towers, given)
 
     def _in_pytorch(self) -> Network:
         with self._lock:
