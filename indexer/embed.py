@@ -52,7 +52,12 @@ def embed(
         batch_size = BATCH_SIZE[encoder.device]
         if streams > 1:  # small enough that a short run has work for every core
             batch_size = max(1, min(batch_size, _STREAMING // streams, -(-total // streams)))
-    encoder.prepare_images()
+    try:
+        encoder.prepare_images()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise _does_not_fit(encoder) from None
+        raise
     in_pytorch = encoder.runtime == "pytorch"
     each = 1
     if in_pytorch:
@@ -143,10 +148,14 @@ def _embed(encoder: Encoder, pixels: npt.NDArray[np.uint8]) -> Floats:
         if not is_out_of_memory(error):
             raise
         if len(pixels) == 1:
-            raise ModelError(
-                f"The model {encoder.name} does not fit into the memory of the device {encoder.device}, even with one "
-                "photo at a time: use `--device cpu` or a smaller model."
-            ) from None
+            raise _does_not_fit(encoder) from None
     free_memory()
     middle = len(pixels) // 2
     return np.concatenate([_embed(encoder, pixels[:middle]), _embed(encoder, pixels[middle:])])
+
+
+def _does_not_fit(encoder: Encoder) -> ModelError:
+    return ModelError(
+        f"The model {encoder.name} does not fit into the memory of the device {encoder.device}, even with one photo at "
+        "a time: use `--device cpu` or a smaller model."
+    )

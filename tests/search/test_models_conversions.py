@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import photos, picture, save_checkpoint
 
+from indexer.embed import embed
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from search.errors import ModelError, SettingsError
@@ -224,6 +225,17 @@ def test_a_run_goes_on_where_a_conversion_is_damaged(cache: Path, tmp_path: Path
     path.write_bytes(content)
     report = run_index(Home(tmp_path / "home"), [folder], IndexOptions(model=name, captions="off"))
     assert (report.added, report.embedded, report.failed) == (5, 5, 0)
+
+
+def test_a_model_that_does_not_fit_into_memory_is_one_sentence(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = load_encoder("starter", device="cpu", convert=True)
+
+    def cannot(*_: object) -> None:
+        raise RuntimeError("Failed to allocate 184320000 bytes of memory")
+
+    monkeypatch.setattr(conversions, "CompiledNetwork", cannot)
+    with pytest.raises(ModelError, match="does not fit into the memory of the device cpu"):
+        list(embed(encoder, [], 1))
 
 
 def test_many_texts_take_no_more_memory_than_a_few_at_a_time(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
