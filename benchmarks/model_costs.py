@@ -2,18 +2,21 @@
 
     python benchmarks/model_costs.py [--rounds 3]
 
-The weights are random: neither size nor speed depends on what they say. Times are those of one thread's processor, as
-indexing gives each core batches of its own, and of rounds in which all presets take turns, so that whatever else runs
-disturbs them alike. `search/models/names.py` keeps the figures.
+The weights are random: neither size nor speed depends on what they say. Times are those of the processor in OpenVINO
+with one thread, as indexing gives each core batches of its own, and of rounds in which all presets take turns, so that
+whatever else runs disturbs them alike. `search/models/names.py` keeps the figures.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +24,11 @@ import open_clip
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from search.models.encoder import Encoder
+from search.models import conversions
+from search.models.conversions import Converted, Facts
+from search.models.encoder import facts_of, quiet
 from search.models.names import PRESETS, STARTER, resolve
+from search.models.preprocess import Preprocess
 
 _BATCH = {"best": 4}  # photos, or texts; of all others 32, as indexing takes photos on a CPU
 
@@ -32,11 +38,15 @@ def network_of(preset: str) -> Any:
     return open_clip.create_model(resolve(preset).open_clip_name, load_weights=False, pretrained_hf=False)
 
 
-def encoder_of(preset: str, precision: str) -> Encoder:
-    """The preset as indexing runs it, but for the tokenizer, which may not be on this machine."""
+def converted(preset: str, folder: Path) -> Facts:
+    """Write the preset into `folder` as indexing runs it, but for the tokenizer, which may not be on this machine."""
     network = network_of(preset)
     tokenizer = open_clip.SimpleTokenizer(context_length=network.context_length)
-    return Encoder(resolve(preset), network, tokenizer, "cpu", precision)
+    folder.mkdir()
+    facts = facts_of(network, tokenizer)
+    with quiet():
+        conversions.write(network, tokenizer, facts, folder)
+    return facts
 
 
 def weights(preset: str) -> tuple[int, float]:
@@ -52,14 +62,15 @@ def weights(preset: str) -> tuple[int, float]:
     return 4 * count, counter.get_total_flops() / 2e6
 
 
-def processor_ms(encoder: Encoder, count: int) -> tuple[float, float]:
-    """Milliseconds of one thread's processor for a photo, and for a text."""
-    batch = np.random.default_rng(0).integers(0, 256, (count, *encoder.image_size, 3), dtype=np.uint8)
-    began = time.thread_time()
-    encoder.embed_images(batch)
-    between = time.thread_time()
-    encoder.embed_texts(["a photo of a dog that runs along a beach"] * count)
-    return (between - began) * 1000 / count, (time.thread_time() - between) * 1000 / count
+def processor_ms(model: Converted, count: int) -> tuple[float, float]:
+    """Milliseconds of a processor for a photo, and for a text."""
+    size = Preprocess.from_config(model.facts.preprocess).size
+    batch = np.random.default_rng(0).integers(0, 256, (count, *size, 3), dtype=np.uint8)
+    began = time.process_time()
+    model.embed_images(batch)
+    between = time.process_time()
+    model.embed_texts(["a photo of a dog that runs along a beach"] * count)
+    return (between - began) * 1000 / count, (time.process_time() - between) * 1000 / count
 
 
 def main() -> None:
@@ -67,15 +78,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
-    times: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for precision in ("fp32", "bf16"):
-        encoders = {preset: encoder_of(preset, precision) for preset in PRESETS}
-        for number in range(rounds + 1):
-            for preset, encoder in encoders.items():
-                taken = processor_ms(encoder, _BATCH.get(preset, 32))
-                if number:  # the first warms up
-                    times.setdefault((preset, precision), []).append(taken)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        facts = {preset: converted(preset, folder / preset) for preset in PRESETS}
+        times: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        for precision in ("fp32", "bf16"):
+            encoders = {preset: Converted(folder / preset, facts[preset], precision, 1) for preset in PRESETS}
+            for number in range(rounds + 1):
+                for preset, encoder in encoders.items():
+                    taken = processor_ms(encoder, _BATCH.get(preset, 32))
+                    if number:  # the first warms up
+                        times.setdefault((preset, precision), []).append(taken)
     document: dict[str, Any] = {"machine": platform.processor() or platform.machine()}
     for preset in PRESETS:
         size, additions = weights(preset)

@@ -7,6 +7,7 @@ through, while the last is recorded.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 from indexer.pipeline import ReadFile
 from search.errors import ModelError
+from search.models import openvino_runtime
 from search.models.device import free_memory, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -39,29 +42,41 @@ def embed(
     model_seconds: list[float] | None = None,
 ) -> Generator[tuple[list[ReadFile], Floats]]:
     """Send `files` (about `total`) through the model, `batch_size` photos at a time, by default as many as suit it.
-    On a CPU, `model_seconds` gets the processor time of each batch in the model.
+    On a CPU, `model_seconds` gets the processor time that the model took.
 
     Yields:
         groups of files in their order, each with the embeddings, float32[m, d], of those that have pixels.
     """
-    import torch
-
-    threads = torch.get_num_threads()
-    streams = min(threads, _MOST_STREAMS) if encoder.device == "cpu" else 1
+    streams = streams_on(encoder.device)
     if batch_size is None:
         batch_size = BATCH_SIZE[encoder.device]
         if streams > 1:  # small enough that a short run has work for every core
             batch_size = max(1, min(batch_size, _STREAMING // streams, -(-total // streams)))
-    # torch keeps this number for each thread, and what was set last for threads to come.
-    each = -(-threads // streams)
-    pool = ThreadPoolExecutor(streams, "embed", torch.set_num_threads, (each,))
+    try:
+        encoder.prepare_images()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise _does_not_fit(encoder) from None
+        raise
+    in_pytorch = encoder.runtime == "pytorch"
+    each = 1
+    if in_pytorch:
+        import torch
+
+        before = torch.get_num_threads()
+        each = -(-before // streams)
+        # torch keeps this number for each thread, and what was set last for threads to come.
+        pool = ThreadPoolExecutor(streams, "embed", torch.set_num_threads, (each,))
+    else:
+        pool = ThreadPoolExecutor(streams, "embed")
+    elsewhere = _seconds_elsewhere()
+    taken: list[float] = []
 
     def vectors_of(group: list[ReadFile]) -> Floats:
         began = time.thread_time()
         vectors = _vectors(encoder, group)
-        if model_seconds is not None:
-            # A batch's other threads work as long as the one that waits for them.
-            model_seconds.append((time.thread_time() - began) * each)
+        # A batch's other threads in PyTorch work as long as the one that waits for them.
+        taken.append((time.thread_time() - began) * each)
         return vectors
 
     waiting: deque[tuple[list[ReadFile], Future[Floats]]] = deque()
@@ -78,7 +93,26 @@ def embed(
         try:
             pool.shutdown(cancel_futures=True)
         finally:
-            torch.set_num_threads(threads)
+            if in_pytorch:
+                torch.set_num_threads(before)
+            if model_seconds is not None:
+                in_threads_of_its_own = 0.0 if in_pytorch else max(0.0, _seconds_elsewhere() - elsewhere)
+                model_seconds.append(sum(taken) + in_threads_of_its_own)
+
+
+def streams_on(device: str) -> int:
+    """How many batches are in the model side by side."""
+    return min(openvino_runtime.threads(), _MOST_STREAMS) if device == "cpu" else 1
+
+
+def _seconds_elsewhere() -> float:
+    """Processor time of this process in threads that are none of Python's, such as those in which OpenVINO computes; 0
+    where the system does not tell."""
+    ours = {thread.native_id for thread in threading.enumerate()}
+    try:
+        return float(sum(one.user_time + one.system_time for one in psutil.Process().threads() if one.id not in ours))
+    except psutil.Error:
+        return 0.0
 
 
 def _groups(files: Iterable[ReadFile], size: int) -> Iterator[list[ReadFile]]:
@@ -114,10 +148,14 @@ def _embed(encoder: Encoder, pixels: npt.NDArray[np.uint8]) -> Floats:
         if not is_out_of_memory(error):
             raise
         if len(pixels) == 1:
-            raise ModelError(
-                f"The model {encoder.name} does not fit into the memory of the device {encoder.device}, even with one "
-                "photo at a time: use `--device cpu` or a smaller model."
-            ) from None
+            raise _does_not_fit(encoder) from None
     free_memory()
     middle = len(pixels) // 2
     return np.concatenate([_embed(encoder, pixels[:middle]), _embed(encoder, pixels[middle:])])
+
+
+def _does_not_fit(encoder: Encoder) -> ModelError:
+    return ModelError(
+        f"The model {encoder.name} does not fit into the memory of the device {encoder.device}, even with one photo at "
+        "a time: use `--device cpu` or a smaller model."
+    )

@@ -30,11 +30,17 @@ class LoadedModel:
         """
         wanted = (name, weights_stamp(name), options.device, precision)
         if self._encoder is None or self._of != wanted:
+            from indexer.embed import streams_on
             from search.models.encoder import load_encoder
 
             self._encoder = None
             self._encoder = load_encoder(
-                name, device=options.device, precision=precision, allow_download=options.download
+                name,
+                device=options.device,
+                precision=precision,
+                allow_download=options.download,
+                convert=True,
+                streams=streams_on("cpu"),
             )
             self._of = wanted
         return self._encoder

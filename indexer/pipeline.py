@@ -8,6 +8,7 @@ size, never whole photos.
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 FILES_A_TASK = 8
 """Files that a thread takes, and has decoded, at a time: one by one, handing them over costs a sixth of the work."""
 _BYTES_AT_ONCE = 4 * 2**20
+
+_MANY = 3_000
+"""Of so many photos PyTorch, whose kernel resizes them (`search.models.preprocess`), saves the second or two that its
+import takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +83,17 @@ def read_ahead(
     def task(some: list[FoundFile]) -> list[ReadFile]:
         return read_files(some, preprocess, known, own)
 
-    import torch  # loaded by now: what is read is to be embedded
-
     own = Decoders(decoders.pool)
     remaining = iter(files)
     waiting: deque[Future[list[ReadFile]]] = deque()
-    # Photos are resized side by side. Were each resize shared out among all cores, its threads would wait for each
-    # other, spinning, and take the cores from the model.
-    pool = ThreadPoolExecutor(decoders.size, "read", torch.set_num_threads, (1,))
+    if len(files) < _MANY and "torch" not in sys.modules:
+        pool = ThreadPoolExecutor(decoders.size, "read")
+    else:
+        import torch
+
+        # Photos are resized side by side. Were each resize shared out among all cores, its threads would wait for each
+        # other, spinning, and take the cores from the model.
+        pool = ThreadPoolExecutor(decoders.size, "read", torch.set_num_threads, (1,))
     try:
         while True:
             while len(waiting) * FILES_A_TASK < look_ahead and (some := list(islice(remaining, FILES_A_TASK))):

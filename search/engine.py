@@ -96,7 +96,7 @@ class Engine:
 
     def warm(self) -> None:
         """Load the vectors and the model now, so that the first search does not wait for them."""
-        self._questioner(self._now(self._current_connection())).of_text("warm")
+        self._questioner(self._now(self._current_connection())).prepare()
 
     def photo(self, photo_id: str) -> Photo | None:
         """The photo with this id, or None where no file holds it any more."""

@@ -34,6 +34,7 @@ class Questions:
         self._texts: OrderedDict[str, Floats] = OrderedDict()
         self._bank: Floats | None = None
         self._lock = threading.Lock()
+        self._loading = threading.Lock()
 
     @property
     def is_loaded(self) -> bool:
@@ -46,8 +47,17 @@ class Questions:
         Raises:
             ModelError: see `encoder`.
         """
-        self.of_text("warm")
+        self.prepare()
         self.bank()
+
+    def prepare(self) -> None:
+        """Load the model so that it answers texts at once, and from now on faster where it never did before.
+
+        Raises:
+            ModelError: see `encoder`.
+        """
+        self._load(convert=True)
+        self.of_text("warm")
 
     def encoder(self) -> Encoder:
         """The model itself.
@@ -55,11 +65,14 @@ class Questions:
         Raises:
             ModelError: it is not on this machine, or its weights are not those that the index was made with.
         """
-        with self._lock:
+        return self._load(convert=False)
+
+    def _load(self, *, convert: bool) -> Encoder:
+        with self._loading:
             if self._encoder is None:
                 from search.models.encoder import load_encoder
 
-                encoder = load_encoder(self.model.name, device=self._device)
+                encoder = load_encoder(self.model.name, device=self._device, convert=convert)
                 preprocessing = encoder.preprocess.fingerprint
                 if not self.model.is_made_with(encoder.fingerprint, preprocessing):
                     raise ModelError(

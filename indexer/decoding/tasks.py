@@ -21,7 +21,7 @@ Outcome = tuple[dict[str, Any], bytes]
 
 def measured(content: bytes, room: Room, *, max_pixels: int, preprocess: dict[str, Any]) -> Outcome:
     """What indexing wants to know of a photo, and pixels for the model: at its size where `ready`, else as they were
-    decoded, for PyTorch's kernel, which the process that embeds has."""
+    decoded, for PyTorch's kernel, which the process that embeds may have."""
     given: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in preprocess.items()}
     prepare = Preprocess(**given)
     decoded = decode(content, draft=prepare.draft_size, max_pixels=max_pixels, room=room)

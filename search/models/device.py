@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+
 from search.errors import ModelError
+from search.models import openvino_runtime
 
 DEVICES = ("auto", "cpu", "cuda")
+_NO_MEMORY = ("out of memory", "out_of_memory", "can't allocate memory", "failed to allocate", "bad_alloc")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -14,12 +19,12 @@ def choose_device(device: str = "auto") -> str:
     Raises:
         ModelError: the device is unknown or not there.
     """
-    import torch
-
     if device not in DEVICES:
         raise ModelError(f"There is no device “{device}”: use one of {', '.join(DEVICES)}.")
-    if device == "cpu":
+    if device == "cpu" or (device == "auto" and not _has_driver()):
         return "cpu"
+    import torch
+
     if torch.cuda.is_available():
         return "cuda"
     if device == "auto":
@@ -37,8 +42,6 @@ def choose_precision(precision: str, device: str) -> str:
     Raises:
         ModelError: the precision is unknown, or fp16 was asked for on a CPU.
     """
-    import torch
-
     if precision not in PRECISIONS:
         raise ModelError(f"There is no precision “{precision}”: use one of {', '.join(PRECISIONS)}.")
     if precision == "fp16" and device == "cpu":
@@ -46,30 +49,41 @@ def choose_precision(precision: str, device: str) -> str:
     if precision != "auto":
         return precision
     if device == "cuda":
+        import torch
+
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return "bf16" if _cpu_has_bf16() else "fp32"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device or the machine had no memory left: PyTorch says so in a kind of its own on a GPU, in words on
-    the CPU."""
+    """Whether a device or the machine had no memory left: PyTorch says so in a kind of its own on a GPU, and both
+    runtimes in words on the CPU."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+        isinstance(error, RuntimeError) and any(word in text for word in _NO_MEMORY)
     )
 
 
 def free_memory() -> None:
     """Give back what PyTorch keeps of a GPU's memory for itself; outside of any handler, for an exception holds on to
     the tensors of what failed."""
-    import sys
-
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
+def _has_driver() -> bool:
+    """Whether there is NVIDIA's driver, without which there is no use in asking PyTorch, which takes seconds."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 def _cpu_has_bf16() -> bool:
+    if openvino_runtime.is_wanted():
+        return openvino_runtime.computes_bf16()
     import torch
 
     # Private functions, so each may be missing from another version of PyTorch; then fp32 is the safe answer.

@@ -1,4 +1,8 @@
-"""The encoder: photos and texts to unit vectors of one space, through open_clip."""
+"""The encoder: photos and texts to unit vectors of one space, by open_clip's models.
+
+On a processor they run in OpenVINO, once they are converted (`search.models.conversions`), and PyTorch is not even
+imported; on a GPU, and until then, in PyTorch (`search.models.network`).
+"""
 
 from __future__ import annotations
 
@@ -6,79 +10,104 @@ import hashlib
 import logging
 import threading
 import warnings
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from search.errors import ModelError
-from search.models import dense, hub, occlusion
+from search.errors import ModelError, SettingsError
+from search.models import conversions, hub
+from search.models.conversions import Facts
 from search.models.dense import Places
-from search.models.device import choose_device, choose_precision
+from search.models.device import choose_device, choose_precision, is_out_of_memory
 from search.models.names import AUTO, ModelName, resolve
 from search.models.preprocess import Preprocess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import torch
     from PIL.Image import Image
 
+    from search.models.network import Network
+
+logger = logging.getLogger("sightline.models")
 # Photos per forward pass. On a CPU a small batch stays in the caches; a GPU wants enough work at once.
 _CHUNK = {"cpu": 64, "cuda": 256}
 _TEXT_CHUNK = 256
 # Elements of each tensor that enter the fingerprint: enough to tell any two trainings apart, cheap for large
 # models.
 _FINGERPRINT_SAMPLES = 4096
-# How much larger a picture is for a map than for an embedding, where the tower takes any size.
-_FINER = 1.6
+
+Given = TypeVar("Given")
+Answer = TypeVar("Answer")
+Batch = TypeVar("Batch", list[str], npt.NDArray[np.uint8])
+
+
+class Towers(Protocol):
+    """What embeds, in one runtime."""
+
+    def embed_images(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """uint8 [n, height, width, 3], n at least 1, to float32 [n, d], L2-normalised."""
+        ...
+
+    def embed_texts(self, texts: list[str]) -> npt.NDArray[np.float32]:
+        """Texts, one at least, to float32 [n, d], L2-normalised."""
+        ...
+
+    def prepare_images(self) -> None:
+        """Do now what the first photos would have to wait for."""
+        ...
 
 
 class Encoder:
-    """A loaded model. Make one with `load_encoder`; several threads may use it (they take turns).
+    """A loaded model. Make one with `load_encoder`; several threads may use it.
 
     Attributes:
         name: what an index records, as `search.models.names.ModelName.name`.
-        fingerprint: 16 hexadecimal digits that identify the weights, whatever the device and precision.
+        fingerprint: 16 hexadecimal digits that identify the weights, whatever the device, runtime and precision.
         dim: length d of the embeddings.
         image_size: (height, width) in pixels.
         device, precision: what `"auto"` came to.
+        runtime: `openvino` or `pytorch`.
         logit_scale: the learnt factor of the cosine, already exponentiated.
         logit_bias: SigLIP's learnt offset, else None; a pair's probability there is
             sigmoid(logit_scale * cosine + logit_bias).
         preprocess: makes the pixels that `embed_images` takes.
     """
 
-    def __init__(self, model: ModelName, network: torch.nn.Module, tokenizer: Any, device: str, precision: str) -> None:
-        """Takes over `network`, in fp32 on the CPU as open_clip has loaded it."""
-        import torch
+    def __init__(
+        self,
+        model: ModelName,
+        facts: Facts,
+        towers: Towers,
+        device: str,
+        precision: str,
+        network: Callable[[], Network],
+    ) -> None:
+        """`network` gives the model in PyTorch, where that is needed; it is asked once.
 
-        loaded: Any = network.eval()
+        Raises:
+            ModelError: the model gives no finite numbers in this precision.
+        """
         self.name = model.name
-        self.fingerprint = fingerprint(network)
+        self.fingerprint = facts.fingerprint
+        self.dim = facts.dim
         self.device = device
         self.precision = precision
-        self.logit_scale = float(loaded.logit_scale.detach().exp().mean())
-        bias = getattr(loaded, "logit_bias", None)
-        self.logit_bias: float | None = None if bias is None else float(bias.detach().mean())
-        self.preprocess = Preprocess.from_config(loaded.visual.preprocess_cfg)
+        self.runtime = "openvino" if isinstance(towers, conversions.Converted) else "pytorch"
+        self.logit_scale = facts.logit_scale
+        self.logit_bias = facts.logit_bias
+        self.preprocess = Preprocess.from_config(facts.preprocess)
         self.image_size = self.preprocess.size
-        self._tokenizer = tokenizer
+        self._towers = towers
+        self._open_network = network
+        self._network: Network | None = None
         self._lock = threading.Lock()
-        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-        # Channels last is the order in which convolutions are fast on CPUs and in tensor cores.
-        loaded.visual.to(memory_format=torch.channels_last)
-        if self._dtype != torch.float32:
-            _cast_weights(network, self._dtype)
-        self._network: Any = network.to(device)
-        self._mean = torch.tensor(self.preprocess.mean, device=device).mul_(255).view(1, 3, 1, 1)
-        self._std = torch.tensor(self.preprocess.std, device=device).mul_(255).view(1, 3, 1, 1)
-        # A first text shows the dimensions, and that weights and precision give numbers at all.
-        probe = self._encode_texts(["a photo"])
-        self.dim: int = probe.shape[1]
-        if not np.isfinite(probe).all():
+        # A first text shows that weights and precision give numbers at all.
+        if not np.isfinite(self.embed_texts(["a photo"])).all():
             raise ModelError(
                 f"The model {self.name} gives no finite numbers in {precision}: try `--precision fp32`; "
                 "if that does not help, its weights are damaged."
@@ -93,92 +122,73 @@ class Encoder:
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != (*self.image_size, 3):
             height, width = self.image_size
             raise ValueError(f"expected uint8 [n, {height}, {width}, 3], got {batch.dtype} {batch.shape}")
-        chunk = _CHUNK[self.device]
-        return self._stack([self._encode_images(batch[i : i + chunk]) for i in range(0, len(batch), chunk)])
+        return self._in_chunks(batch, _CHUNK[self.device], lambda towers, some: towers.embed_images(some))
 
     def embed_texts(self, texts: list[str]) -> npt.NDArray[np.float32]:
         """Embed `texts`, cut off at the model's context length: float32 [n, d], L2-normalised."""
-        chunks = range(0, len(texts), _TEXT_CHUNK)
-        return self._stack([self._encode_texts(texts[i : i + _TEXT_CHUNK]) for i in chunks])
+        return self._in_chunks(texts, _TEXT_CHUNK, lambda towers, some: towers.embed_texts(some))
+
+    def prepare_images(self) -> None:
+        """Do now what the first photos would have to wait for. After this, `runtime` stays what it is."""
+        self._ask(lambda towers, _: towers.prepare_images(), None)
 
     def places(self, image: Image) -> Places:
         """How much each place of an upright RGB picture speaks for texts.
 
         Where the tower takes pictures of any size, it gets a larger one than `image_size`, for a finer map.
-        """
-        import torch
 
-        visual = self._network.visual
-        method = dense.method(visual)
-        preprocess = self.preprocess
-        if method == dense.FEATURE_MAP and dense.takes_any_size(visual):
-            height, width = (round(_FINER * side / 32) * 32 for side in self.image_size)
-            preprocess = replace(preprocess, size=(height, width))
-        pixels = preprocess(image)
-        vectors: npt.NDArray[np.float32]
-        if method == dense.OCCLUSION:
-            whole, *parts = self.embed_images(np.stack([pixels, *occlusion.covered(pixels, preprocess.mean)]))
-            vectors = (whole - np.stack(parts)).reshape(occlusion.GRID, occlusion.GRID, -1)
-        else:
-            with torch.inference_mode(), self._autocast():
-                vectors = dense.places(visual, self._normalised(pixels[None]))[0].numpy()
-        return Places(method, vectors, preprocess.area(*image.size))
+        Raises:
+            ModelError: the model's weights are not here any more, or are others.
+        """
+        return self._in_pytorch().places(image)
 
     def feature_maps(self, batch: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """The last feature maps float32 [n, rows, columns, channels] of photos, uint8 [n, height, width, 3], and their
         embeddings float32 [n, d], L2-normalised.
 
         Raises:
-            ModelError: the model's image tower has no such map (see `search.models.dense`).
+            ModelError: the model's image tower has no such map (see `search.models.dense`); or as `places`.
         """
-        import torch
+        return self._in_pytorch().feature_maps(batch, self.name)
 
-        with torch.inference_mode(), self._autocast():
-            features, places = dense.feature_maps(self._network.visual, self._normalised(batch), self.name)
-        return features.numpy(), dense.unit(places.mean(dim=(1, 2))).numpy()
-
-    def _encode_images(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        import torch
-
-        with torch.inference_mode(), self._autocast():
-            return _unit(self._network.encode_image(self._normalised(pixels), normalize=False))
-
-    def _normalised(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
-        import torch
-
-        # torch warns of arrays that cannot be written to, such as those in shared memory may be.
-        pixels = np.require(pixels, requirements=["C", "W"])
-        # [n, h, w, 3] seen as [n, 3, h, w] is channels last already; bytes travel to the device, floats are made there.
-        batch = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
-        return batch.to(torch.float32).sub_(self._mean).div_(self._std)
-
-    def _encode_texts(self, texts: list[str]) -> npt.NDArray[np.float32]:
-        import torch
-
-        with self._lock:  # the tokenizers of transformers are not made for several threads
-            tokens = self._tokenizer(texts)
-        with torch.inference_mode(), self._autocast():
-            tokens = tokens.to(self.device)
-            return _unit(self._network.encode_text(tokens, normalize=False))
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        import torch
-
-        if self._dtype == torch.float32:
-            return nullcontext()
-        # The cache would only hold copies of the few parameters that are still cast here.
-        return torch.autocast(self.device, dtype=self._dtype, cache_enabled=False)
-
-    def _stack(self, parts: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    def _in_chunks(
+        self, batch: Batch, size: int, embed: Callable[[Towers, Batch], npt.NDArray[np.float32]]
+    ) -> npt.NDArray[np.float32]:
+        parts = [self._ask(embed, batch[at : at + size]) for at in range(0, len(batch), size)]
         return np.concatenate(parts) if parts else np.empty((0, self.dim), dtype=np.float32)
 
+    def _ask(self, question: Callable[[Towers, Given], Answer], given: Given) -> Answer:
+        try:
+            return question(self._towers, given)
+        except conversions.UnusableError as error:
+            logger.warning("%s; the model %s goes on in PyTorch", error, self.name)
+            self._towers, self.runtime = self._in_pytorch(), "pytorch"
+            return question(self._towers, given)
 
-def load_encoder(name: str, *, device: str = "auto", precision: str = "auto", allow_download: bool = False) -> Encoder:
+    def _in_pytorch(self) -> Network:
+        with self._lock:
+            if self._network is None:
+                self._network = self._open_network()
+            return self._network
+
+
+def load_encoder(
+    name: str,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    allow_download: bool = False,
+    convert: bool = False,
+    streams: int = 1,
+) -> Encoder:
     """Load the model that `name` means (see `search.models.names.resolve`; `"auto"` as `hub.choose_auto`).
 
     Without `allow_download` no connection is opened, and weights that are not on this machine are an error
     at once; with it, they are downloaded if the hub answers within 3 s. Weights that are on this machine are
     loaded without asking the hub.
+
+    Where `convert` is set and the model is not converted for processors yet, it is, which takes seconds once. On a
+    processor, up to `streams` batches are computed side by side, each with its part of the cores.
 
     Raises:
         ModelError: what is wrong with the name, the weights, the device or the precision.
@@ -187,18 +197,26 @@ def load_encoder(name: str, *, device: str = "auto", precision: str = "auto", al
     here = _check_on_this_machine(model, allow_download)
     device = choose_device(device)
     precision = choose_precision(precision, device)
-    with ExitStack() as stack:
-        stack.enter_context(quiet())
-        if here:
-            stack.enter_context(hub.offline())
-        try:
-            network, tokenizer = _open(model)
-            return Encoder(model, network, tokenizer, device, precision)
-        except ModelError:
-            raise
-        # Whatever a damaged file or a wrong configuration makes of itself in a third party's code.
-        except Exception as error:
-            raise ModelError(_sentence(model, error, device)) from error
+
+    def in_pytorch(expected: str) -> Network:
+        with _explained(model, True, device):
+            facts, network, tokenizer = _open(model)
+            if facts.fingerprint != expected:
+                raise ModelError(f"The weights of {model.name} were replaced while it was in use; start again.")
+            return _network(network, tokenizer, device, precision)
+
+    with _explained(model, here, device):
+        found = conversions.find(model, precision, streams) if here and device == "cpu" else None
+        if found is None:
+            facts, network, tokenizer = _open(model)
+            if convert and device == "cpu" and conversions.make(model, network, tokenizer, facts):
+                found = conversions.find(model, precision, streams)
+            if found is None:
+                towers = _network(network, tokenizer, device, precision)
+                return Encoder(model, facts, towers, device, precision, lambda: towers)
+            del network
+        facts = found.facts
+        return Encoder(model, facts, found, device, precision, lambda: in_pytorch(facts.fingerprint))
 
 
 def fingerprint(network: torch.nn.Module) -> str:
@@ -244,7 +262,53 @@ def _check_on_this_machine(model: ModelName, allow_download: bool) -> bool:
     return False
 
 
-def _open(model: ModelName) -> tuple[torch.nn.Module, Callable[[list[str]], torch.Tensor]]:
+@contextmanager
+def _explained(model: ModelName, here: bool, device: str) -> Iterator[None]:
+    """Within this block a model is loaded for a device, without asking the hub where it is `here`; what fails is a
+    ModelError."""
+    with ExitStack() as stack:
+        stack.enter_context(quiet())
+        if here:
+            stack.enter_context(hub.offline())
+        try:
+            yield
+        except (ModelError, SettingsError):
+            raise
+        # Whatever a damaged file or a wrong configuration makes of itself in a third party's code.
+        except Exception as error:
+            raise ModelError(_sentence(model, error, device)) from error
+
+
+def _open(model: ModelName) -> tuple[Facts, torch.nn.Module, Any]:
+    """What is to be known of the model, its network in fp32 on the CPU, and its tokenizer."""
+    network, tokenizer = _of_open_clip(model)
+    return facts_of(network, tokenizer), network, tokenizer
+
+
+def facts_of(network: torch.nn.Module, tokenizer: Any) -> Facts:
+    """What is to be known of a model that open_clip has loaded."""
+    import torch
+
+    loaded: Any = network.eval()
+    bias = getattr(loaded, "logit_bias", None)
+    with torch.inference_mode():
+        dim = loaded.encode_text(tokenizer(["a photo"])).shape[1]
+    return Facts(
+        fingerprint(network),
+        dim,
+        float(loaded.logit_scale.detach().exp().mean()),
+        None if bias is None else float(bias.detach().mean()),
+        dict(loaded.visual.preprocess_cfg),
+    )
+
+
+def _network(network: torch.nn.Module, tokenizer: Any, device: str, precision: str) -> Network:
+    from search.models.network import Network
+
+    return Network(network, tokenizer, device, precision)
+
+
+def _of_open_clip(model: ModelName) -> tuple[torch.nn.Module, Callable[[list[str]], torch.Tensor]]:
     import open_clip
 
     tag = open_clip.get_pretrained_cfg(model.open_clip_name, model.pretrained) if model.pretrained else {}
@@ -260,29 +324,6 @@ def _open(model: ModelName) -> tuple[torch.nn.Module, Callable[[list[str]], torc
     if isinstance(network, open_clip.CoCa):
         raise ModelError(f"{model.name} is a captioning model (CoCa): choose it with --captions, not with --model.")
     return network, open_clip.get_tokenizer(model.open_clip_name)
-
-
-def _cast_weights(network: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Cast the weights of matrix products and convolutions, once; norms and embeddings stay in fp32.
-
-    Autocast alone would cast them anew for every batch, which costs a CPU more than the faster arithmetic
-    saves (ViT-B-32: 10 photos/s, fp32 16, this 36 to 60).
-    """
-    import torch
-
-    for module in network.modules():
-        # By attribute too: open_clip's own attention holds its projection as nn.MultiheadAttention does.
-        if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d)) or hasattr(module, "in_proj_weight"):
-            for parameter in module.parameters(recurse=False):
-                if parameter.is_floating_point() and parameter.dim() > 0:
-                    parameter.data = parameter.data.to(dtype)
-
-
-def _unit(features: torch.Tensor) -> npt.NDArray[np.float32]:
-    import torch
-
-    result: npt.NDArray[np.float32] = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
-    return result
 
 
 @contextmanager
@@ -305,7 +346,7 @@ def quiet() -> Iterator[None]:
 def _sentence(model: ModelName, error: Exception, device: str) -> str:
     """What a failed load says to the user, in one line, with the first line of the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    if type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return (
             f"The model {model.name} does not fit into the memory of the device {device}: "
             "use `--device cpu` or a smaller model."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -23,6 +24,7 @@ _TOKENIZER_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
+_SAMPLES, _SAMPLE_BYTES = 16, 65_536
 _TRUE = {"1", "ON", "YES", "TRUE"}
 
 
@@ -35,6 +37,32 @@ def is_cached(model: ModelName) -> bool:
     if model.folder is not None:
         return (model.folder / CONFIG_FILE).is_file() and bool(weight_files(model.folder))
     return all(any(_cached(repo, name) for name in names) for repo, names in _needed(model))
+
+
+def files_of(model: ModelName) -> list[str] | None:
+    """What identifies the files of `model` on this machine: of a folder their names, sizes, dates and samples of the
+    weights, of the Hugging Face cache the names that it gives them by their contents or commits; None where some are
+    not here. Uses no network.
+
+    Raises:
+        ModelError: open_clip knows no such weights.
+    """
+    found = [model.open_clip_name, str(model.pretrained)]
+    try:
+        if model.folder is not None:
+            weights = weight_files(model.folder)
+            texts = [file for file in sorted(model.folder.glob("*")) if file.suffix in (".json", ".txt", ".model")]
+            for file in (*weights, *texts):
+                state = file.stat()
+                found.append(f"{file.name}:{state.st_size}:{state.st_mtime_ns}:{_sample(file, state.st_size)}")
+    except OSError:
+        return None
+    for repo, names in _needed(model) if model.folder is None else _needed_for_texts(model):
+        here = next((path for name in names if (path := _cached(repo, name)) is not None), None)
+        if here is None:
+            return None
+        found.append(f"{here.name}:{os.path.realpath(here)}")
+    return found
 
 
 def hub_answers(timeout: float = 3.0) -> bool:
@@ -124,6 +152,11 @@ def _needed(model: ModelName) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield model.hub_repo, _DEFAULT_WEIGHTS
     else:
         yield _tagged_weights(model)
+    yield from _needed_for_texts(model)
+
+
+def _needed_for_texts(model: ModelName) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The same for what only the text tower needs."""
     text = _config(model).get("text_cfg", {})
     if "hf_tokenizer_name" in text:
         yield text["hf_tokenizer_name"], _TOKENIZER_FILES
@@ -164,6 +197,16 @@ def _config(model: ModelName) -> dict[str, Any]:
         return {}
     model_config = config.get("model_cfg", {}) if isinstance(config, dict) else {}
     return model_config if isinstance(model_config, dict) else {}
+
+
+def _sample(file: Path, size: int) -> str:
+    """A hash of some blocks of a file: where dates are set by hand, other weights may have the same."""
+    digest = hashlib.blake2b(digest_size=8)
+    with file.open("rb") as stream:
+        for block in range(_SAMPLES):
+            stream.seek(max(0, size - _SAMPLE_BYTES) * block // (_SAMPLES - 1))
+            digest.update(stream.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
 
 
 def _cached(repo: str, filename: str) -> Path | None:

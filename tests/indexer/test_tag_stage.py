@@ -263,8 +263,9 @@ def test_what_is_added_to_a_shipped_tag_leaves_the_others_as_they_are(home: Home
 
 
 def test_tags_wait_where_the_model_cannot_be_loaded(
-    home: Home, photos: Path, tmp_path: Path, tiny_checkpoint: Any
+    home: Home, photos: Path, tmp_path: Path, tiny_checkpoint: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("SIGHTLINE_RUNTIME", "pytorch")  # a conversion of the weights as they were would do
     name = tiny_checkpoint()
     run_index(home, [photos], IndexOptions(model=name, captions="off"))
     before = tags(home)

@@ -103,6 +103,9 @@ def test_a_job_whose_process_was_killed_has_died(
     assert indexed.progress_path.exists()  # what it left behind belongs to no job that runs
 
 
+STAGES = {"scan", "load", "embed", "balance", "words", "vocabulary", "tags", "captions", "text", "publish"}
+
+
 def test_a_job_can_be_watched_to_its_end(
     address: str, start: Callable[[], dict[str, Any]], library: Path, indexed: Home
 ) -> None:
@@ -131,7 +134,7 @@ def test_a_job_can_be_watched_to_its_end(
         while last["job"] is not None or last["photos"] != 4:
             last = next(document for name, document in events if name == "status")
     assert {one.id for one in heard} == {job["id"]} and heard[0].state == "running" and heard[-1].state == "done"
-    assert "load" in stages
+    assert stages and stages <= STAGES  # which of them depends on when it was looked at
     assert heard[-1].counts["added"] == 1 and heard[-1].progress is None
     assert last["revision"] > before["revision"] and last["generation"] > before["generation"]
     assert not indexed.progress_path.exists()

@@ -1,0 +1,89 @@
+"""How fast models run on a processor in OpenVINO and in PyTorch, and how soon either answers a first text.
+
+    python benchmarks/runtimes.py [--presets starter fast balanced] [--rounds 5]
+
+The weights of presets that are not built in are random: speed does not depend on what they say. In each round all ways
+take turns, so that whatever else runs disturbs them alike. Starts are those of a process of its own, with the built-in
+model, from the start of Python to the embedding of a text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import open_clip
+
+from benchmarks.model_costs import converted, network_of
+from search.models.conversions import Converted
+from search.models.encoder import load_encoder
+from search.models.names import PRESETS
+from search.models.network import Network
+from search.models.preprocess import Preprocess
+
+_BATCHES, _BATCH = 4, {"starter": 32, "fast": 32, "balanced": 8, "best": 2}
+_START = "from search.models.encoder import load_encoder; load_encoder('starter', device='cpu').embed_texts(['a dog'])"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=["starter", "fast", "balanced"])
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    print("preset    precision  PyTorch photos/s  OpenVINO photos/s  ratio (lowest)")
+    for preset in arguments.presets:
+        for precision in ("fp32", "bf16"):
+            ours, theirs = rates(preset, precision, arguments.rounds)
+            ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
+            print(
+                f"{preset:9} {precision:9}  {statistics.median(theirs):16.1f}  {statistics.median(ours):17.1f}  "
+                f"{statistics.median(ratios):5.2f} ({min(ratios):.2f})",
+                flush=True,
+            )
+    load_encoder("starter", device="cpu", convert=True)
+    begun = [(start("auto"), start("pytorch")) for _ in range(arguments.rounds)]
+    for name, seconds in zip(("OpenVINO", "PyTorch"), zip(*begun, strict=True), strict=True):
+        print(f"a first text, {name:8}: {statistics.median(seconds):.2f} s (most {max(seconds):.2f})")
+
+
+def rates(preset: str, precision: str, rounds: int) -> tuple[list[float], list[float]]:
+    """Photos a second on ready batches with all cores: in OpenVINO, and in PyTorch."""
+    with tempfile.TemporaryDirectory() as scratch:
+        facts = converted(preset, Path(scratch) / preset)
+        network = network_of(preset)
+        tokenizer = open_clip.SimpleTokenizer(context_length=network.context_length)
+        ways = (Converted(Path(scratch) / preset, facts, precision, 1), Network(network, tokenizer, "cpu", precision))
+        size = Preprocess.from_config(facts.preprocess).size
+        batch = np.random.default_rng(0).integers(0, 256, (_BATCH[preset], *size, 3), dtype=np.uint8)
+        for way in ways:
+            rate(way.embed_images, batch)  # the first pass prepares what the others use
+        both = [tuple(rate(way.embed_images, batch) for way in ways) for _ in range(rounds)]
+    return [ours for ours, _ in both], [theirs for _, theirs in both]
+
+
+def rate(embed: Callable[[np.ndarray], object], batch: np.ndarray) -> float:
+    """Photos a second."""
+    began = time.perf_counter()
+    for _ in range(_BATCHES):
+        embed(batch)
+    return _BATCHES * len(batch) / (time.perf_counter() - began)
+
+
+def start(runtime: str) -> float:
+    """Seconds of a process that embeds one text."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", _START], check=True, env={**os.environ, "SIGHTLINE_RUNTIME": runtime})
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

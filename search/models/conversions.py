@@ -1,0 +1,301 @@
+"""Models as OpenVINO runs them: converted once from PyTorch's, kept in the cache, and loaded without PyTorch.
+
+A conversion belongs to the very files that it was made from (`search.models.hub.files_of`), and never changes: another
+one has another name. Whoever deletes one loses the seconds that the next one takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from search.home import cache_dir
+from search.models import hub, openvino_runtime, tokens
+from search.models.device import is_out_of_memory
+from search.models.names import ModelName
+from search.models.openvino_runtime import CompiledNetwork
+from search.models.preprocess import Preprocess
+from search.models.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger("sightline.models")
+_MAKING = ".making-"
+_FACTS = "facts"
+"""A line of JSON, and its SHA-256."""
+# To be raised when conversions are made in another way than before.
+_REVISION = 1
+_PROBES = [
+    "a photo",
+    "It's  A_Dog, RUNNING! &amp; 12",
+    "",
+    "été 北京 🎉",
+    "two dogs run along the beach at sunset. " * 20,
+]
+_STALE_SECONDS = 86_400
+_CLOSE = 0.9999
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is to be known of a model besides its weights.
+
+    Attributes:
+        fingerprint: 16 hexadecimal digits that identify the weights.
+        dim: length d of the embeddings.
+        logit_scale, logit_bias: see `search.models.encoder.Encoder`.
+        preprocess: open_clip's `visual.preprocess_cfg`.
+    """
+
+    fingerprint: str
+    dim: int
+    logit_scale: float
+    logit_bias: float | None
+    preprocess: dict[str, Any]
+
+
+class UnusableError(Exception):
+    """A conversion is damaged, or cannot be used here; of a damaged one nothing is left."""
+
+
+class Converted:
+    """The two towers of a converted model. Several threads may use them. Each is read, held against its checksum and
+    compiled when it is first needed; what asks for it then raises UnusableError where that fails."""
+
+    def __init__(
+        self, folder: Path, facts: Facts, precision: str, streams: int, checksums: dict[str, str] | None = None
+    ) -> None:
+        """Towers that compute in `precision`, in so many streams side by side; `checksums` are those of the files."""
+        self.facts = facts
+        self._checksums = checksums or {}
+        self._folder, self._precision, self._streams = folder, precision, streams
+        self._images = _Once(lambda: self._compiled("images"))
+        self._texts = _Once(lambda: self._compiled("texts"))
+        self._tokenizer = _Once(self._read_tokenizer)
+
+    def embed_images(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """uint8 [n, height, width, 3], n at least 1, to float32 [n, d], L2-normalised."""
+        return _unit(self._images.get()(np.ascontiguousarray(batch)))
+
+    def embed_texts(self, texts: list[str]) -> npt.NDArray[np.float32]:
+        """Texts, one at least, to float32 [n, d], L2-normalised."""
+        return _unit(self._texts.get()(self._tokenizer.get()(texts)))
+
+    def prepare_images(self) -> None:
+        """Compile now what embeds photos."""
+        self._images.get()
+
+    def _compiled(self, tower: str) -> CompiledNetwork:
+        self._check(tower)
+        file = self._folder / f"{tower}.xml"
+        try:
+            return CompiledNetwork(file, self._precision, self._streams)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            raise UnusableError(f"{file} cannot be used here: {error}") from error
+
+    def _read_tokenizer(self) -> Tokenizer:
+        self._check("tokenizer")
+        try:
+            return Tokenizer(self._folder)
+        except Exception as error:  # the library that reads it has no kind of its own
+            raise UnusableError(f"the tokenizer in {self._folder} cannot be used here: {error}") from error
+
+    def _check(self, beginning: str) -> None:
+        for name, expected in self._checksums.items():
+            file = self._folder / name
+            if not name.startswith(beginning):
+                continue
+            try:
+                damaged = _checksum(file) != expected
+            except FileNotFoundError:
+                damaged = True
+            except OSError as error:
+                raise UnusableError(f"{file} cannot be read: {error}") from error
+            if damaged:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                raise UnusableError(f"{file} is damaged")
+
+
+Made = TypeVar("Made")
+
+
+class _Once(Generic[Made]):
+    """Something that is made when it is first asked for, by one thread; whoever asks meanwhile waits."""
+
+    def __init__(self, make: Callable[[], Made]) -> None:
+        self._make = make
+        self._made: Made | None = None
+        self._lock = threading.Lock()
+
+    def get(self) -> Made:
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+
+def find(model: ModelName, precision: str, streams: int) -> Converted | None:
+    """The conversion of the files of `model` as they are now, if there is one."""
+    files = hub.files_of(model) if openvino_runtime.is_wanted() else None
+    for folder in sorted(_place().glob(f"{_beginning(model, files)}-*")) if files is not None else ():
+        try:
+            said, _, checksum = (folder / _FACTS).read_text(encoding="utf-8").rpartition("\n")
+            if hashlib.sha256(said.encode()).hexdigest() != checksum:
+                continue
+            kept = json.loads(said)
+            checksums = kept.pop("checksums")
+            return Converted(folder, Facts(**kept), precision, streams, checksums)
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+    return None
+
+
+def make(model: ModelName, network: torch.nn.Module, tokenizer: Any, facts: Facts) -> bool:
+    """Convert a model that open_clip has loaded, in fp32 on the CPU. Whether there is a conversion then: it is kept
+    only if it embeds probes as the model itself does. One that cannot be converted is not tried again.
+    """
+    files = hub.files_of(model) if openvino_runtime.is_wanted() else None
+    if files is None:
+        return False
+    beginning = _beginning(model, files)
+    refused = _place() / f"{beginning}.refused"
+    try:
+        if refused.exists():
+            return False
+        _place().mkdir(parents=True, exist_ok=True)
+        _forget_former(beginning)
+        making = Path(tempfile.mkdtemp(dir=_place(), prefix=_MAKING))
+    except OSError as error:
+        logger.info("the model %s cannot be kept for a faster start: %s", model.name, error)
+        return False
+    try:
+        write(network, tokenizer, facts, making)
+        checksums = {file.name: _checksum(file) for file in making.iterdir()}
+        said = json.dumps({**asdict(facts), "checksums": checksums})
+        checksum = hashlib.sha256(said.encode()).hexdigest()
+        (making / _FACTS).write_text(f"{said}\n{checksum}", encoding="utf-8")
+        making.chmod(0o755)  # a cache may be shared
+        making.rename(_place() / f"{beginning}-{checksum[:8]}")
+        return True
+    except Exception as error:  # whatever a third party's code makes of a network that it does not know
+        logger.info("the model %s cannot be converted, and stays with PyTorch: %s", model.name, error)
+        if not isinstance(error, OSError) and not is_out_of_memory(error):
+            with suppress(OSError):
+                refused.write_text(f"{error}\n", encoding="utf-8")
+        return False
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def write(network: torch.nn.Module, tokenizer: Any, facts: Facts, folder: Path) -> None:
+    """Write the towers and the tokenizer into `folder`.
+
+    Raises:
+        Exception: whatever PyTorch or OpenVINO make of a network that they cannot convert; ValueError where what they
+            made of it is another one.
+    """
+    import torch
+
+    example = tokenizer(_PROBES)
+    preprocess = Preprocess.from_config(facts.preprocess)
+    tokens.save(tokenizer, example.shape[1], folder)
+    if not np.array_equal(Tokenizer(folder)(_PROBES), example.numpy()):
+        raise ValueError("its tokenizer makes other tokens")
+    pixels = torch.from_numpy(
+        np.random.default_rng(0).integers(0, 256, (len(_PROBES), *preprocess.size, 3), dtype=np.uint8)
+    )
+    images, texts = _towers(network, preprocess)
+    for tower, given, file in ((images, pixels, folder / "images.xml"), (texts, example, folder / "texts.xml")):
+        with torch.no_grad():
+            expected = tower(given).numpy()
+            openvino_runtime.convert(tower, given[:2], file)
+        found = CompiledNetwork(file, "fp32", 1)(given.numpy())
+        if not (np.sum(_unit(found) * _unit(expected), axis=1) > _CLOSE).all():
+            raise ValueError("it embeds otherwise than before")
+
+
+def _towers(network: Any, preprocess: Preprocess) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """From pixels and from tokens to embeddings, as networks of their own."""
+    import torch
+
+    class Images(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+            self.mean, self.std = (
+                torch.nn.Buffer(torch.tensor(each).mul(255).view(1, 3, 1, 1))
+                for each in (preprocess.mean, preprocess.std)
+            )
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            normalised = (pixels.permute(0, 3, 1, 2).to(torch.float32) - self.mean) / self.std
+            embeddings: torch.Tensor = self.network.encode_image(normalised, normalize=False)
+            return embeddings
+
+    class Texts(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            embeddings: torch.Tensor = self.network.encode_text(tokens, normalize=False)
+            return embeddings
+
+    return Images().eval(), Texts().eval()
+
+
+def _place() -> Path:
+    return cache_dir() / "models"
+
+
+def _beginning(model: ModelName, files: list[str]) -> str:
+    """How the names of conversions of these files begin: with a hash of the model's name, and one of all that they
+    depend on."""
+    parts = [str(_REVISION), *(version(name) for name in ("open_clip_torch", "openvino", "tokenizers")), *files]
+    name, key = ("\n".join(each).encode("utf-8", "surrogateescape") for each in ([model.name], parts))
+    return f"{hashlib.blake2b(name, digest_size=4).hexdigest()}-{hashlib.blake2b(key, digest_size=8).hexdigest()}"
+
+
+def _checksum(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _forget_former(beginning: str) -> None:
+    """Delete what was converted from earlier files of the same model, and what a run that was killed has left."""
+    for other in _place().glob(f"{beginning.partition('-')[0]}-*"):
+        if not other.name.startswith(beginning):
+            _delete(other)
+    for left in _place().glob(f"{_MAKING}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                _delete(left)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    result: npt.NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return result

@@ -1,0 +1,117 @@
+"""OpenVINO, which runs models on processors about twice as fast as PyTorch does, and starts in a tenth of its time
+(benchmarks/runtimes.py). It is not to be had for every processor; PyTorch serves the others."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from search.errors import SettingsError
+
+AUTO, PYTORCH = "auto", "pytorch"
+
+
+def is_wanted() -> bool:
+    """Whether models are to run in OpenVINO where they can: it is here, and SIGHTLINE_RUNTIME does not say otherwise.
+
+    Raises:
+        SettingsError: that variable says something else.
+    """
+    said = os.environ.get("SIGHTLINE_RUNTIME", "") or AUTO
+    if said not in (AUTO, PYTORCH):
+        raise SettingsError(f"SIGHTLINE_RUNTIME cannot be “{said}”: it is {AUTO} or {PYTORCH}; or unset it.")
+    return said == AUTO and _core() is not None
+
+
+def computes_bf16() -> bool:
+    """Whether this processor computes in bf16 natively. Of no worth without OpenVINO."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def threads() -> int:
+    """Threads that computing may take: as many as OMP_NUM_THREADS says, else as there are processors for us."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    if said.isdigit() and int(said):
+        return int(said)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def convert(module: Any, example: Any, file: Path) -> None:
+    """Write a network of PyTorch, traced with `example`, to `file` (.xml, with its weights beside it in half precision,
+    where they fit into that). The first dimension of what it takes may then have any length.
+
+    Raises:
+        Exception: whatever PyTorch or OpenVINO say of a network that cannot be converted.
+    """
+    openvino = _openvino()
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    # Not `openvino.convert_model`, which is the same with telemetry before and after.
+    decoder = TorchScriptPythonDecoder(module, example_input=example, trace_kwargs={"check_trace": False})
+    model = frontend.convert(frontend.load(decoder))
+    shape = openvino.PartialShape([-1, *example.shape[1:]])
+    parameter = model.inputs[0].get_node()
+    parameter.set_element_type(openvino.Type.u8 if example.element_size() == 1 else openvino.Type.i64)
+    parameter.set_partial_shape(shape)
+    model.validate_nodes_and_infer_types()
+    openvino.save_model(model, file, compress_to_fp16=True)
+
+
+class CompiledNetwork:
+    """A network that `convert` has written, ready to compute. Several threads may call it."""
+
+    def __init__(self, file: Path, precision: str, streams: int) -> None:
+        """Compile it for this processor, which has its `threads` in `streams` that compute side by side.
+
+        Raises:
+            RuntimeError: the file is damaged, or memory is short.
+        """
+        self._compiled = _core().compile_model(
+            file,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+                "NUM_STREAMS": streams,
+                "INFERENCE_NUM_THREADS": max(streams, threads()),
+                # Other processes work beside this one: decoders, servers, other people's.
+                "ENABLE_CPU_PINNING": False,
+            },
+        )
+        self._idle: list[Any] = []
+        self._lock = threading.Lock()
+
+    def __call__(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """What it says of a batch."""
+        with self._lock:
+            request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
+        request.infer([batch], share_inputs=True)
+        result: npt.NDArray[np.float32] = np.array(request.get_output_tensor(0).data, dtype=np.float32)
+        with self._lock:
+            self._idle.append(request)
+        return result
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO's `Core`, or None where it is not installed or cannot be loaded."""
+    try:
+        return _openvino().Core()
+    except (ImportError, OSError, RuntimeError):
+        return None
+
+
+def _openvino() -> Any:
+    # It reports each import and each conversion to its makers, wherever this package is found.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import openvino
+
+    return openvino

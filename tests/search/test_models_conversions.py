@@ -1,0 +1,331 @@
+"""Models that are converted for processors embed as before, start without PyTorch, and tell nobody."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import photos, picture, save_checkpoint
+
+from indexer.embed import embed
+from indexer.report import IndexOptions
+from indexer.run import run_index
+from search.errors import ModelError, SettingsError
+from search.home import Home
+from search.models import conversions, hub, openvino_runtime, tokens
+from search.models.device import is_out_of_memory
+from search.models.encoder import Encoder, _of_open_clip, facts_of, load_encoder, quiet
+from search.models.names import resolve
+
+TEXTS = ["a dog runs on the beach", "Two children, playing football!", "", "été ☀", "word " * 200]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache."""
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "models"
+
+
+def kept(cache: Path) -> list[str]:
+    return sorted(os.listdir(cache)) if cache.is_dir() else []
+
+
+def embeddings(encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    pixels = np.stack([encoder.preprocess(image) for image in photos()[:8]])
+    return encoder.embed_images(pixels), encoder.embed_texts(TEXTS)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("model", ["starter", "custom"])
+def test_they_embed_as_pytorch_does(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, precision: str
+) -> None:
+    name = model if model == "starter" else save_checkpoint(tmp_path / "checkpoint")
+    ours = load_encoder(name, device="cpu", precision=precision, convert=True, streams=2)
+    monkeypatch.setenv("SIGHTLINE_RUNTIME", "pytorch")
+    theirs = load_encoder(name, device="cpu", precision=precision)
+    assert (ours.runtime, theirs.runtime) == ("openvino", "pytorch")
+    facts = ("name", "fingerprint", "dim", "precision", "logit_scale", "logit_bias", "preprocess")
+    assert [getattr(ours, fact) for fact in facts] == [getattr(theirs, fact) for fact in facts]
+    for here, there in zip(embeddings(ours), embeddings(theirs), strict=True):
+        assert here.dtype == np.float32
+        assert (here * there).sum(axis=1).min() > (0.99999 if precision == "fp32" else 0.998)
+        np.testing.assert_allclose(np.linalg.norm(here, axis=1), 1, atol=1e-5)
+
+
+def test_once_converted_nothing_is_imported_of_pytorch_and_nobody_is_told(cache: Path) -> None:
+    load_encoder("starter", device="cpu", convert=True)
+    program = """
+import socket, sys
+def refuse(*given): raise AssertionError("a connection is opened")
+socket.socket.connect = refuse
+from search.models.encoder import load_encoder
+encoder = load_encoder("starter")
+encoder.embed_texts(["a dog"])
+encoder.embed_images(__import__("numpy").zeros((3, 160, 160, 3), "uint8"))
+assert encoder.runtime == "openvino"
+heavy = {"torch", "open_clip", "transformers", "timm"} & set(sys.modules)
+assert not heavy, heavy
+# OpenVINO's own package of that name reports imports and conversions to its makers.
+assert sys.modules["openvino_telemetry"] is None
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONWARNINGS": "error"})
+
+
+def test_a_conversion_belongs_to_the_files_it_was_made_from(cache: Path, tmp_path: Path) -> None:
+    name = save_checkpoint(tmp_path / "checkpoint", seed=0)
+    first = load_encoder(name, device="cpu", convert=True)
+    before = kept(cache)
+    assert len(before) == 1
+    save_checkpoint(tmp_path / "checkpoint", seed=1)
+    second = load_encoder(name, device="cpu")
+    assert second.runtime == "pytorch" and second.fingerprint != first.fingerprint
+    assert load_encoder(name, device="cpu", convert=True).fingerprint == second.fingerprint
+    assert len(kept(cache)) == 1 and kept(cache) != before  # that of the former weights has gone
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("images.bin", "flipped"),
+        ("images.xml", "gone"),
+        ("texts.bin", "cut"),
+        ("texts.xml", "flipped"),
+        ("facts", "flipped"),
+        ("tokenizer.json", "flipped"),
+        ("tokenizer.json", "gone"),
+    ],
+)
+def test_a_damaged_one_is_never_used_and_made_anew(cache: Path, tmp_path: Path, file: str, damage: str) -> None:
+    name = save_checkpoint(tmp_path / "checkpoint")
+    expected = embeddings(load_encoder(name, device="cpu", precision="fp32", convert=True))
+    path = cache / kept(cache)[0] / file
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 0x40
+    path.unlink()
+    if damage != "gone":
+        path.write_bytes(content[:-10] if damage == "cut" else content)
+    encoder = load_encoder(name, device="cpu", precision="fp32")
+    for found, wanted in zip(embeddings(encoder), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-3)
+    assert encoder.runtime == "pytorch"
+    assert load_encoder(name, device="cpu", precision="fp32", convert=True).runtime == "openvino"
+
+
+def test_one_that_cannot_be_compiled_is_left_aside(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = save_checkpoint(tmp_path / "checkpoint")
+    load_encoder(name, device="cpu", convert=True)
+
+    def cannot(*_: object) -> None:
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr(conversions, "CompiledNetwork", cannot)
+    encoder = load_encoder(name, device="cpu")
+    assert encoder.runtime == "pytorch" and np.isfinite(encoder.embed_texts(["a dog"])).all()
+    assert "no such instruction; the model" in caplog.text
+
+
+def test_where_nothing_can_be_kept_pytorch_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "file"))
+    assert load_encoder("starter", device="cpu", convert=True).runtime == "pytorch"
+
+
+def test_what_would_embed_otherwise_is_not_kept(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = save_checkpoint(tmp_path / "checkpoint")
+    monkeypatch.setattr(conversions, "_CLOSE", 1.1)
+    assert load_encoder(name, device="cpu", convert=True).runtime == "pytorch"
+    (refused,) = kept(cache)  # so that no run tries again
+    assert refused.endswith(".refused")
+    monkeypatch.setattr(conversions, "_CLOSE", 0.9)
+    assert load_encoder(name, device="cpu", convert=True).runtime == "pytorch"
+
+
+def test_maps_are_made_in_pytorch_of_the_same_weights_only(cache: Path, tmp_path: Path) -> None:
+    name = save_checkpoint(tmp_path / "checkpoint", seed=0)
+    load_encoder(name, device="cpu", convert=True)
+    encoder, other = (load_encoder(name, device="cpu") for _ in range(2))
+    assert encoder.runtime == "openvino"
+    assert encoder.places(photos()[0]).vectors.shape[-1] == encoder.dim
+    save_checkpoint(tmp_path / "checkpoint", seed=1)
+    with pytest.raises(ModelError, match="replaced while it was in use"):
+        other.places(photos()[0])
+
+
+def test_the_runtime_can_be_chosen(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_RUNTIME", "pytorch")
+    assert load_encoder("starter", device="cpu", convert=True).runtime == "pytorch"
+    assert kept(cache) == []
+    monkeypatch.setenv("SIGHTLINE_RUNTIME", "onnx")
+    with pytest.raises(SettingsError, match="SIGHTLINE_RUNTIME cannot be “onnx”"):
+        load_encoder("starter", device="cpu")
+
+
+def test_weights_of_the_same_size_and_date_are_told_apart(cache: Path, tmp_path: Path) -> None:
+    name = save_checkpoint(tmp_path / "checkpoint", seed=0)
+    weights = tmp_path / "checkpoint" / "open_clip_model.safetensors"
+    status = weights.stat()
+    first = load_encoder(name, device="cpu", convert=True)
+    save_checkpoint(tmp_path / "checkpoint", seed=1)
+    os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.utime(tmp_path / "checkpoint" / "open_clip_config.json", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert load_encoder(name, device="cpu").fingerprint != first.fingerprint
+
+
+def test_a_model_that_is_not_here_has_no_conversion() -> None:
+    assert hub.files_of(resolve("balanced")) is None
+
+
+def test_what_a_killed_run_has_left_goes(cache: Path, tmp_path: Path) -> None:
+    for name, age in (("old", 2 * 86_400), ("new", 60)):
+        (cache / f".making-{name}").mkdir(parents=True)
+        os.utime(cache / f".making-{name}", (time.time() - age,) * 2)
+    load_encoder(save_checkpoint(tmp_path / "checkpoint"), device="cpu", convert=True)
+    assert [name for name in kept(cache) if name.startswith(".")] == [".making-new"]
+
+
+def test_two_that_convert_at_once_do_not_disturb_each_other(cache: Path, tmp_path: Path) -> None:
+    name = save_checkpoint(tmp_path / "checkpoint")
+    one = load_encoder(name, device="cpu", precision="fp32", convert=True)
+    (first,) = kept(cache)
+    model = resolve(name)
+    with quiet():
+        network, tokenizer = _of_open_clip(model)
+        assert conversions.make(model, network, tokenizer, facts_of(network, tokenizer))
+    assert first in kept(cache)
+    np.testing.assert_allclose(
+        embeddings(one)[0], embeddings(load_encoder(name, device="cpu", precision="fp32"))[0], atol=1e-5
+    )
+    assert one.runtime == "openvino"
+
+
+@pytest.mark.parametrize("file", ["images.bin", "tokenizer.json"])
+def test_a_run_goes_on_where_a_conversion_is_damaged(cache: Path, tmp_path: Path, file: str) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(5):
+        picture(folder / f"{number}.jpg", number)
+    name = save_checkpoint(tmp_path / "checkpoint")
+    load_encoder(name, device="cpu", convert=True)
+    path = cache / kept(cache)[0] / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    path.write_bytes(content)
+    report = run_index(Home(tmp_path / "home"), [folder], IndexOptions(model=name, captions="off"))
+    assert (report.added, report.embedded, report.failed) == (5, 5, 0)
+
+
+def test_a_model_that_does_not_fit_into_memory_is_one_sentence(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = load_encoder("starter", device="cpu", convert=True)
+
+    def cannot(*_: object) -> None:
+        raise RuntimeError("Failed to allocate 184320000 bytes of memory")
+
+    monkeypatch.setattr(conversions, "CompiledNetwork", cannot)
+    with pytest.raises(ModelError, match="does not fit into the memory of the device cpu"):
+        list(embed(encoder, [], 1))
+
+
+def test_many_texts_take_no_more_memory_than_a_few_at_a_time(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = load_encoder("starter", device="cpu", convert=True)
+    asked: list[int] = []
+    monkeypatch.setattr(
+        encoder._towers, "embed_texts", lambda texts: (asked.append(len(texts)), np.zeros((len(texts), 384)))[1]
+    )
+    assert encoder.embed_texts(["a"] * 600).shape == (600, 384) and max(asked) == 256
+
+
+@pytest.fixture(scope="module")
+def clip_tokens(tmp_path_factory: pytest.TempPathFactory) -> tuple[tokens.Tokenizer, open_clip.SimpleTokenizer]:
+    folder = tmp_path_factory.mktemp("tokens")
+    original = open_clip.SimpleTokenizer(context_length=24)
+    tokens.save(original, 24, folder)
+    return tokens.Tokenizer(folder), original
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    text=st.text(st.characters(max_codepoint=0x2FFF, exclude_categories=["Cn", "Cs", "Co"]), max_size=40)
+    | st.sampled_from(
+        ["It's  the DOG's", "<start_of_text> x <end_of_text>", "<START_OF_TEXT>", "&amp;lt; x", "l’été", "北京 🎉🎉"]
+    )
+)
+def test_clips_tokens_are_the_same(clip_tokens: tuple[tokens.Tokenizer, open_clip.SimpleTokenizer], text: str) -> None:
+    ours, theirs = clip_tokens
+    np.testing.assert_array_equal(ours([text]), theirs([text]).numpy())
+
+
+@pytest.mark.parametrize("clean", ["whitespace", "lower", "canonicalize"])
+@pytest.mark.parametrize("strip", [False, True])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_tokens_of_other_tokenizers_are_the_same(tmp_path: Path, clean: str, strip: bool, side: str) -> None:
+    from open_clip.tokenizer import HFTokenizer
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    inner.train_from_iterator(
+        ["a dog_runs, Fast on the Beach!"] * 9,
+        trainers.WordPieceTrainer(special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]"], show_progress=False),
+    )
+    inner.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        padding_side=side,
+    ).save_pretrained(tmp_path / "tokenizer")
+    theirs = HFTokenizer(str(tmp_path / "tokenizer"), context_length=12, clean=clean, strip_sep_token=strip)
+    (tmp_path / "kept").mkdir()
+    tokens.save(theirs, 12, tmp_path / "kept")
+    ours = tokens.Tokenizer(tmp_path / "kept")
+    texts = ["A dog_runs,  fast!", "", "on the beach " * 20, "&amp; the_Beach"]
+    np.testing.assert_array_equal(ours(texts), theirs(texts).numpy())
+
+
+@pytest.mark.parametrize(
+    "options", [{"reduction_mask": "random"}, {"additional_special_tokens": ["<end_of_mask>"]}], ids=str
+)
+def test_a_tokenizer_of_another_kind_is_refused(tmp_path: Path, options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="of another kind"):
+        tokens.save(open_clip.SimpleTokenizer(**options), 77, tmp_path)
+
+
+def test_texts_are_cleaned_as_the_tokenizer_has_it(tmp_path: Path) -> None:
+    theirs = open_clip.SimpleTokenizer(clean="canonicalize")
+    tokens.save(theirs, 77, tmp_path)
+    texts = ["it's a_dog, RUNNING!"]
+    np.testing.assert_array_equal(tokens.Tokenizer(tmp_path)(texts), theirs(texts).numpy())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Check 'ptr' failed at src/common/util/src/memory.cpp:27: Failed to allocate 184320000 bytes of memory",
+        "std::bad_alloc",
+    ],
+)
+def test_want_of_memory_is_told_from_other_errors(said: str) -> None:
+    assert is_out_of_memory(RuntimeError(said)) and not is_out_of_memory(RuntimeError("another"))
+
+
+def test_threads_are_as_many_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert openvino_runtime.threads() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert 1 <= openvino_runtime.threads() <= (os.cpu_count() or 1)
