@@ -236,13 +236,14 @@ def _towers(network: Any, preprocess: Preprocess) -> tuple[torch.nn.Module, torc
     import torch
 
     class Images(torch.nn.Module):
+        mean: torch.Tensor
+        std: torch.Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.network = network
-            self.mean, self.std = (
-                torch.nn.Buffer(torch.tensor(each).mul(255).view(1, 3, 1, 1))
-                for each in (preprocess.mean, preprocess.std)
-            )
+            for name, each in (("mean", preprocess.mean), ("std", preprocess.std)):
+                self.register_buffer(name, torch.tensor(each).mul(255).view(1, 3, 1, 1))
 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
             normalised = (pixels.permute(0, 3, 1, 2).to(torch.float32) - self.mean) / self.std
