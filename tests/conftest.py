@@ -18,9 +18,11 @@ from indexer.demo import gather_samples
 from search.home import Home
 from search.models import encoder
 
-# Embeddings of the project's sentences are made once for all tests, and none of them in the user's own cache.
-_CACHE = tempfile.TemporaryDirectory(prefix="sightline-tests-")
-os.environ["SIGHTLINE_CACHE"] = _CACHE.name
+# What is made of models and of the project's sentences is made once for all tests and all processes that run them, and
+# none of it in the user's own cache. Those that pytest-xdist starts find the variable set.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _CACHE = tempfile.TemporaryDirectory(prefix="sightline-tests-")
+    os.environ["SIGHTLINE_CACHE"] = _CACHE.name
 
 _loaded = functools.cache(encoder.load_encoder)
 FLICKR = Path(__file__).resolve().parents[2] / "shared" / "flickr8k-dev"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,11 @@ def convert(module: Any, example: Any, file: Path) -> None:
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     frontend = FrontEndManager().load_by_framework("pytorch")
-    # Not `openvino.convert_model`, which is the same with telemetry before and after.
-    decoder = TorchScriptPythonDecoder(module, example_input=example, trace_kwargs={"check_trace": False})
+    with warnings.catch_warnings():
+        # PyTorch warns of each shape that it takes for a constant; whether that was right is seen with probes.
+        warnings.simplefilter("ignore")
+        # Not `openvino.convert_model`, which is the same with telemetry before and after.
+        decoder = TorchScriptPythonDecoder(module, example_input=example, trace_kwargs={"check_trace": False})
     model = frontend.convert(frontend.load(decoder))
     shape = openvino.PartialShape([-1, *example.shape[1:]])
     parameter = model.inputs[0].get_node()

@@ -75,13 +75,14 @@ def test_each_backup_while_a_run_is_at_work_is_consistent(home: Home, tmp_path: 
     folder.mkdir()
     for number in range(60):
         picture(folder / f"{number}.jpg", number)
-    backups = threading.Semaphore(0)
+    made = threading.Event()
 
     class Paced(Silent):
-        """Holds the run at each batch until a backup has been made, however slow that is beside the run."""
+        """Holds the run at each batch until a backup has been made since, however slow that is beside the run."""
 
         def advance(self, done: int, failed: int) -> None:
-            backups.acquire(timeout=1)
+            made.clear()
+            made.wait(timeout=10)
 
     # A small group makes many commits.
     with pytest.MonkeyPatch.context() as patch:
@@ -93,7 +94,7 @@ def test_each_backup_while_a_run_is_at_work_is_consistent(home: Home, tmp_path: 
         while run.is_alive():
             try:
                 counts.append(back_up(home, tmp_path / "backup.db").photos)
-                backups.release()
+                made.set()
             except MissingCatalogError:
                 continue
             with closing(sqlite3.connect(tmp_path / "backup.db")) as connection:

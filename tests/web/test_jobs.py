@@ -97,6 +97,8 @@ def test_a_job_whose_process_was_killed_has_died(
     address: str, start: Callable[[], dict[str, Any]], indexed: Home
 ) -> None:
     job = start()
+    while job_progress.read(indexed, job["id"]) is None:  # it answers before its run says how far it is
+        assert httpx.get(f"{address}api/jobs/{job['id']}").json()["state"] == "running"
     os.kill(job["pid"], signal.SIGKILL)
     died = state_of(address, job["id"], "died")
     assert died["progress"] is None and died["stoppable"] is False
