@@ -191,6 +191,12 @@ def index(
     grace: Annotated[
         str | None, typer.Option(help="How long removed photos are kept to come back (default: 30d); remembered.")
     ] = None,
+    recall: Annotated[
+        float | None,
+        typer.Option(
+            min=0.5, max=1, help="Share of the best photos that a search of a large library finds; remembered."
+        ),
+    ] = None,
     log_format: LogFormatOption = "text",
     log_level: LogLevelOption = None,
     home: HomeOption = None,
@@ -226,6 +232,7 @@ def index(
             min_bytes=min_bytes,
             keep_previous=keep_previous,
             grace=kept,
+            recall=recall,
         )
         if watch or every is not None:
             _follow(place, list(paths or ()), options, watch, seconds, poll, as_json)

@@ -13,6 +13,7 @@ from indexer.forget import Renames
 from indexer.libraries import Libraries, is_below
 from indexer.model_choice import LoadedModel, ModelChoice, weights_stamp
 from indexer.progress import Preempted, Progress
+from indexer.publishing import Publisher
 from indexer.report import IndexOptions, IndexReport
 from indexer.scan import FoundFile
 from indexer.survey import Survey
@@ -21,16 +22,12 @@ from search.catalog import changes, model_records, settings
 from search.catalog.connection import connect_to_read
 from search.catalog.model_records import ModelRecord
 from search.home import Home
-from search.vectors.generations import publish
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from indexer.decoding.decoders import Decoders
     from search.models.encoder import Encoder
-
-_UNPUBLISHED = 50_000
-"""After so many embeddings a long run publishes, so that readers need not gather too much from the catalog."""
 
 
 class EmbedStage:
@@ -43,6 +40,7 @@ class EmbedStage:
         options: IndexOptions,
         loaded: LoadedModel,
         decoders: Callable[[], Decoders],
+        publisher: Publisher,
         report: IndexReport,
         progress: Progress,
         timed: Callable[[str, int | None], AbstractContextManager[None]],
@@ -55,6 +53,7 @@ class EmbedStage:
         self.options = options
         self.loaded = loaded
         self.decoders = decoders
+        self.publisher = publisher
         self.report = report
         self.progress = progress
         self._stage = timed
@@ -113,8 +112,7 @@ class EmbedStage:
                     recorder.add(batch, vectors)
                     done += len(batch)
                     self.progress.advance(done, self.report.failed - failed)
-                    if self.report.embedded - published > _UNPUBLISHED:
-                        publish(self.home, self.connection, model)
+                    if self.publisher.in_a_long_run(model, self.report.embedded - published):
                         published = self.report.embedded
             except Preempted:
                 recorder.commit()

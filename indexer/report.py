@@ -25,6 +25,8 @@ class IndexOptions:
         include, exclude, hidden, min_bytes: what of the libraries is indexed, as `indexer.rules.Rules` has it.
         keep_previous: whether what earlier models made of the photos is kept.
         grace: seconds for which photos without a file are kept.
+        recall: the share of the nearest photos that a search of a large library finds; 1 for all of them, compared one
+            by one.
         cause: who asked for the run: `command`, `page`, `watch` or `schedule`.
     """
 
@@ -45,6 +47,7 @@ class IndexOptions:
     min_bytes: int | None = None
     keep_previous: bool | None = None
     grace: float | None = None
+    recall: float | None = None
     cause: str = "command"
 
     def of_the_machine(self) -> IndexOptions:

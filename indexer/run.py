@@ -19,6 +19,7 @@ from indexer.libraries import is_below, outermost, root_of
 from indexer.lock import writer_lock
 from indexer.model_choice import LoadedModel, ModelChoice, answers_as_it_did, choose
 from indexer.progress import Preempted, Progress, Silent
+from indexer.publishing import Publisher, remember_recall
 from indexer.report import IndexOptions, IndexReport
 from indexer.shared_progress import SharedProgress
 from indexer.survey import Survey
@@ -32,7 +33,7 @@ from search.catalog.soundness import explained
 from search.embedded_texts import embedded
 from search.errors import CatalogError, SightlineError
 from search.home import Home
-from search.vectors.generations import publish, sweep, unpublished
+from search.vectors.generations import sweep
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
     from search.ranking_settings import RankingSettings
 
 
-_UNPUBLISHED = 5_000
-"""After so many embeddings that came in small runs one of them publishes: a generation is written as a whole, which no
-single photo is worth."""
 _GRACE = "grace"
 _KEEP_PREVIOUS = "keep_previous"
 
@@ -168,6 +166,8 @@ class _Run:
                         self.renames.new.append(root)
                 stages.remember(self.connection, self.options)
                 rules.keep(self.connection, rules.read(self.connection).changed(*self.options.rules))
+                if self.options.recall is not None:
+                    remember_recall(self.connection, self.options.recall)
                 if self.options.grace is not None:
                     settings.put(self.connection, _GRACE, str(self.options.grace))
                 if self.options.keep_previous is not None:
@@ -177,12 +177,14 @@ class _Run:
             failpoints.reach("library added")
             survey = self._survey(roots, kept, places)
             failpoints.reach("scanned")
+            publisher = Publisher(self.home, self.database, self._encoder, self.progress, self._stage)
             embedding = EmbedStage(
                 self.home,
                 self.database,
                 self.options,
                 self.model,
                 self._decoders,
+                publisher,
                 self.report,
                 self.progress,
                 self._stage,
@@ -204,7 +206,7 @@ class _Run:
                 self.progress.say(sentence)
             self.report.waits += [*survey.away, *self.absences.sentences]
             # Another model answers when nothing of what an answer takes is lacking any more, and then at once.
-            self._publish(model, least=1 if places is None else _UNPUBLISHED)
+            publisher.at_the_end(model, small=places is not None)
             self._balance(model)
             active = model_records.active(self.connection)
             if places is None and not (active == model and answers_as_it_did(self.connection)):
@@ -280,11 +282,6 @@ class _Run:
         self.report.failed += survey.found.failed
         self.absences.count()
         return survey
-
-    def _publish(self, model: ModelRecord, *, least: int) -> None:
-        if unpublished(self.connection, model.key) >= least:
-            with self._stage("publish", None):
-                publish(self.home, self.connection, model)
 
     def _balance(self, model: ModelRecord) -> None:
         """Measure what texts in general make of the photos that are new."""

@@ -159,15 +159,17 @@ class Retrieval:
         return RankedList("meaning", keys, relevant, scores, cosines, self._tolerance)
 
     def _by_text(self, vector: Floats, k: int) -> tuple[Floats, Keys, Floats]:
-        return self._snapshot.search_text(vector, k, hub_weight=self._ranking.hub_weight, allowed=self._among)
+        return self._snapshot.search_text(
+            self._connection, vector, k, hub_weight=self._ranking.hub_weight, allowed=self._among
+        )
 
     def _best(self, vector: Floats) -> float:
         """The score of the library's nearest photo."""
-        live = self._snapshot.live
-        return float(self._snapshot.search_text(vector, 1, hub_weight=self._ranking.hub_weight, allowed=live)[0][0])
+        found, _, _ = self._snapshot.search_text(self._connection, vector, 1, hub_weight=self._ranking.hub_weight)
+        return float(found[0])
 
     def _by_picture(self, vector: Floats, alone: bool) -> RankedList:
-        cosines, keys = self._snapshot.search(vector, self._depth(alone), allowed=self._among)
+        cosines, keys = self._snapshot.search(self._connection, vector, self._depth(alone), allowed=self._among)
         return RankedList("image", keys, None, cosines, cosines)
 
     def _by_words(self) -> list[RankedList]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faults.base import Base, make_base
@@ -16,7 +16,8 @@ from support import save_checkpoint
 from indexer.decoding.decoders import Decoders
 from indexer.demo import gather_samples
 from search.home import Home
-from search.models import encoder
+from search.models import encoder, hub
+from search.models.names import AUTO, resolve
 
 # What is made of models and of the project's sentences is made once for all tests and all processes that run them, and
 # none of it in the user's own cache. Those that pytest-xdist starts find the variable set.
@@ -24,7 +25,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     _CACHE = tempfile.TemporaryDirectory(prefix="sightline-tests-")
     os.environ["SIGHTLINE_CACHE"] = _CACHE.name
 
-_loaded = functools.cache(encoder.load_encoder)
+_loaded: dict[object, encoder.Encoder] = {}
 FLICKR = Path(__file__).resolve().parents[2] / "shared" / "flickr8k-dev"
 
 
@@ -64,8 +65,22 @@ def copy(sound: Base, home: Home) -> Home:
 
 @pytest.fixture
 def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model stays loaded between the engines of tests: it is the same one, and loading it takes a second."""
-    monkeypatch.setattr(encoder, "load_encoder", _loaded)
+    """A model stays loaded between the runs and engines of tests, for as long as its files are the same: loading it
+    takes half a second."""
+    load = encoder.load_encoder
+
+    def loaded(name: str, **options: Any) -> encoder.Encoder:
+        files = hub.files_of(resolve(name)) if name != AUTO else None
+        if files is None:
+            return load(name, **options)
+        identity = (name, *sorted(options.items()), *files)
+        if identity not in _loaded:
+            while len(_loaded) >= 8:
+                _loaded.pop(next(iter(_loaded)))
+            _loaded[identity] = load(name, **options)
+        return _loaded[identity]
+
+    monkeypatch.setattr(encoder, "load_encoder", loaded)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,6 @@ from search.vectors.generations import Generation
 
 _CHUNK = 20_000  # embeddings
 _UNIT = 0.01  # from one: what half precision leaves of a length of one is nearer
-_SAME = 1e-6  # what processors may differ by in making a vector's length one
 
 
 @dataclass
@@ -66,7 +65,8 @@ def _compared(view: View, model: ModelRecord, newest: Generation | None, publish
             here = places >= 0
             seen[places[here]] = True
             differ = np.zeros(len(rows), np.bool_)
-            differ[here] = np.abs(vectors[here] - published.vectors[places[here]]).max(axis=1, initial=0) > _SAME
+            distances = np.abs(vectors[here] - published.vectors[places[here]]).max(axis=1, initial=0)
+            differ[here] = distances > published.tolerance
             wrong.other |= {rows[place][0]: rows[place][1] for place in np.flatnonzero(differ & ~broken)}
             covered = np.asarray([row[0] <= newest.through for row in rows])
             wrong.unpublished += [rows[place][1] for place in np.flatnonzero(covered & ~here)]

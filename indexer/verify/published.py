@@ -15,16 +15,26 @@ from search.catalog.model_records import ModelRecord
 from search.home import Home
 from search.vectors import generations
 from search.vectors.generations import Generation
-from search.vectors.protocol import Floats, Keys
+from search.vectors.protocol import Keys
+
+_Vectors = npt.NDArray[np.floating[Any]]
+# How FAISS names IndexScalarQuantizer and IndexFlatIP, behind whose heads stand the vectors alone; and what these may
+# differ by from the catalog's, whose lengths earlier versions brought to one anew.
+_KINDS: dict[bytes, tuple[np.dtype[np.floating[Any]], float]] = {
+    b"IxSQ": (np.dtype("<f2"), 0.0),
+    b"IxFI": (np.dtype("<f4"), 2e-4),
+}
 
 
 @dataclass(frozen=True)
 class Published:
-    """The vectors of a flat generation, float32[n, d], left on the disk, and whose they are, int64[n]."""
+    """The vectors of a generation that keeps them as they are, float16[n, d] (of earlier versions float32), left on the
+    disk, and whose they are, int64[n]; `tolerance` is what they may differ by from the catalog's."""
 
     keys: Keys
-    vectors: Floats
+    vectors: _Vectors
     order: Keys
+    tolerance: float
 
     @classmethod
     def open(cls, home: Home, generation: Generation, dimensions: int) -> Published | None:
@@ -34,16 +44,16 @@ class Published:
             keys: Keys = np.load(folder / "keys.npy", allow_pickle=False)
             path = folder / "index.faiss"
             with open(path, "rb") as file:
-                is_flat = (
-                    file.read(4) == b"IxFI"
-                )  # how FAISS names IndexFlatIP; behind its head stand the vectors alone
-            start = path.stat().st_size - 4 * len(keys) * dimensions
-            if not is_flat or start <= 0:
+                kind, tolerance = _KINDS.get(file.read(4), (None, 0.0))
+            if kind is None:
                 return None
-            vectors = np.memmap(path, np.dtype("<f4"), "r", start, (len(keys), dimensions))
+            start = path.stat().st_size - kind.itemsize * len(keys) * dimensions
+            if start <= 0:
+                return None
+            vectors: _Vectors = np.memmap(path, kind, "r", start, (len(keys), dimensions))
         except (OSError, ValueError):
             return None
-        return cls(keys, vectors, np.argsort(keys))
+        return cls(keys, vectors, np.argsort(keys), tolerance)
 
     def places(self, photo_keys: npt.NDArray[Any]) -> Keys:
         """Where the photos stand, int64[n]; -1 for those that it has not."""

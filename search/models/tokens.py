@@ -117,7 +117,10 @@ def _of_clip(tokenizer: Any) -> Any:
     backend = Tokenizer(
         models.BPE(vocab=tokenizer.encoder, merges=list(tokenizer.bpe_ranks), end_of_word_suffix="</w>")
     )
-    words = pre_tokenizers.Split(Regex(tokenizer.pat.pattern), behavior="removed", invert=True)
+    # A combining letter that Python's expressions, which open_clip splits words with, leave out: its capital is a
+    # letter of its own, so that it is one where letters are excluded, and none where they are looked for.
+    pattern = tokenizer.pat.pattern.replace(r"[^\s", "[^\\s\u0345")
+    words = pre_tokenizers.Split(Regex(pattern), behavior="removed", invert=True)
     bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.pre_tokenizer = pre_tokenizers.Sequence([words, bytes_])
     backend.add_special_tokens([name for name in tokenizer.encoder if name.startswith("<") and name.endswith("_text>")])

@@ -22,9 +22,15 @@ from search.catalog.clock import now
 from search.catalog.files import flush
 from search.catalog.model_records import ModelRecord
 from search.home import Home
-from search.vectors import stored
+from search.vectors import building, inverted, stored
+from search.vectors.building import Wanted
 from search.vectors.flat import FlatIndex
+from search.vectors.inverted import InvertedIndex, Tuning
 from search.vectors.protocol import VectorIndex
+
+EXACT_UP_TO = 200_000
+"""Of so many embeddings, comparing a query with every one takes as long as embedding its text."""
+_ANY = Wanted()
 
 
 @dataclass(frozen=True)
@@ -55,12 +61,32 @@ def of_model(connection: sqlite3.Connection, model_key: int) -> list[Generation]
     return [_generation(*row) for row in rows]
 
 
-def is_whole(home: Home, generation: Generation) -> bool:
-    """Whether the files of the generation are there, as they were published."""
+def is_exact(generation: Generation) -> bool:
+    """Whether its index compares a query with every vector."""
+    return inverted.FILE not in generation.checksums
+
+
+def tuning(home: Home, generation: Generation) -> Tuning | None:
+    """How an index that is not exact is searched; None of one that is, or cannot be read."""
+    if is_exact(generation):
+        return None
+    with suppress(OSError, ValueError, TypeError):
+        return inverted.read_tuning(home.vectors_dir / generation.folder)
+    return None
+
+
+def is_whole(home: Home, generation: Generation, *, quickly: bool = False) -> bool:
+    """Whether the files of the generation are there, as they were published; of one that is mapped into memory and too
+    large to be read at each start, `quickly` looks at the size alone."""
     folder = home.vectors_dir / generation.folder
     try:
         named = generation.checksums.items()
-        return bool(named) and all(_checksum(folder / name) == value for name, value in named)
+        return bool(named) and all(
+            _size(folder / name) == value.partition("-")[0]
+            if quickly and name == inverted.FILE
+            else _is(folder / name, value)
+            for name, value in named
+        )
     except OSError:
         return False
 
@@ -83,8 +109,9 @@ def unpublished(connection: sqlite3.Connection, model_key: int) -> int:
     )
 
 
-def publish(home: Home, connection: sqlite3.Connection, model: ModelRecord) -> Generation | None:
-    """Make a generation of all that is committed and name it in the catalog, in a transaction of its own.
+def publish(home: Home, connection: sqlite3.Connection, model: ModelRecord, wanted: Wanted = _ANY) -> Generation | None:
+    """Make a generation of all that is committed and name it in the catalog, in a transaction of its own: of few
+    embeddings, or where nothing may be missed, one that is exact, else one as it is `wanted`.
 
     Returns the generation, or None when there is nothing to publish. The one before it stays for readers that are
     just opening it; older ones are deleted.
@@ -92,14 +119,14 @@ def publish(home: Home, connection: sqlite3.Connection, model: ModelRecord) -> G
     Raises:
         OSError: the disk is full or cannot be written; the catalog is as it was.
     """
-    keys, vectors, through = stored.load(connection, model.key, model.dimensions)
-    if not len(keys):
+    photos, through = _committed(connection, model)
+    if not photos:
         return None
     home.vectors_dir.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=home.vectors_dir))
     try:
         try:
-            FlatIndex(keys, vectors).write(aside)
+            _write(home, connection, model, wanted, photos, aside)
         except RuntimeError as error:  # FAISS's own way to say that a file cannot be written
             raise OSError(str(error)) from error
         failpoints.reach("vectors written")
@@ -111,7 +138,7 @@ def publish(home: Home, connection: sqlite3.Connection, model: ModelRecord) -> G
             key = connection.execute(
                 "INSERT INTO generations (model_key, folder, photos, through, checksums, published_at)"
                 " VALUES (?, '', ?, ?, ?, ?) RETURNING key",
-                (model.key, len(keys), through, json.dumps(checksums), now()),
+                (model.key, photos, through, json.dumps(checksums), now()),
             ).fetchone()[0]
             folder = f"generation-{key:08d}"
             place = home.vectors_dir / folder
@@ -131,7 +158,7 @@ def publish(home: Home, connection: sqlite3.Connection, model: ModelRecord) -> G
         shutil.rmtree(aside, ignore_errors=True)
     failpoints.reach("vectors committed")
     sweep(home, connection)
-    return Generation(key, folder, len(keys), through, checksums)
+    return Generation(key, folder, photos, through, checksums)
 
 
 def open_generation(
@@ -144,11 +171,12 @@ def open_generation(
     """
     generation = newest(connection, model.key)
     if generation is not None:
-        with suppress(OSError, RuntimeError, ValueError):
-            if is_whole(home, generation):
-                return FlatIndex.read(home.vectors_dir / generation.folder), generation.through, generation.key
-    keys, vectors, through = stored.load(connection, model.key, model.dimensions)
-    return FlatIndex(keys, vectors), through, None
+        with suppress(OSError, RuntimeError, ValueError, TypeError, KeyError):
+            if is_whole(home, generation, quickly=True):
+                kind = FlatIndex if is_exact(generation) else InvertedIndex
+                return kind.read(home.vectors_dir / generation.folder), generation.through, generation.key
+    _, through = _committed(connection, model)
+    return FlatIndex.of(stored.chunks(connection, model.key, model.dimensions), model.dimensions), through, None
 
 
 def unnamed(home: Home, connection: sqlite3.Connection) -> list[Path]:
@@ -169,6 +197,29 @@ def sweep(home: Home, connection: sqlite3.Connection) -> None:
             path.unlink(missing_ok=True)
 
 
+def _committed(connection: sqlite3.Connection, model: ModelRecord) -> tuple[int, int]:
+    """How many embeddings there are, and the number of the last one."""
+    photos, through = connection.execute(
+        "SELECT count(*), max(key) FROM embeddings WHERE model_key = ?", (model.key,)
+    ).fetchone()
+    return photos, through or 0
+
+
+def _write(
+    home: Home, connection: sqlite3.Connection, model: ModelRecord, wanted: Wanted, photos: int, folder: Path
+) -> None:
+    if photos <= EXACT_UP_TO or wanted.recall >= 1:
+        FlatIndex.of(stored.chunks(connection, model.key, model.dimensions), model.dimensions).write(folder)
+        return
+    before = newest(connection, model.key)
+    if before is not None and not is_exact(before) and is_whole(home, before):
+        former = home.vectors_dir / before.folder
+        with suppress(RuntimeError, ValueError, TypeError, KeyError):
+            if building.grow(connection, model.key, model.dimensions, wanted, former, before.through, folder):
+                return
+    building.build(connection, model.key, model.dimensions, wanted, folder)
+
+
 def _generation(key: int, folder: str, photos: int, through: int, checksums: str) -> Generation:
     """A generation by its row; one whose row is damaged names no files, and none are taken for its own."""
     try:
@@ -179,6 +230,17 @@ def _generation(key: int, folder: str, photos: int, through: int, checksums: str
     return Generation(key, folder, photos, through, named) if whole else Generation(key, "", photos, through, {})
 
 
+def _is(file: Path, checksum: str) -> bool:
+    found = _checksum(file)
+    return checksum in (found, found.partition("-")[2])  # earlier versions kept the digest alone
+
+
 def _checksum(file: Path) -> str:
+    """Its size, and a digest of what is in it."""
     with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return f"{os.fstat(stream.fileno()).st_size}-{digest}"
+
+
+def _size(file: Path) -> str:
+    return str(file.stat().st_size)

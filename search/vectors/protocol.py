@@ -16,6 +16,11 @@ class VectorIndex(Protocol):
     """Nearest neighbours by inner product over embeddings of unit length, so that a score is a cosine."""
 
     @property
+    def is_exact(self) -> bool:
+        """Whether its scores are the cosines, and nothing is missed; else whoever asks compares the best ones anew."""
+        ...
+
+    @property
     def keys(self) -> Keys:
         """int64[n], the photo of each vector."""
         ...

@@ -19,9 +19,11 @@ from search.vectors import stored
 from search.vectors.flat import FlatIndex
 from search.vectors.generations import newest, open_generation
 from search.vectors.protocol import Floats, Keys, VectorIndex
+from search.vectors.recall import fetched
 
 _LIVE = "SELECT key FROM photos WHERE orphaned_at IS NULL ORDER BY key"
 _SAMPLE = 512
+_COMPARED = 256  # further down, an answer is pages away
 _MOST_PIECES = 32  # then they are read anew as one: each costs every search a little
 
 
@@ -54,7 +56,13 @@ class Snapshot:
     background: Background | None
 
     def search_text(
-        self, query: Floats, k: int, *, hub_weight: float, allowed: Keys | None = None
+        self,
+        connection: sqlite3.Connection,
+        query: Floats,
+        k: int,
+        *,
+        hub_weight: float,
+        allowed: Keys | None = None,
     ) -> tuple[Floats, Keys, Floats]:
         """The `k` best photos for a text's embedding, float32[d], by similarity less `hub_weight` of their level.
 
@@ -65,7 +73,7 @@ class Snapshot:
         least = hub_weight * float(self.levels.min()) if len(self.levels) else 0.0
         depth = 2 * k + 64
         while True:
-            cosines, keys = self.search(query, depth, allowed=among)
+            cosines, keys = self.search(connection, query, depth, allowed=among)
             scores = cosines - hub_weight * self.levels[np.searchsorted(self.live, keys)]
             order = np.lexsort((keys, -scores))[:k]
             # What was not fetched has a smaller cosine, and could make up for it by the least level at most.
@@ -73,17 +81,33 @@ class Snapshot:
                 return scores[order], keys[order], cosines[order]
             depth *= 4
 
-    def search(self, query: Floats, k: int, *, allowed: Keys | None = None) -> tuple[Floats, Keys]:
+    def search(
+        self, connection: sqlite3.Connection, query: Floats, k: int, *, allowed: Keys | None = None
+    ) -> tuple[Floats, Keys]:
         """The `k` best photos for `query` (float32[d]) among those `allowed`, by default the live ones: cosines
         float32[j] and keys int64[j], j <= k.
+
+        Those of an index that is not exact are compared anew with the embeddings in the catalog, which `connection`
+        reads: the best of them, since the others would hardly change their places.
         """
         among = self.live if allowed is None else allowed
-        found = [index.search(query[None], k, allowed=among) for index in (self.base, *self.recent) if len(index)]
-        scores = np.concatenate([scores[0] for scores, _ in found]) if found else np.empty(0, np.float32)
-        keys = np.concatenate([keys[0] for _, keys in found]) if found else np.empty(0, np.int64)
+        found = [self._found(connection, index, query, k, among) for index in (self.base, *self.recent) if len(index)]
+        scores = np.concatenate([scores for scores, _ in found]) if found else np.empty(0, np.float32)
+        keys = np.concatenate([keys for _, keys in found]) if found else np.empty(0, np.int64)
         scores, keys = scores[keys >= 0], keys[keys >= 0]
         order = np.lexsort((keys, -scores))[:k]
         return scores[order], keys[order]
+
+    def _found(
+        self, connection: sqlite3.Connection, index: VectorIndex, query: Floats, k: int, among: Keys
+    ) -> tuple[Floats, Keys]:
+        fetch = k if index.is_exact else fetched(k)
+        scores, keys = (rows[0] for rows in index.search(query[None], fetch, allowed=among))
+        if not index.is_exact:
+            best = keys[: min(fetch, _COMPARED)]
+            places, vectors = stored.of_photos(connection, self.model.key, best, self.model.dimensions)
+            scores[places] = vectors @ query
+        return scores, keys
 
     def vectors(self, keys: Keys) -> Floats:
         """The embeddings of the live photos `keys` (int64[n]): float32[n, d]."""

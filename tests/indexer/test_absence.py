@@ -18,6 +18,8 @@ from search.engine import Engine, Request
 from search.errors import SightlineError
 from search.home import Home
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 CONFIRMED = IndexOptions(confirm_removals=True)
 
 

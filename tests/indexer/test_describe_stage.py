@@ -28,6 +28,8 @@ from search.catalog.descriptions import IndexedFile, PendingPhoto
 from search.errors import SightlineError
 from search.home import Home
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 PHOTOS = 9
 Run = Callable[[Database, Work], tuple[Outcome, list[tuple[int, int]]]]
 

@@ -23,6 +23,8 @@ from indexer.describe.text import TextReader, load_text_reader, threads_that_fit
 from search.catalog.descriptions import TextLine
 from search.errors import PhotoError, PhotoMemoryError, SightlineError
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 # No declared dependency has a font for Chinese or Japanese; these were drawn with Noto Sans CJK, black on white.
 CAR_PARK_EXIT = """
 iVBORw0KGgoAAAANSUhEUgAAALAAAAAsAQAAAADtaA/LAAABR0lEQVR42tWTMUoDQRSGv7cubApJ9gDKzhEsgyDZI4gnsLXzBg5WdskBLHKU

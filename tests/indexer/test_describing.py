@@ -26,6 +26,8 @@ from search.engine import Engine
 from search.errors import CatalogError, ModelError, SightlineError, UnknownPhotoError
 from search.home import Home
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 PHOTOS = 5
 
 

@@ -17,6 +17,8 @@ from search.catalog.connection import connect_to_read
 from search.catalog.pace import Pace
 from search.home import Home
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 
 def kept(home: Home) -> Pace | None:
     with closing(connect_to_read(home)) as connection:

@@ -28,6 +28,8 @@ from search.models.encoder import load_encoder
 from search.ranking_settings import RankingSettings
 from search.vectors import stored
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 PHOTOS = 24
 STARTER = IndexOptions(model="starter", captions="off")
 QUESTIONS = ("a dog in the snow", "a red car")

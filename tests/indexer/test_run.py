@@ -25,6 +25,8 @@ from search.errors import ModelError, SightlineError
 from search.home import Home
 from search.vectors.generations import publish
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 STARTER = IndexOptions(model="starter", captions="off")
 CONFIRMED = IndexOptions(confirm_removals=True)
 COUNTS = ("added", "updated", "moved", "removed", "unchanged", "failed", "embedded")
@@ -399,9 +401,8 @@ def test_a_long_run_publishes_in_between(home: Home, photos: Path, monkeypatch: 
         covered.append(generation.photos if generation else 0)
         return generation
 
-    for module in ("run", "embed_stage"):
-        monkeypatch.setattr(f"indexer.{module}.publish", noted)
-    monkeypatch.setattr("indexer.embed_stage._UNPUBLISHED", 3)
+    monkeypatch.setattr("search.vectors.generations.publish", noted)
+    monkeypatch.setattr("indexer.publishing._A_LONG_RUN", 3)
     monkeypatch.setattr("indexer.record.GROUP_FILES", 4)
     run_index(home, [photos], IndexOptions(model="starter", captions="off", batch_size=1))
     assert len(covered) >= 2 and covered[-1] == 10

@@ -156,7 +156,7 @@ def test_corrected_search_is_exact(catalog: Catalog, home: Home, k: int) -> None
     assert snapshot is not None
     query = unit(1, 5)[0]
     for allowed in (None, np.arange(1, 150, 3, dtype=np.int64)):
-        scores, keys, cosines = snapshot.search_text(query, k, hub_weight=0.1, allowed=allowed)
+        scores, keys, cosines = snapshot.search_text(connection, query, k, hub_weight=0.1, allowed=allowed)
         among = np.arange(150) if allowed is None else allowed - 1
         exact = (vectors @ query)[among] - 0.1 * levels[among]
         order = np.argsort(-exact)[:k]

@@ -27,6 +27,8 @@ from search.catalog.connection import Reader, connect_to_read, connect_to_write
 from search.errors import CatalogError, DamagedError, MissingCatalogError
 from search.home import Home
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 
 def rows(catalog: Path) -> dict[str, list[tuple[object, ...]]]:
     """All that stands in a catalog."""

@@ -28,6 +28,8 @@ from search.home import Home
 from search.vectors import stored
 from search.vectors.protocol import Floats
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 _RANDOM = np.random.default_rng(0)
 _DIMENSIONS = 16
 REST = _RANDOM.normal(size=(300, _DIMENSIONS)).astype(np.float32)

@@ -19,6 +19,8 @@ from search.engine import Engine, Request
 from search.errors import CatalogError
 from search.home import Home
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 CATALOGS = Path(__file__).parent / "catalogs"
 VERSIONS = range(1, VERSION)
 

@@ -21,6 +21,8 @@ from search.errors import CatalogError, QueryError, UnknownPhotoError
 from search.home import Home
 from search.query import parse
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:

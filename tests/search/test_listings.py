@@ -21,6 +21,8 @@ from search.catalog.connection import connect_to_write
 from search.engine import Engine, Request
 from search.home import Home
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 PHOTOS = 23
 TEAL = Image.new("RGB", (64, 64), "teal")
 REQUESTS = {

@@ -259,7 +259,15 @@ def clip_tokens(tmp_path_factory: pytest.TempPathFactory) -> tuple[tokens.Tokeni
 @given(
     text=st.text(st.characters(max_codepoint=0x2FFF, exclude_categories=["Cn", "Cs", "Co"]), max_size=40)
     | st.sampled_from(
-        ["It's  the DOG's", "<start_of_text> x <end_of_text>", "<START_OF_TEXT>", "&amp;lt; x", "l’été", "北京 🎉🎉"]
+        [
+            "It's  the DOG's",
+            "<start_of_text> x <end_of_text>",
+            "<START_OF_TEXT>",
+            "&amp;lt; x",
+            "l’été",
+            "北京 🎉🎉",
+            "a\u0345b",
+        ]
     )
 )
 def test_clips_tokens_are_the_same(clip_tokens: tuple[tokens.Tokenizer, open_clip.SimpleTokenizer], text: str) -> None:

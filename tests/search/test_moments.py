@@ -26,6 +26,8 @@ from search.vectors import stored
 from search.vectors.protocol import Floats
 from search.vectors.snapshot import take
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 RANKING = RankingSettings(moment_minutes=5, moment_distance=0.2, copy_distance=0.03)
 Dates = list[str | None]
 Group = Callable[..., dict[int, list[int]]]

@@ -20,6 +20,8 @@ from search.errors import SettingsError
 from search.home import Home
 from search.ranking_settings import PREFIX, RankingSettings
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 Ask = Callable[[Request, RankingSettings], Answer]
 
 

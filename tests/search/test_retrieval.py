@@ -18,6 +18,8 @@ from search.home import Home
 from search.vectors import stored
 from search.vectors.protocol import Floats
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 DOG, CAT, CAR, NOTHING = np.eye(4, dtype=np.float32)
 PHOTOS = {
     # The part of each that shows a dog, a cat and a car; the rest shows nothing that is asked for.

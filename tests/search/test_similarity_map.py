@@ -22,6 +22,8 @@ from search.models.dense import FEATURE_MAP, Places
 from search.similarity_map import FULL, deviations, shown
 from search.vectors.protocol import Floats
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 DIMENSIONS = 64
 
 

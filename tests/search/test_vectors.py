@@ -24,7 +24,7 @@ def unit(count: int, dimensions: int = 16, seed: int = 0) -> Floats:
 
 
 def test_search_equals_brute_force_with_and_without_a_filter(tmp_path: Path) -> None:
-    vectors, keys = unit(500), np.arange(500, dtype=np.int64) * 3 + 1
+    vectors, keys = unit(500).astype(np.float16).astype(np.float32), np.arange(500, dtype=np.int64) * 3 + 1
     index = FlatIndex(keys, vectors)
     query = unit(3, seed=1)
     for allowed in (None, keys[::7], np.asarray([4, 5, 100_000], dtype=np.int64), keys[:0]):
@@ -103,8 +103,8 @@ def test_a_reader_sees_commits_before_and_after_publishing_and_no_orphan(
         add(connection, model, 1, extra, range(20, 25))
         second = take(home, reader, None)
         assert second is not None and (second.generation, len(second.base), sum(map(len, second.recent))) == (1, 20, 5)
-        assert second.search(extra[2], 1)[1].tolist() == [23]
-        assert second.search(vectors[4], 1)[1].tolist() == [5]
+        assert second.search(reader, extra[2], 1)[1].tolist() == [23]
+        assert second.search(reader, vectors[4], 1)[1].tolist() == [5]
 
         with connection:
             key, folder, name = connection.execute("SELECT key, folder, name FROM files WHERE photo_key = 5").fetchone()
@@ -113,8 +113,8 @@ def test_a_reader_sees_commits_before_and_after_publishing_and_no_orphan(
             settings.grow_revision(connection)
         third = take(home, reader, second)
         assert third is not None and third.base is second.base
-        assert 5 not in third.search(vectors[4], 100)[1]
-        assert second.search(vectors[4], 1)[1].tolist() == [5]  # a snapshot never changes under its reader
+        assert 5 not in third.search(reader, vectors[4], 100)[1]
+        assert second.search(reader, vectors[4], 1)[1].tolist() == [5]  # a snapshot never changes under its reader
         assert take(home, reader, third) is third
 
 
@@ -131,7 +131,7 @@ def test_photos_that_come_one_by_one_are_all_seen(
         snapshot = take(home, reader, snapshot)
         assert snapshot is not None and 1 < len(snapshot.recent) < 32 and snapshot.live.tolist() == list(range(1, 61))
         for key, one in enumerate(np.concatenate([vectors, extra]), start=1):
-            assert snapshot.search(one, 1)[1].tolist() == [key]
+            assert snapshot.search(reader, one, 1)[1].tolist() == [key]
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "flipped"])

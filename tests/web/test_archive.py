@@ -26,6 +26,8 @@ from web.app import create_app
 from web.archives import MISSING
 from web.endpoints.archive import AT_ONCE, MOST_PHOTOS
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 Hits = dict[str, dict[str, Any]]
 
 

@@ -19,6 +19,8 @@ from search.home import Home
 from web.app import create_app
 from web.documents.duplicates import DUPLICATES_EXAMPLE, DismissalAnswer, DuplicatesAnswer
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 UNKNOWN = "0" * 32
 DISMISSALS = "/api/duplicates/dismissals"
 

@@ -22,6 +22,8 @@ from web.documents.photos import PhotoDocument
 from web.endpoints.pictures import MEDIA_TYPES
 from web.photo_files import safe_name
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 Hits = dict[str, dict[str, Any]]
 
 

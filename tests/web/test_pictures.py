@@ -19,6 +19,8 @@ from indexer.run import run_index
 from search.home import Home
 from web.app import create_app
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 UPRIGHT = (60, 90)
 
 

@@ -16,6 +16,8 @@ from web.app import create_app
 from web.documents.saved import SavedSearch, SavedSearches
 from web.settings import ServerSettings
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 
 @pytest.fixture
 def client(home: Home) -> Iterator[TestClient]:

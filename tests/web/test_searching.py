@@ -17,6 +17,8 @@ from search.home import Home
 from web.app import create_app
 from web.documents.searching import SUGGESTIONS_EXAMPLE, SearchAnswer, SuggestionsAnswer
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 Hits = dict[str, dict[str, Any]]
 
 

@@ -17,6 +17,8 @@ from search.engine import Engine
 from search.home import Home
 from web.app import create_app
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 
 class Held:
     """Searches of real engines that wait until they are let go."""

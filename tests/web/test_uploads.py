@@ -21,6 +21,8 @@ from web.guards import FORM_OVERHEAD, SMALL_BODY
 from web.settings import ServerSettings
 from web.uploads import Decoder
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 BOUNDARY = "limit"
 HEADERS = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 

@@ -23,6 +23,8 @@ from web.app import create_app
 from web.documents.photos import SIMILARITY_MAP_EXAMPLE, SimilarityMap
 from web.endpoints.why import MOST_WAITING
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 Hits = dict[str, dict[str, Any]]
 
 
