@@ -369,7 +369,7 @@ def status(
 
     from search.catalog import failures as failure_list
     from search.catalog.connection import connect_to_read
-    from search.catalog.status import status as read_status
+    from search.status import status as read_status
 
     place = _home(home)
     with _failing_kindly(as_json, place):

@@ -57,6 +57,8 @@ def print_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None
             print(f"    {printable(library['offline'])}")
     print(f"model {document['model']} ({document['fingerprint']}), {document['embedded']} embedded")
     print(f"home {printable(document['home'])}, generation {document['generation']}")
+    if document["vectors"] and not document["vectors"]["exact"]:
+        print(f"vectors: {_searched(document['vectors'])}")
     wanted = document["captions"] != "off"
     captions = f" by {document['captions']}: {_progress(document['described']['captions'])}"
     print(f"captions{captions if wanted else ': not written'}")
@@ -70,6 +72,11 @@ def print_status(document: dict[str, Any], failed: list[dict[str, str]]) -> None
         )
     for failure in failed:
         print(printable(f"{failure['path']}: {failure['reason']}"))
+
+
+def _searched(vectors: dict[str, Any]) -> str:
+    least = min(vectors["recall"].values(), default=0.0)
+    return f"{vectors['compared']} of {vectors['photos']} compared, which finds {least:.1%} of the nearest"
 
 
 def _whom(job: dict[str, Any]) -> str:

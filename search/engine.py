@@ -17,7 +17,6 @@ from search.catalog.descriptions import TextLine, text_lines
 from search.catalog.model_records import ModelRecord
 from search.catalog.photo import Photo, photo_by_id
 from search.catalog.saved_searches import SavedSearch, saved_searches
-from search.catalog.status import status
 from search.catalog.tags import tags_of
 from search.catalog.words import DEPTH
 from search.duplicates import DuplicateGroups, Duplicates, Kind
@@ -33,6 +32,7 @@ from search.questions import Questions
 from search.ranking_settings import RankingSettings
 from search.retrieval import Found, Retrieval
 from search.similarity_map import SimilarityMap, deviations, shown
+from search.status import status
 from search.suggestions import Suggestions, suggestions
 from search.vectors import stored
 from search.vectors.snapshot import Snapshot, take

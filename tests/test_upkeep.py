@@ -103,6 +103,6 @@ def test_a_fault_of_the_program_is_not_taken_for_damage(copy: Home, monkeypatch:
     def broken(*arguments: object) -> None:
         raise TypeError("a fault")
 
-    monkeypatch.setattr("search.catalog.status.status", broken)
+    monkeypatch.setattr("search.status.status", broken)
     with pytest.raises(TypeError, match="a fault"):
         CliRunner().invoke(sightline.app, ["status", "--home", str(copy.path)], catch_exceptions=False)

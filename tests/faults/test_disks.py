@@ -25,6 +25,8 @@ from search.engine import Engine, Request
 from search.errors import CatalogError, SightlineError
 from search.home import Home
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 OPTIONS = IndexOptions(model="starter", captions="off")
 
 

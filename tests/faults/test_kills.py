@@ -25,6 +25,8 @@ from search.errors import CatalogError
 from search.home import Home
 from search.vectors.generations import newest
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 PHOTOS = 20
 AFTER_INDEXING = sorted(set(failpoints.STEPS) - {"thumbnail written", "migrating"})
 

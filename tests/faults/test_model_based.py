@@ -39,6 +39,8 @@ from search.catalog.connection import connect_to_read
 from search.engine import Engine, Request
 from search.home import Home
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 FOLDERS = ("", "2021", "2021/summer", "odd \u202e name")
 LIBRARIES = ("photos", "drive")
 Place = tuple[str, str]

@@ -28,8 +28,9 @@ class Nursery:
 
     def __enter__(self) -> Self:
         root = Path(__file__).parents[2]
-        # One thread: a process that has others is not to be forked.
+        # One thread: a process that has others is not to be forked, and OpenVINO has some of its own.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        environment["SIGHTLINE_RUNTIME"] = "pytorch"
         environment["PYTHONPATH"] = os.pathsep.join([str(root), str(root / "tests")])
         self._process = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd=root

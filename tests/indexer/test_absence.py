@@ -13,10 +13,10 @@ from indexer.report import IndexOptions
 from indexer.run import run_index
 from search.catalog.connection import connect_to_read
 from search.catalog.editing import put_caption
-from search.catalog.status import status
 from search.engine import Engine, Request
 from search.errors import SightlineError
 from search.home import Home
+from search.status import status
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
 

@@ -22,6 +22,8 @@ from search.engine import Engine, Request
 from search.errors import LockedError
 from search.home import Home
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 CAPTION = """
 import sys, time
 from pathlib import Path

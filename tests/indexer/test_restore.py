@@ -29,6 +29,8 @@ from search.errors import CatalogError, LockedError, VersionError
 from search.home import Home
 from search.vectors.generations import newest
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 OPTIONS = IndexOptions(model="starter", captions="off")
 EVERYTHING = Request("anything", mode="meaning", limit=1000, include_all=True)
 

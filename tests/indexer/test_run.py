@@ -19,10 +19,10 @@ from indexer.report import IndexOptions, IndexReport
 from indexer.run import run_index
 from search.catalog import changes, failures
 from search.catalog.connection import connect_to_read
-from search.catalog.status import status
 from search.engine import Engine, Request
 from search.errors import ModelError, SightlineError
 from search.home import Home
+from search.status import status
 from search.vectors.generations import publish
 
 pytestmark = pytest.mark.usefixtures("loaded_once")

@@ -15,8 +15,8 @@ from indexer.shared_progress import SharedProgress
 from search.catalog import job_progress, jobs
 from search.catalog.clock import now
 from search.catalog.connection import connect_to_write
-from search.catalog.status import status
 from search.home import Home
+from search.status import status
 
 JOB = 7
 

@@ -23,6 +23,8 @@ from search.models.encoder import load_encoder
 from search.ranking_settings import RankingSettings
 from search.vectors.snapshot import take
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 RANKING = RankingSettings()
 CAPTIONS = [
     "A dog runs on the beach",

@@ -30,6 +30,17 @@ class Described(Document):
     waiting: int
 
 
+class Vectors(Document):
+    """How the newest generation of the vector index is searched."""
+
+    photos: int
+    exact: bool = Field(description="Whether every vector is compared; else those that promise the most.")
+    compared: int = Field(description="So many of them.")
+    recall: dict[str, float] | None = Field(
+        description="The share of the ten nearest photos that is found so, of `photos` and `texts`, as it was measured."
+    )
+
+
 class Status(BaseModel):
     """The state of the index."""
 
@@ -43,6 +54,7 @@ class Status(BaseModel):
     fingerprint: str | None
     dimensions: int | None
     generation: int | None
+    vectors: Vectors | None
     revision: int = Field(description="Grows with every commit that changes which photos a search may find.")
     embedded: int
     captions: str = Field(description="The captioner, or `off`.")

@@ -1,4 +1,4 @@
-"""What a catalog holds, counted."""
+"""What an index holds, counted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from search.catalog import descriptions, jobs, model_records, paths, settings
 from search.catalog.descriptions import CAPTIONS, TAGS, TEXT
 from search.home import Home
 from search.models.names import STARTER
+from search.vectors import generations
+from search.vectors.generations import Generation
 
 
 def status(home: Home, connection: sqlite3.Connection) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def status(home: Home, connection: sqlite3.Connection) -> dict[str, Any]:
         " count(missing_at) FROM libraries LEFT JOIN files ON library_key = libraries.key"
         " GROUP BY libraries.key ORDER BY libraries.key"
     )
-    generation = connection.execute("SELECT max(key) FROM generations WHERE model_key = ?", (key,)).fetchone()[0]
+    generation = generations.newest(connection, key)
     return {
         "home": str(home.path),
         "photos": one("SELECT count(*) FROM photos WHERE orphaned_at IS NULL"),
@@ -45,7 +47,8 @@ def status(home: Home, connection: sqlite3.Connection) -> dict[str, Any]:
         "model": model.name if model else None,
         "fingerprint": model.fingerprint if model else None,
         "dimensions": model.dimensions if model else None,
-        "generation": generation,
+        "generation": generation.key if generation else None,
+        "vectors": _vectors(home, generation) if generation else None,
         "revision": settings.revision(connection),
         "embedded": one(
             "SELECT count(*) FROM embeddings JOIN photos ON photos.key = photo_key"
@@ -56,4 +59,15 @@ def status(home: Home, connection: sqlite3.Connection) -> dict[str, Any]:
         "ocr": settings.get(connection, TEXT) == "on",
         "described": {stage: descriptions.progress(connection, stage) for stage in (CAPTIONS, TAGS, TEXT)},
         "jobs": jobs.recent(home, connection),
+    }
+
+
+def _vectors(home: Home, generation: Generation) -> dict[str, Any]:
+    """How the newest generation is searched."""
+    tuning = generations.tuning(home, generation)
+    return {
+        "photos": generation.photos,
+        "exact": tuning is None,
+        "compared": tuning.visited if tuning else generation.photos,
+        "recall": tuning.recall if tuning else None,
     }
