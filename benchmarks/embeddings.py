@@ -58,6 +58,11 @@ class Embeddings:
         said = 0.8 * theme + 0.3 * self._events[events].astype(np.float32) + 0.7 * self._drawn(dice, count)
         return _unit(1.2 * self._text_mean + 0.15 * self._mean + said)
 
+    @property
+    def themes(self) -> npt.NDArray[np.int64]:
+        """The theme of each photo, int64[n]."""
+        return self._theme[self._event]
+
     def events(self, share: float, seed: int = 1) -> npt.NDArray[np.int64]:
         """The places, int64[n], of the photos of so many events that they are about this share of all."""
         dice = np.random.default_rng((self._seed, 3, seed))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from search.models.encoder import Encoder
+    from search.vectors.generations import Generation
     from search.vectors.protocol import Floats
 
 _RECALL = "recall"
@@ -28,8 +29,17 @@ tenth of them all, where that is more: a large index takes longer to write."""
 _SMALL_RUNS = 5_000
 """After so many embeddings that came in small runs one of them publishes: a generation is written as a whole, which no
 single photo is worth."""
+_LITTLE = 1_000
+"""One in so many is too little for any run to publish."""
 
-_LITTLE = 1_000  # one in so many
+
+def recall(connection: sqlite3.Connection) -> float:
+    """The share of the nearest photos that indexes of this home are to find."""
+    try:
+        kept = float(settings.get(connection, _RECALL) or RECALL)
+    except ValueError:
+        return RECALL
+    return kept if 0 < kept <= 1 else RECALL
 
 
 def remember_recall(connection: sqlite3.Connection, recall: float) -> None:
@@ -53,37 +63,36 @@ class Publisher:
         self._encoder, self._progress, self._stage = encoder, progress, timed
 
     def in_a_long_run(self, model: ModelRecord, embedded: int) -> bool:
-        """Publish if so many embeddings since the last time are worth it. Whether it did."""
+        """Publish if so many embeddings since the last time are worth it. Whether it did; it belongs to the stage that
+        embeds."""
         newest = generations.newest(self._connection, model.key)
         if embedded <= max(_A_LONG_RUN, newest.photos // 10 if newest else 0):
             return False
-        self._publish(model)
+        self._publish(model, lambda done: None)
         return True
 
     def at_the_end(self, model: ModelRecord, *, small: bool) -> None:
         """Publish what is not published yet, but for a little, which readers gather from the catalog as soon; and again
-        where more, or less, than before is asked of the index."""
+        where the files are gone, or more or less than before is asked of the index."""
         newest = generations.newest(self._connection, model.key)
-        little = _SMALL_RUNS if small else max(1, newest.photos // _LITTLE if newest else 1)
+        little = max(_SMALL_RUNS if small else 1, newest.photos // _LITTLE if newest else 0)
         waiting = generations.unpublished(self._connection, model.key)
-        if waiting >= little or (not small and not self._is_as_wanted(model)):
-            self._publish(model)
+        if waiting >= little or (newest is not None and not small and not self._is_as_wanted(newest)):
+            with self._stage("publish", None):
+                self._publish(model, lambda done: self._progress.advance(done, 0))
 
-    def _publish(self, model: ModelRecord) -> None:
-        with self._stage("publish", None):
-            wanted = Wanted(self._recall, lambda: self._texts(model), lambda done: self._progress.advance(done, 0))
-            generations.publish(self._home, self._connection, model, wanted)
+    def _publish(self, model: ModelRecord, advance: Callable[[int], None]) -> None:
+        wanted = Wanted(recall(self._connection), lambda: self._texts(model), advance)
+        generations.publish(self._home, self._connection, model, wanted)
 
-    def _is_as_wanted(self, model: ModelRecord) -> bool:
-        newest = generations.newest(self._connection, model.key)
-        if newest is None or newest.photos <= generations.EXACT_UP_TO:
-            return True
+    def _is_as_wanted(self, newest: Generation) -> bool:
+        if not generations.is_there(self._home, newest):
+            return False
+        wanted = recall(self._connection)
+        if newest.photos <= generations.EXACT_UP_TO or wanted >= 1:
+            return generations.is_exact(newest)
         tuning = generations.tuning(self._home, newest)
-        return tuning.target == self._recall if tuning else generations.is_exact(newest) == (self._recall >= 1)
-
-    @property
-    def _recall(self) -> float:
-        return float(settings.get(self._connection, _RECALL) or RECALL)
+        return tuning is not None and tuning.target == wanted and "texts" in tuning.recall
 
     def _texts(self, model: ModelRecord) -> Floats:
         from search.vocabulary import sentences

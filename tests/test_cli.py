@@ -19,7 +19,7 @@ import sightline
 from indexer.demo import gather_samples
 from indexer.terminal import printable
 
-pytestmark = pytest.mark.usefixtures("away_from_home")
+pytestmark = pytest.mark.usefixtures("away_from_home", "loaded_once")
 STAGES = {"scan", "load", "embed", "publish", "balance", "vocabulary", "tags", "captions"}
 HIT = {"id", "path", "score", "relevant", "why", "caption", "taken_at", "width", "height", "others", "preview"} | {
     "offline"

@@ -65,7 +65,8 @@ def _compared(view: View, model: ModelRecord, newest: Generation | None, publish
             here = places >= 0
             seen[places[here]] = True
             differ = np.zeros(len(rows), np.bool_)
-            distances = np.abs(vectors[here] - published.vectors[places[here]]).max(axis=1, initial=0)
+            kept = published.vectors[places[here]]
+            distances = np.abs(vectors[here].astype(kept.dtype) - kept).max(axis=1, initial=0)
             differ[here] = distances > published.tolerance
             wrong.other |= {rows[place][0]: rows[place][1] for place in np.flatnonzero(differ & ~broken)}
             covered = np.asarray([row[0] <= newest.through for row in rows])

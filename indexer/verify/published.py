@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from indexer.publishing import recall
 from indexer.verify.findings import Mending
 from search.catalog import model_records, settings
 from search.catalog.model_records import ModelRecord
 from search.home import Home
 from search.vectors import generations
+from search.vectors.building import Wanted
 from search.vectors.generations import Generation
 from search.vectors.protocol import Keys
 
@@ -88,6 +90,6 @@ def publish(mending: Mending, model: ModelRecord) -> None:
             generations.drop(mending.home, mending.connection, generation)
         return
     mending.progress.stage("publish", None)
-    generations.publish(mending.home, mending.connection, model)
+    generations.publish(mending.home, mending.connection, model, Wanted(recall(mending.connection)))
     with mending.transaction():
         settings.grow_revision(mending.connection)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from search.vectors import stored
-from search.vectors.inverted import FILE, InvertedIndex, Tuning
+from search.vectors.inverted import FILE, InvertedIndex, Tuning, keys_by_list, read_tuning
 from search.vectors.protocol import Floats, Keys
 from search.vectors.recall import AT, EACH, Probes, fetched, tuned
 
@@ -21,6 +21,8 @@ RECALL = 0.98
 _PROBES = "probes.npz"
 _A_LIST = 64  # photos that its centroid is learned from
 _ITERATIONS = 8
+_WORSE = 0.01
+_MORE = 1.1
 _GROWN = 2.0  # times as many photos, or as much to look at: the lists are made anew
 
 
@@ -40,20 +42,24 @@ class Wanted:
 
 
 def build(connection: sqlite3.Connection, model_key: int, dimensions: int, wanted: Wanted, folder: Path) -> None:
-    """Write an index of all that is committed into `folder`."""
+    """Write an index of all that is committed into `folder`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     import faiss
 
     numbers, keys = stored.numbers(connection, model_key)
-    lists = max(1, int(4 * math.sqrt(len(numbers))))
+    lists = max(1, min(int(4 * math.sqrt(len(numbers))), len(numbers) // 8))
     dice = np.random.default_rng(0)
     learned = np.sort(dice.choice(numbers, min(len(numbers), _A_LIST * lists), replace=False))
-    sample = np.concatenate([vectors for _, vectors in stored.some(connection, learned, dimensions)])
+    sample = stored.some(connection, learned, dimensions)
     clustering = faiss.Kmeans(
         dimensions, lists, niter=_ITERATIONS, seed=0, max_points_per_centroid=_A_LIST, min_points_per_centroid=1
     )
     clustering.train(sample)
-    centroids = faiss.IndexFlatL2(dimensions)
     assert clustering.centroids is not None
+    centroids = faiss.IndexFlatL2(dimensions)
     centroids.add(clustering.centroids)
     index = faiss.IndexIVFScalarQuantizer(
         centroids, dimensions, lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT, True
@@ -61,15 +67,33 @@ def build(connection: sqlite3.Connection, model_key: int, dimensions: int, wante
     index.train(sample)
     del sample
     asked = np.sort(dice.choice(len(keys), min(EACH, len(keys)), replace=False))
-    photos = np.concatenate([vectors for _, vectors in stored.some(connection, numbers[asked], dimensions)])
-    probes = Probes.of(photos, keys[asked])
+    probes = Probes.of(stored.some(connection, numbers[asked], dimensions), keys[asked])
     if wanted.texts is not None:
-        texts = wanted.texts()
-        some = texts[np.linspace(0, len(texts) - 1, min(EACH, len(texts))).astype(np.int64)]
-        probes = probes.and_of(Probes.of(some, np.full(len(some), -1, np.int64)))
+        probes = probes.and_of(_texts(wanted.texts()))
     probes = _add(index, probes, connection, model_key, dimensions, 0, wanted)
-    tuning = tuned(InvertedIndex(index, Tuning(0, 0.0, 0.0, {}, 0, index.ntotal)), probes, wanted.recall)
+    blank = Tuning(0, 0.0, 0.0, {}, 0, index.ntotal)
+    tuning = tuned(InvertedIndex(index, blank, keys_by_list(index)), probes, wanted.recall)
     _write(folder, index, replace(tuning, visited_once=tuning.visited), probes)
+
+
+@dataclass(frozen=True)
+class Former:
+    """A published index, read for being added to."""
+
+    index: Any
+    tuning: Tuning
+    probes: Probes
+
+    @classmethod
+    def read(cls, folder: Path) -> Former:
+        """What was written into `folder`.
+
+        Raises:
+            OSError, RuntimeError, ValueError, TypeError, KeyError: it is missing or damaged.
+        """
+        import faiss
+
+        return cls(faiss.read_index(str(folder / FILE)), read_tuning(folder), Probes.read(folder / _PROBES))
 
 
 def grow(
@@ -77,40 +101,59 @@ def grow(
     model_key: int,
     dimensions: int,
     wanted: Wanted,
-    former: Path,
+    former: Former,
     through: int,
     folder: Path,
 ) -> bool:
-    """Write into `folder` what is in `former`, less what is no longer committed, with what was committed after the
+    """Write into `folder` what `former` holds, less what is no longer committed, with what was committed after the
     embedding of number `through`. Whether that serves: False where the lists should be made anew.
 
     Raises:
-        OSError, RuntimeError, ValueError, TypeError, KeyError: what is in `former` is damaged.
+        OSError: it cannot be written.
     """
     import faiss
 
-    index = faiss.read_index(str(former / FILE))
-    before = InvertedIndex.read(former)
-    probes = Probes.read(former / _PROBES)
+    index, before, probes = former.index, former.tuning, former.probes
     numbers, keys = stored.numbers(connection, model_key)
-    new = numbers > through
-    gone = np.setdiff1d(before.keys, keys[~new])
-    if not before.tuning.photos_once / _GROWN <= len(keys) <= before.tuning.photos_once * _GROWN:
+    if not before.photos_once / _GROWN <= len(keys) <= before.photos_once * _GROWN:
         return False
+    breadths = (before.breadth,)
+    if wanted.recall != before.target:
+        # What would have been enough for that when the lists were made, as far as it can be told now.
+        drift = before.visited / max(before.visited_once, 1)
+        other = tuned(InvertedIndex(index, before, keys_by_list(index)), probes, wanted.recall, breadths=breadths)
+        before = replace(other, visited_once=max(1, round(other.visited / drift)))
+    new = numbers > through
+    gone = np.setdiff1d(keys_by_list(index), keys[~new])
     if len(gone):
         index.remove_ids(faiss.IDSelectorBatch(gone))
         probes = probes.without(gone)
     probes = _add(index, probes, connection, model_key, dimensions, through, wanted)
-    grown = InvertedIndex(index, before.tuning)
-    probes = _renewed(probes, grown, connection, keys[new], model_key, dimensions)
-    tuning = tuned(grown, probes, wanted.recall, breadths=(before.tuning.breadth,))
-    # What a query has to look at grows with the library; where it grows faster, the lists do not fit to it any more.
-    expected = before.tuning.visited_once * max(1.0, len(keys) / before.tuning.photos_once)
-    if tuning.visited > _GROWN * expected and wanted.recall <= before.tuning.target:
+    if index.ntotal != len(keys) or len(probes.own) < EACH // 4:
         return False
-    once = tuning.visited if wanted.recall > before.tuning.target else before.tuning.visited_once
-    _write(folder, index, replace(tuning, visited_once=once), probes)
+    grown = InvertedIndex(index, before, keys_by_list(index))
+    dice = np.random.default_rng(len(keys))
+    probes = _renewed(probes, grown, connection, model_key, dimensions, keys[new], dice)
+    if wanted.texts is not None and (probes.own >= 0).all():
+        texts = _texts(wanted.texts())
+        probes = probes.and_of(_compared(texts, grown, connection, model_key, dimensions))
+    tuning = tuned(grown, probes, wanted.recall, breadths=breadths)
+    # What a query has to look at grows with the library; where it grows faster, the lists do not fit to it any more.
+    expected = before.visited_once * max(1.0, len(keys) / before.photos_once)
+    if "texts" not in before.recall and "texts" in tuning.recall:
+        tuning = replace(tuning, visited_once=tuning.visited)  # only now it is known
+    elif tuning.visited > _GROWN * expected or _worst(tuning) < min(wanted.recall, _worst(before)) - _WORSE:
+        return False
+    elif _worst(tuning) < wanted.recall and len(keys) > _MORE * before.photos_once:
+        return False  # new lists may do better; where they do not, it is not tried again before it has grown as much
+    _write(folder, index, tuning, probes)
     return True
+
+
+def _texts(texts: Floats) -> Probes:
+    """Probes of some of these."""
+    some = texts[np.linspace(0, len(texts) - 1, min(EACH, len(texts))).astype(np.int64)]
+    return Probes.of(some, np.full(len(some), -1, np.int64))
 
 
 def _add(
@@ -132,25 +175,40 @@ def _add(
 
 
 def _renewed(
-    probes: Probes, index: InvertedIndex, connection: sqlite3.Connection, new: Keys, model_key: int, dimensions: int
+    probes: Probes,
+    index: InvertedIndex,
+    connection: sqlite3.Connection,
+    model_key: int,
+    dimensions: int,
+    new: Keys,
+    dice: np.random.Generator,
 ) -> Probes:
     """Probes of which new photos are as large a part as they are of the library."""
-    count = min(len(new), math.ceil(EACH * len(new) / max(len(index), 1)))
+    count = min(len(new), int(EACH * len(new) / len(index) + dice.random()))
     if not count:
         return probes
-    chosen = np.sort(np.random.default_rng(len(index)).choice(new, count, replace=False))
+    chosen = np.sort(dice.choice(new, count, replace=False))
     places, queries = stored.of_photos(connection, model_key, chosen, dimensions)
-    own = chosen[places]
-    whole = replace(index.tuning, visited=len(index))
-    _, found = index.search_as(whole, queries, fetched(2 * AT) + 1)
-    fresh = Probes.of(queries, own)
-    near = np.unique(found[found >= 0])
-    here, vectors = stored.of_photos(connection, model_key, near, dimensions)
-    fresh = fresh.seen(near[here], vectors)
+    fresh = _compared(Probes.of(queries, chosen[places]), index, connection, model_key, dimensions)
     photos = np.flatnonzero(probes.own >= 0)
     kept = np.ones(len(probes.own), np.bool_)
-    kept[photos[: max(0, len(photos) + len(own) - EACH)]] = False  # the oldest stand first
+    kept[dice.choice(photos, max(0, min(len(photos), len(photos) + count - EACH)), replace=False)] = False
     return probes.some(kept).and_of(fresh)
+
+
+def _compared(
+    probes: Probes, index: InvertedIndex, connection: sqlite3.Connection, model_key: int, dimensions: int
+) -> Probes:
+    """The same, having seen what an index holds: all of it as it is kept there, and the best as it is."""
+    whole = replace(index.tuning, visited=len(index))
+    _, found = index.search_as(whole, probes.queries, fetched(2 * AT) + 1)
+    near = np.unique(found[found >= 0])
+    here, vectors = stored.of_photos(connection, model_key, near, dimensions)
+    return probes.seen(near[here], vectors)
+
+
+def _worst(tuning: Tuning) -> float:
+    return min(tuning.recall.values(), default=1.0)
 
 
 def _write(folder: Path, index: Any, tuning: Tuning, probes: Probes) -> None:

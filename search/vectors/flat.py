@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from search.vectors.protocol import Floats, Keys
-from search.vectors.selection import Bits, Remembered, among, best_first
+from search.vectors.selection import Bits, Remembered, best_first, contained
 
 
 class FlatIndex:
@@ -65,7 +65,7 @@ class FlatIndex:
 
     def _selection(self, allowed: Keys) -> tuple[Bits | None, int]:
         """What selects those allowed, None where all are, and how many they are."""
-        table = among(self._keys, allowed)
+        table = contained(self._keys, allowed)
         count = int(table.sum())
         return (None if count == len(table) else Bits(table)), count
 
@@ -81,10 +81,17 @@ class FlatIndex:
         return np.argsort(self._keys)
 
     def write(self, folder: Path) -> None:
-        """Write the index as two files into `folder`."""
+        """Write the index as two files into `folder`.
+
+        Raises:
+            OSError: they cannot be written.
+        """
         import faiss
 
-        faiss.write_index(self._index, str(folder / "index.faiss"))
+        try:
+            faiss.write_index(self._index, str(folder / "index.faiss"))
+        except RuntimeError as error:  # its own way to say so
+            raise OSError(str(error)) from error
         np.save(folder / "keys.npy", self._keys)
 
     @classmethod

@@ -23,7 +23,7 @@ from search.catalog.files import flush
 from search.catalog.model_records import ModelRecord
 from search.home import Home
 from search.vectors import building, inverted, stored
-from search.vectors.building import Wanted
+from search.vectors.building import Former, Wanted
 from search.vectors.flat import FlatIndex
 from search.vectors.inverted import InvertedIndex, Tuning
 from search.vectors.protocol import VectorIndex
@@ -91,6 +91,19 @@ def is_whole(home: Home, generation: Generation, *, quickly: bool = False) -> bo
         return False
 
 
+def is_there(home: Home, generation: Generation) -> bool:
+    """Whether its files lie where they should, as far as their sizes tell."""
+    folder = home.vectors_dir / generation.folder
+    try:
+        sizes = {name: value.partition("-") for name, value in generation.checksums.items()}
+        return bool(sizes) and all(
+            _size(folder / name) == size if digest else (folder / name).exists()
+            for name, (size, _, digest) in sizes.items()
+        )
+    except OSError:
+        return False
+
+
 def drop(home: Home, connection: sqlite3.Connection, generation: Generation) -> None:
     """Delete a generation that is damaged; what searches need of it is built from the catalog until the next one."""
     with connection:
@@ -125,10 +138,7 @@ def publish(home: Home, connection: sqlite3.Connection, model: ModelRecord, want
     home.vectors_dir.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=home.vectors_dir))
     try:
-        try:
-            _write(home, connection, model, wanted, photos, aside)
-        except RuntimeError as error:  # FAISS's own way to say that a file cannot be written
-            raise OSError(str(error)) from error
+        _write(home, connection, model, wanted, photos, aside)
         failpoints.reach("vectors written")
         checksums = {file.name: _checksum(file) for file in sorted(aside.iterdir())}
         for file in aside.iterdir():
@@ -174,7 +184,9 @@ def open_generation(
         with suppress(OSError, RuntimeError, ValueError, TypeError, KeyError):
             if is_whole(home, generation, quickly=True):
                 kind = FlatIndex if is_exact(generation) else InvertedIndex
-                return kind.read(home.vectors_dir / generation.folder), generation.through, generation.key
+                index = kind.read(home.vectors_dir / generation.folder)
+                if len(index) == generation.photos:
+                    return index, generation.through, generation.key
     _, through = _committed(connection, model)
     return FlatIndex.of(stored.chunks(connection, model.key, model.dimensions), model.dimensions), through, None
 
@@ -213,10 +225,14 @@ def _write(
         return
     before = newest(connection, model.key)
     if before is not None and not is_exact(before) and is_whole(home, before):
-        former = home.vectors_dir / before.folder
-        with suppress(RuntimeError, ValueError, TypeError, KeyError):
-            if building.grow(connection, model.key, model.dimensions, wanted, former, before.through, folder):
-                return
+        former = None
+        with suppress(OSError, RuntimeError, ValueError, TypeError, KeyError):
+            former = Former.read(home.vectors_dir / before.folder)
+        if former is not None and building.grow(
+            connection, model.key, model.dimensions, wanted, former, before.through, folder
+        ):
+            return
+        del former
     building.build(connection, model.key, model.dimensions, wanted, folder)
 
 
@@ -224,7 +240,8 @@ def _generation(key: int, folder: str, photos: int, through: int, checksums: str
     """A generation by its row; one whose row is damaged names no files, and none are taken for its own."""
     try:
         named = json.loads(checksums)
-        whole = isinstance(folder, str) and isinstance(named, dict) and os.path.basename(folder) == folder
+        whole = isinstance(folder, str) and os.path.basename(folder) == folder
+        whole &= isinstance(named, dict) and all(isinstance(value, str) for value in named.values())
     except (TypeError, ValueError):
         named, whole = {}, False
     return Generation(key, folder, photos, through, named) if whole else Generation(key, "", photos, through, {})

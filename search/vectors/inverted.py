@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,11 @@ from search.vectors.protocol import Floats, Keys
 from search.vectors.selection import Bits, Remembered, best_first
 
 FILE = "inverted.faiss"
-_TUNING = "tuning.json"
+_KEYS, _TUNING = "keys.npy", "tuning.json"
 _DEEP = 8
-"""A list of k hits is looked for among so many times k vectors at least."""
-
-_MOST = 2**31
-"""No library's photos are numbered so far; tables are indexed by their numbers."""
+"""A list of k hits is looked for among so many times k vectors at least; where k is large, among 2 k more than else."""
+_FARTHEST = 8
+"""So many times as far a query looks at most behind a filter that leaves out what is near."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,12 @@ def read_tuning(folder: Path) -> Tuning:
     Raises:
         OSError, ValueError, TypeError: it is missing or damaged.
     """
-    return Tuning(**json.loads((folder / _TUNING).read_text(encoding="utf-8")))
+    tuning = Tuning(**json.loads((folder / _TUNING).read_text(encoding="utf-8")))
+    numbers = (tuning.visited, tuning.breadth, tuning.target, tuning.visited_once, tuning.photos_once)
+    recall = tuning.recall if isinstance(tuning.recall, dict) else {"": None}
+    if not all(isinstance(number, (int, float)) for number in (*numbers, *recall.values())):
+        raise ValueError(f"no tuning is in {folder}")
+    return tuning
 
 
 class InvertedIndex:
@@ -72,22 +77,22 @@ class InvertedIndex:
 
     is_exact = False
 
-    def __init__(self, index: Any, tuning: Tuning) -> None:
-        """Search FAISS's `index`, whose numbers are photo keys, as `tuning` says.
+    def __init__(self, index: Any, tuning: Tuning, keys: Keys) -> None:
+        """Search FAISS's `index` as `tuning` says. Its numbers are photo keys, int64[n]: `keys`, in the order of lists
+        (`keys_by_list`).
 
         Raises:
-            ValueError: the index is damaged.
+            ValueError: they do not belong together.
         """
         import faiss
 
         self._index, self.tuning = index, tuning
         self._centroids: Floats = faiss.downcast_index(index.quantizer).reconstruct_n(0, index.nlist)
         self._spread = np.square(self._centroids).sum(axis=1)
-        self._sizes = np.asarray([index.get_list_size(number) for number in range(index.nlist)], np.int64)
+        self._sizes = _sizes(index)
         numbers = np.repeat(np.arange(index.nlist, dtype=np.int32), self._sizes)
-        keys = np.concatenate([self._keys_of(number) for number in range(index.nlist)])
-        if len(keys) and not (keys.min() >= 0 and keys.max() < _MOST):
-            raise ValueError("it holds photos that cannot be")
+        if len(keys) != index.ntotal:
+            raise ValueError(f"{len(keys)} keys for {index.ntotal} vectors")
         # By key: in which list a vector lies, and at which place of it; -1 for keys that are not here.
         highest = int(keys.max(initial=0))
         self._list = np.full(highest + 1, -1, np.int32)
@@ -124,7 +129,8 @@ class InvertedIndex:
             empty = (len(queries), 0)
             return np.empty(empty, np.float32), np.empty(empty, np.int64)
         queries = np.ascontiguousarray(queries, np.float32)
-        lists, centroid_scores = self._visited(queries, min(total, max(tuning.visited, _DEEP * k)), tuning, chosen)
+        visited = max(tuning.visited, min(_DEEP * k, tuning.visited + 2 * k))
+        lists, centroid_scores = self._visited(queries, visited, tuning, chosen)
         scores, keys = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
         parameters = faiss.SearchParametersIVF(  # type: ignore[call-arg]
             nprobe=lists.shape[1], sel=chosen.bits.selector if chosen.bits else None
@@ -132,10 +138,12 @@ class InvertedIndex:
         pointers = [faiss.swig_ptr(array) for array in (lists, centroid_scores, scores, keys)]
         # `search_preassigned` takes no selector in Python.
         self._index.search_preassigned_c(len(queries), faiss.swig_ptr(queries), k, *pointers, False, parameters)
+        # What no key is known for: places that were not filled, and what a damaged file makes of a number.
+        keys[(keys < 0) | (keys >= len(self._list)) | (self._list[keys.clip(0, len(self._list) - 1)] < 0)] = -1
         return best_first(np.where(keys >= 0, scores, -np.inf).astype(np.float32), keys)
 
     def vectors(self, keys: Keys) -> tuple[Keys, Floats]:
-        """See `VectorIndex.vectors`: as they are kept, which moves a cosine by less than 0.001."""
+        """See `VectorIndex.vectors`: as they are kept, which moves a cosine by 0.002 at most, as a rule."""
         known = np.asarray(keys < len(self._list))
         known[known] = self._list[keys[known]] >= 0
         places = np.flatnonzero(known)
@@ -152,57 +160,75 @@ class InvertedIndex:
         """Map what `write` wrote into memory.
 
         Raises:
-            OSError, RuntimeError, ValueError, TypeError, KeyError: the files are missing or damaged.
+            OSError, RuntimeError, ValueError, TypeError: the files are missing or damaged.
         """
         import faiss
 
-        tuning = read_tuning(folder)
-        return cls(faiss.read_index(str(folder / FILE), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY), tuning)
+        # FAISS cannot map files on Windows. Elsewhere keys have a file of their own, so that no list is read here.
+        how = 0 if os.name == "nt" else faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY
+        keys: Keys = np.load(folder / _KEYS, allow_pickle=False)
+        return cls(faiss.read_index(str(folder / FILE), how), read_tuning(folder), keys)
 
     @staticmethod
     def write(folder: Path, index: Any, tuning: Tuning) -> None:
-        """Write FAISS's `index` and its tuning into `folder`."""
+        """Write FAISS's `index` and its tuning into `folder`.
+
+        Raises:
+            OSError: they cannot be written.
+        """
         import faiss
 
-        faiss.write_index(index, str(folder / FILE))
+        try:
+            faiss.write_index(index, str(folder / FILE))
+        except RuntimeError as error:  # its own way to say so
+            raise OSError(str(error)) from error
+        np.save(folder / _KEYS, keys_by_list(index))
         (folder / _TUNING).write_text(json.dumps(asdict(tuning)), encoding="utf-8")
 
-    def _visited(self, queries: Floats, least: int, tuning: Tuning, chosen: _Selection) -> tuple[Keys, Floats]:
-        """The most promising lists for each query, int64[n, p], until they hold `least` vectors that may answer, and
-        how near each centroid is, float32[n, p]; filled up with -1."""
+    def _visited(self, queries: Floats, visited: int, tuning: Tuning, chosen: _Selection) -> tuple[Keys, Floats]:
+        """The most promising lists for each query, int64[n, p], until they hold `visited` vectors that may answer, and
+        how near each centroid is, float32[n, p]; -1 in the places of lists that are passed over."""
         near = queries @ self._centroids.T
         # The nearest of vectors that lie far apart is farther from their mean, and may be nearer to the query.
-        promise = near - tuning.breadth * self._spread
-        empty = chosen.counts == 0
-        promise[:, empty] = -np.inf
-        order = np.argsort(-promise, axis=1)[:, : len(empty) - int(empty.sum())]
-        seen = np.cumsum(chosen.counts[order], axis=1)
-        enough = seen - chosen.counts[order] < least
-        width = int(enough.sum(axis=1).max())
-        lists = np.where(enough, order, -1)[:, :width]
+        order = np.argsort(tuning.breadth * self._spread - near, axis=1)
+        counts = chosen.counts[order]
+        least = np.full(len(queries), visited, np.float64)
+        if chosen.bits is not None:
+            # Where a filter leaves out what is near, what is left lies farther and closer together.
+            sizes = self._sizes[order]
+            first = np.cumsum(sizes, axis=1) - sizes < visited
+            here = (counts * first).sum(axis=1) / np.maximum((sizes * first).sum(axis=1), 1)
+            anywhere = chosen.counts.sum() / self._sizes.sum()
+            least *= np.clip(anywhere / np.maximum(here, 1e-12), 1, _FARTHEST)
+        wanted = (np.cumsum(counts, axis=1) - counts < least[:, None]) & (counts > 0)
+        width = int(wanted.shape[1] - np.argmax(wanted[:, ::-1], axis=1).min())
+        lists = np.where(wanted, order, -1)[:, :width]
         return np.ascontiguousarray(lists), np.ascontiguousarray(np.take_along_axis(near, order[:, :width], axis=1))
 
     def _selection(self, allowed: Keys) -> _Selection:
-        allowed = allowed[allowed < len(self._list)]
-        lists = self._list[allowed]
-        counts = np.bincount(lists[lists >= 0], minlength=len(self._sizes))
-        if np.array_equal(counts, self._sizes):
-            return _Selection(None, counts)
         table = np.zeros(len(self._list), np.bool_)
-        table[allowed] = True
-        return _Selection(Bits(table), counts)
-
-    def _keys_of(self, number: int) -> Keys:
-        """The keys of a list, int64[n], where they lie in the file."""
-        import faiss
-
-        size = self._index.get_list_size(number)
-        return faiss.rev_swig_ptr(self._index.invlists.get_ids(number), size) if size else np.empty(0, np.int64)
+        table[allowed[allowed < len(self._list)]] = True
+        table &= self._list >= 0
+        counts = np.bincount(self._list[table], minlength=len(self._sizes))
+        return _Selection(None if np.array_equal(counts, self._sizes) else Bits(table), counts)
 
     def _codes_of(self, number: int) -> npt.NDArray[np.uint8]:
         """The codes of a list, uint8[n, b], where they lie in the file."""
         import faiss
 
         codes = self._index.invlists.get_codes(number)
-        flat = faiss.rev_swig_ptr(codes, self._index.get_list_size(number) * self._index.code_size)
+        flat = faiss.rev_swig_ptr(codes, int(self._sizes[number]) * self._index.code_size)
         return np.asarray(flat).reshape(-1, self._index.code_size)
+
+
+def keys_by_list(index: Any) -> Keys:
+    """The numbers of the vectors of FAISS's inverted `index`, list by list: int64[n]."""
+    import faiss
+
+    lists = ((number, int(size)) for number, size in enumerate(_sizes(index)) if size)
+    found = [faiss.rev_swig_ptr(index.invlists.get_ids(number), size) for number, size in lists]
+    return np.concatenate([np.empty(0, np.int64), *found])
+
+
+def _sizes(index: Any) -> Keys:
+    return np.asarray([index.get_list_size(number) for number in range(index.nlist)], np.int64)

@@ -15,8 +15,8 @@ Made = TypeVar("Made")
 _REMEMBERED = 2  # that of all photos that are there, and that of the filter which is asked with at the moment
 
 
-def among(keys: Keys, allowed: Keys) -> npt.NDArray[np.bool_]:
-    """Which of `keys` are `allowed`: bool[n]."""
+def contained(keys: Keys, allowed: Keys) -> npt.NDArray[np.bool_]:
+    """Which of `keys` are among those `allowed`: bool[n]."""
     # A table indexed by key is faster than a search in a sorted list, and keys are small whole numbers.
     highest = max(int(keys.max(initial=0)), int(allowed.max(initial=0)))
     table = np.zeros(highest + 1, dtype=np.bool_)

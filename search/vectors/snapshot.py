@@ -20,10 +20,11 @@ from search.vectors.flat import FlatIndex
 from search.vectors.generations import newest, open_generation
 from search.vectors.protocol import Floats, Keys, VectorIndex
 from search.vectors.recall import fetched
+from search.vectors.selection import contained
 
 _LIVE = "SELECT key FROM photos WHERE orphaned_at IS NULL ORDER BY key"
 _SAMPLE = 512
-_COMPARED = 256  # further down, an answer is pages away
+_COMPARED = 128  # further down, an answer is pages away
 _MOST_PIECES = 32  # then they are read anew as one: each costs every search a little
 
 
@@ -91,7 +92,11 @@ class Snapshot:
         reads: the best of them, since the others would hardly change their places.
         """
         among = self.live if allowed is None else allowed
-        found = [self._found(connection, index, query, k, among) for index in (self.base, *self.recent) if len(index)]
+        found = [
+            self._found(connection, index, old, query, k, among)
+            for index, old in zip((self.base, *self.recent), self._superseded, strict=True)
+            if len(index)
+        ]
         scores = np.concatenate([scores for scores, _ in found]) if found else np.empty(0, np.float32)
         keys = np.concatenate([keys for _, keys in found]) if found else np.empty(0, np.int64)
         scores, keys = scores[keys >= 0], keys[keys >= 0]
@@ -99,15 +104,30 @@ class Snapshot:
         return scores[order], keys[order]
 
     def _found(
-        self, connection: sqlite3.Connection, index: VectorIndex, query: Floats, k: int, among: Keys
+        self, connection: sqlite3.Connection, index: VectorIndex, old: Keys, query: Floats, k: int, among: Keys
     ) -> tuple[Floats, Keys]:
-        fetch = k if index.is_exact else fetched(k)
+        """What one index finds, but for photos whose vectors in it are `old`."""
+        fetch = (k if index.is_exact else fetched(k)) + len(old)
         scores, keys = (rows[0] for rows in index.search(query[None], fetch, allowed=among))
         if not index.is_exact:
             best = keys[: min(fetch, _COMPARED)]
             places, vectors = stored.of_photos(connection, self.model.key, best, self.model.dimensions)
             scores[places] = vectors @ query
-        return scores, keys
+        now = ~np.isin(keys, old)
+        return scores[now], keys[now]
+
+    @functools.cached_property
+    def _superseded(self) -> tuple[Keys, ...]:
+        """Of each index the photos that a later one has, too, since they were embedded anew."""
+        indexes = (self.base, *self.recent)
+        later = [
+            np.concatenate([np.empty(0, np.int64), *(other.keys for other in indexes[n + 1 :])])
+            for n in range(len(indexes))
+        ]
+        return tuple(
+            index.keys[contained(index.keys, keys)] if len(keys) and len(index) else keys[:0]
+            for index, keys in zip(indexes, later, strict=True)
+        )
 
     def vectors(self, keys: Keys) -> Floats:
         """The embeddings of the live photos `keys` (int64[n]): float32[n, d]."""
@@ -167,8 +187,8 @@ def take(
         if len(keys):
             recent = (*recent, FlatIndex(keys, vectors))
         embedded = np.concatenate([index.keys for index in (base, *recent)])
-        live = np.asarray([row[0] for row in connection.execute(_LIVE)], dtype=np.int64)
-        live = live[np.isin(live, embedded)]
+        live: Keys = np.fromiter(connection.execute(_LIVE), dtype=[("key", np.int64)])["key"]
+        live = live[contained(live, embedded)]
         levels = background.levels(connection, model.key, live)
         expected = background.read(connection, model.key)
         return Snapshot(revision, model, base, through, number, published, recent, seen, live, levels, expected)

@@ -73,21 +73,26 @@ def numbers(connection: sqlite3.Connection, model_key: int) -> tuple[Keys, Keys]
     return np.ascontiguousarray(found["key"]), np.ascontiguousarray(found["photo"])
 
 
-def some(connection: sqlite3.Connection, numbers: Keys, dimensions: int) -> Iterator[tuple[Keys, Floats]]:
-    """The embeddings of these `numbers`, int64[n], ascending, some at a time: photo keys int64[m] and float32[m, d]."""
+def some(connection: sqlite3.Connection, numbers: Keys, dimensions: int) -> Floats:
+    """The embeddings of these `numbers`, int64[n], ascending, all of which there are: float32[n, d]."""
+    found = np.empty((len(numbers), dimensions), np.float32)
     for start in range(0, len(numbers), _CHUNK):
+        part = numbers[start : start + _CHUNK]
         rows = connection.execute(
-            "SELECT photo_key, vector FROM embeddings WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key",
-            (json.dumps(numbers[start : start + _CHUNK].tolist()),),
+            "SELECT vector FROM embeddings WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key",
+            (json.dumps(part.tolist()),),
         ).fetchall()
-        yield np.asarray([row[0] for row in rows], np.int64), unpack([row[1] for row in rows], dimensions)
+        found[start : start + len(part)] = unpack([row[0] for row in rows], dimensions)
+    return found
 
 
 def of_photos(connection: sqlite3.Connection, model_key: int, keys: Keys, dimensions: int) -> tuple[Keys, Floats]:
     """The embeddings of those of the photos `keys` (int64[n]) that have one: their places in `keys`, int64[m], and
     float32[m, d]."""
+    # CROSS: SQLite would rather go through all embeddings, since it does not know how few are asked for.
     rows = connection.execute(
-        "SELECT each.key, vector FROM json_each(?) AS each JOIN embeddings ON model_key = ? AND photo_key = each.value",
+        "SELECT asked.key, vector FROM json_each(?) AS asked CROSS JOIN embeddings"
+        " ON model_key = ? AND photo_key = asked.value",
         (json.dumps(keys.tolist()), model_key),
     ).fetchall()
     return np.asarray([row[0] for row in rows], np.int64), unpack([row[1] for row in rows], dimensions)

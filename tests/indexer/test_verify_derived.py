@@ -281,7 +281,7 @@ def test_what_a_run_at_work_is_writing_is_not_accused(home: Home, tmp_path: Path
     with pytest.MonkeyPatch.context() as patch:
         # Small groups make many commits, and many generations, of which the older ones are deleted.
         patch.setattr("indexer.record.GROUP_SECONDS", 0.0)
-        patch.setattr("indexer.publishing._SMALL_RUNS", 6)
+        patch.setattr("indexer.publishing._A_LONG_RUN", 6)
         options = IndexOptions(model="starter", captions="off", batch_size=4, workers=1)
         run = threading.Thread(target=run_index, args=(home, [folder], options))
         run.start()

@@ -141,6 +141,22 @@ def test_filters_of_any_selectivity_keep_the_recall(
     assert recall(found, nearest(texts, keys, vectors[keys - 1])) >= 0.97
 
 
+def test_a_filter_that_leaves_out_what_is_near_keeps_the_recall(made: Home, vectors: Floats, texts: Floats) -> None:
+    """As `-word` and folders do: what is left lies farther from the query than where it would look else."""
+    with closing(connect_to_write(made)) as connection:
+        _, _, index = opened(made, connection)
+    themes = LIBRARY.themes[:PHOTOS]
+    sizes = np.bincount(themes)
+    found, expected = [], []
+    for text in texts[:60]:
+        near = np.bincount(themes, vectors[:PHOTOS] @ text) / np.maximum(sizes, 1)
+        keys = 1 + np.flatnonzero(near[themes] < np.quantile(near[sizes > 0], 0.75))
+        found.append(index.search(text[None], fetched(10), allowed=keys)[1][0])
+        expected.append(nearest(text[None], keys, vectors[keys - 1])[0])
+        assert np.isin(found[-1], keys).all()
+    assert recall(np.asarray(found), np.asarray(expected)) >= 0.97
+
+
 def test_no_more_answer_than_may(made: Home, texts: Floats) -> None:
     with closing(connect_to_write(made)) as connection:
         _, _, index = opened(made, connection)
@@ -171,6 +187,24 @@ def test_the_scores_of_a_search_are_those_of_the_catalog(
     for text in texts[:20]:
         scores, keys = snapshot.search(connection, text, 20)
         np.testing.assert_allclose(scores, vectors[keys - 1] @ text, atol=1e-6)
+
+
+def test_a_photo_that_was_embedded_anew_is_one_hit_with_its_new_score(
+    copied: tuple[Home, sqlite3.Connection], vectors: Floats
+) -> None:
+    home, connection = copied
+    model, _, _ = opened(home, connection)
+    with connection:
+        connection.execute("DELETE FROM embeddings WHERE photo_key = 600")
+        changes.put_embedding(connection, model.key, 600, stored.pack(vectors[0]))
+        settings.grow_revision(connection)
+    snapshot = take(home, connection, None)
+    assert snapshot is not None
+    _, keys = snapshot.search(connection, vectors[0], 5)
+    assert set(keys[:2].tolist()) == {1, 600} and len(set(keys.tolist())) == 5
+    scores, keys = snapshot.search(connection, vectors[599], PHOTOS)
+    assert keys.tolist().count(600) == 1
+    assert scores[keys == 600] == pytest.approx(vectors[0] @ vectors[599], abs=1e-5)
 
 
 def test_what_is_new_is_added_and_what_is_gone_leaves(
@@ -220,6 +254,58 @@ def test_lists_are_made_anew_where_they_do_not_fit_any_more(
     assert opened(home, connection)[2].lists < before.lists
 
 
+def test_lists_that_did_not_fit_before_more_was_asked_are_made_anew(
+    copied: tuple[Home, sqlite3.Connection], vectors: Floats
+) -> None:
+    home, connection = copied
+    model, _, _ = opened(home, connection)
+    turned, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((DIMENSIONS, DIMENSIONS)))
+    add(connection, model, (vectors[:6_000] @ turned).astype(np.float32), PHOTOS + 1)
+    for share in (0.8, 0.98):
+        publish(home, connection, model, asked(share))
+    _, _, index = opened(home, connection)
+    assert index.tuning.photos_once == PHOTOS + 6_000 and min(index.tuning.recall.values()) >= 0.98
+
+
+def test_many_growths_keep_the_recall_and_probes_of_all_times(
+    copied: tuple[Home, sqlite3.Connection], vectors: Floats, texts: Floats
+) -> None:
+    home, connection = copied
+    model, _, _ = opened(home, connection)
+    for start in range(PHOTOS, PHOTOS + 6_000, 1_500):
+        add(connection, model, vectors[start : start + 1_500], start + 1)
+        with connection:
+            connection.execute("DELETE FROM embeddings WHERE photo_key % 40 = ?", (start // 1_500 % 40,))
+        publish(home, connection, model, asked())
+    _, generation, index = opened(home, connection)
+    assert index.tuning.photos_once == PHOTOS
+    keys, held, _ = stored.load(connection, model.key, DIMENSIONS)
+    assert recall(index.search(texts, fetched(10))[1], nearest(texts, keys, held)) >= 0.97
+    probes = Probes.read(home.vectors_dir / generation.folder / "probes.npz")
+    photos = probes.own[probes.own >= 0]
+    assert 0.1 < (photos > PHOTOS).mean() < 0.4 and 0.15 < (photos < PHOTOS / 4).mean() < 0.35
+    for query, own, found in zip(probes.queries, probes.own, probes.nearest[:, :10], strict=True):
+        assert found.tolist() == nearest(query[None], keys[keys != own], held[keys != own])[0].tolist()
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_photos_that_are_all_but_the_same_do_not_make_it_look_at_everything(
+    copied: tuple[Home, sqlite3.Connection], vectors: Floats, noise: float
+) -> None:
+    """Any ten of a hundred frames of a film are the nearest; that others of them were found is no miss."""
+    home, connection = copied
+    model, _, before = opened(home, connection)
+    frames = np.repeat(vectors[PHOTOS : PHOTOS + 15], 100, axis=0)
+    frames = frames + noise * np.random.default_rng(0).standard_normal(frames.shape).astype(np.float32) / 8
+    frames[:200] = 0  # and what is left of embeddings that are damaged
+    frames /= np.maximum(np.linalg.norm(frames, axis=1, keepdims=True), 1e-12)
+    add(connection, model, frames.astype(np.float32), PHOTOS + 1)
+    publish(home, connection, model, asked())
+    _, _, index = opened(home, connection)
+    assert index.tuning.visited <= 2 * before.tuning.visited
+    assert (index.search(frames[500:501], fetched(10))[0][0, :10] > 0.99).all()
+
+
 def test_another_recall_is_tuned_for_and_one_is_exact(
     copied: tuple[Home, sqlite3.Connection], texts: Floats, vectors: Floats
 ) -> None:
@@ -240,7 +326,7 @@ def test_another_recall_is_tuned_for_and_one_is_exact(
     )
 
 
-@pytest.mark.parametrize("file", [FILE, "tuning.json", "probes.npz"])
+@pytest.mark.parametrize("file", [FILE, "keys.npy", "tuning.json", "probes.npz"])
 @pytest.mark.parametrize("damage", ["gone", "cut", "other"])
 def test_what_is_damaged_is_not_searched_and_made_anew(
     copied: tuple[Home, sqlite3.Connection], texts: Floats, vectors: Floats, file: str, damage: str
