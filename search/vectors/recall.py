@@ -25,7 +25,7 @@ _ROUGHLY = 4
 _STEPS = 3  # of halving what lies between too few and enough
 _RESERVE = 0.5  # of what is allowed to be missed is kept for other queries than those
 _HARDLY = 0.001
-_AS_NEAR = 0.0005  # about what a byte for each dimension moves a cosine by
+_AS_NEAR = 0.0002  # less than what a byte for each dimension moves a cosine by
 _WITHOUT_TEXTS = 8  # times as far as photos need
 
 
