@@ -62,7 +62,7 @@ class Connection(H11Protocol):
         self._taken = self._given = self._sent = 0
         self._lingering = self._turned_away = False
         self.logger = _quiet
-        _hold_little(transport.get_extra_info("socket"))
+        set_up(transport.get_extra_info("socket"))
         super().connection_made(cast(asyncio.Transport, _Lingering(transport, self)))
         most, self.limit_concurrency = self.limit_concurrency, None
         if most is None or len(self.connections) <= most:
@@ -251,11 +251,14 @@ def look_after(connections: Iterable[Any]) -> None:
             connection.give_up()
 
 
-def _hold_little(connection: socket.socket | None) -> None:
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if connection is not None and option is not None:
-        with contextlib.suppress(OSError):
-            connection.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
+def set_up(connection: socket.socket | None) -> None:
+    """Let the system hold little that is not sent yet, and send at once what it is given: else the body of an answer
+    waits until its head is acknowledged, for which clients take 40 ms."""
+    for name, value in (("TCP_NOTSENT_LOWAT", UNSENT_BYTES), ("TCP_NODELAY", 1)):
+        option = getattr(socket, name, None)
+        if connection is not None and option is not None:
+            with contextlib.suppress(OSError):
+                connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _sentence(answer: Response) -> str:

@@ -17,7 +17,7 @@ import pytest
 from serving import server_process
 
 from search.home import Home
-from web.connections import look_after, said_once_a_minute
+from web.connections import look_after, said_once_a_minute, set_up
 
 CONNECTIONS = 24
 TIMES = {
@@ -317,3 +317,14 @@ def test_too_few_open_files_are_said_once(caplog: pytest.LogCaptureFixture) -> N
     handle(loop, {"message": "another fault", "exception": ValueError("one")})
     assert "another fault" in caplog.records[-1].message
     loop.close()
+
+
+def test_the_body_of_an_answer_does_not_wait_until_its_head_is_acknowledged() -> None:
+    """Clients take 40 ms for that; asyncio sees to it only for sockets that were made with a protocol's number."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert not accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            set_up(accepted)
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    set_up(None)
