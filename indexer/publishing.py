@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from indexer.progress import Progress
 from search.catalog import settings
 from search.catalog.model_records import ModelRecord
-from search.embedded_texts import embedded
+from search.embedded_texts import embedded_sentences
 from search.home import Home
 from search.vectors import generations
 from search.vectors.building import RECALL, Wanted
@@ -82,7 +82,10 @@ class Publisher:
                 self._publish(model, lambda done: self._progress.advance(done, 0))
 
     def _publish(self, model: ModelRecord, advance: Callable[[int], None]) -> None:
-        wanted = Wanted(recall(self._connection), lambda: self._texts(model), advance)
+        def texts() -> Floats:
+            return embedded_sentences(model, lambda: self._encoder(model))
+
+        wanted = Wanted(recall(self._connection), texts, advance)
         generations.publish(self._home, self._connection, model, wanted)
 
     def _is_as_wanted(self, newest: Generation) -> bool:
@@ -93,8 +96,3 @@ class Publisher:
             return generations.is_exact(newest)
         tuning = generations.tuning(self._home, newest)
         return tuning is not None and tuning.target == wanted and "texts" in tuning.recall
-
-    def _texts(self, model: ModelRecord) -> Floats:
-        from search.vocabulary import sentences
-
-        return embedded(model, [[sentence] for sentence in sentences()], lambda: self._encoder(model))

@@ -30,7 +30,7 @@ from search.catalog.connection import connect_to_read, connect_to_write
 from search.catalog.descriptions import CAPTIONS, TEXT
 from search.catalog.model_records import ModelRecord
 from search.catalog.soundness import explained
-from search.embedded_texts import embedded
+from search.embedded_texts import embedded_sentences
 from search.errors import CatalogError, SightlineError
 from search.home import Home
 from search.vectors.generations import sweep
@@ -292,11 +292,8 @@ class _Run:
         if not background.unmeasured(self.connection, model.key, name):
             return
         with self._stage("balance", len(bank)):
-            vectors = embedded(
-                model,
-                [[sentence] for sentence in bank],
-                lambda: self._encoder(model),
-                lambda done: self.progress.advance(done, 0),
+            vectors = embedded_sentences(
+                model, lambda: self._encoder(model), lambda done: self.progress.advance(done, 0)
             )
             # Measured first: the transaction should not keep others waiting.
             measured = background.measure(self.connection, model.key, name, vectors, self.ranking)

@@ -22,7 +22,7 @@ from search import failpoints, kinds, tagging, vocabulary
 from search.catalog import descriptions, model_records, settings, tags
 from search.catalog.descriptions import TAGS
 from search.catalog.model_records import ModelRecord
-from search.embedded_texts import embedded
+from search.embedded_texts import embedded, embedded_sentences
 from search.errors import ModelError, SightlineError
 from search.tagging import Tagger
 from search.vectors import stored
@@ -154,7 +154,7 @@ class PhotoTagging:
         return Tagger(
             tagging.lexicon(self._concepts, sentences, len(self._shipped)),  # own ones come after these
             self._embedded(encoder, advance),
-            embedded(self._model, [[sentence] for sentence in sentences], encoder),
+            embedded_sentences(self._model, encoder),
             self._model.logit_scale,
         )
 

@@ -14,6 +14,7 @@ import numpy as np
 from search.catalog.model_records import ModelRecord
 from search.home import cache_dir
 from search.vectors.protocol import Floats
+from search.vocabulary import sentences
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +50,13 @@ def embedded(
     means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
     _write(file, means)
     return np.asarray(means, dtype=np.float32)
+
+
+def embedded_sentences(
+    model: ModelRecord, encoder: Callable[[], Encoder], advance: Callable[[int], None] = lambda done: None
+) -> Floats:
+    """Those of Sightline's own sentences, which stand for any text: float32[n, d], unit length; see `embedded`."""
+    return embedded(model, [[sentence] for sentence in sentences()], encoder, advance)
 
 
 def _file(model: ModelRecord, groups: Sequence[Sequence[str]]) -> Path:

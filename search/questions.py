@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.catalog.model_records import ModelRecord
-from search.embedded_texts import embedded
+from search.embedded_texts import embedded_sentences
 from search.errors import ModelError
 from search.vectors.protocol import Floats
-from search.vocabulary import sentences
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -110,7 +109,7 @@ class Questions:
     def bank(self) -> Floats:
         """The embeddings of Sightline's own sentences, which stand for any text: float32[n, d], unit length."""
         if self._bank is None:
-            self._bank = embedded(self.model, [[sentence] for sentence in sentences()], self.encoder)
+            self._bank = embedded_sentences(self.model, self.encoder)
         return self._bank
 
     def without(self, vector: Floats, unwanted: list[str], weight: float) -> Floats:

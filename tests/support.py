@@ -22,6 +22,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from indexer.pixels import DecodingRoom
+from search.catalog import model_records
+from search.catalog.model_records import ModelRecord
 
 TINY: dict[str, Any] = {
     "embed_dim": 32,
@@ -115,6 +117,22 @@ _UNDONE = {
     4: ("DROP TABLE searches",),
     3: ("DROP TABLE calibrations", "DROP TABLE tag_names", "ALTER TABLE photos DROP COLUMN flatness"),
 }
+
+
+def active_model(connection: sqlite3.Connection, dimensions: int) -> ModelRecord:
+    """A model without weights that answers, for embeddings that a test makes; in the caller's transaction."""
+    model = model_records.register(
+        connection,
+        name="m",
+        weights="f" * 16,
+        preprocessing="p",
+        precision="auto",
+        dimensions=dimensions,
+        logit_scale=100.0,
+        logit_bias=None,
+    )
+    model_records.activate(connection, model.key)
+    return model
 
 
 def as_version(catalog: Path, version: int, *further: str) -> None:

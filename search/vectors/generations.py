@@ -29,7 +29,7 @@ from search.vectors.inverted import InvertedIndex, Tuning
 from search.vectors.protocol import VectorIndex
 
 EXACT_UP_TO = 200_000
-"""Of so many embeddings, comparing a query with every one takes as long as embedding its text."""
+"""Of so many embeddings, comparing a query with every one takes some milliseconds (benchmarks/vectors.py)."""
 _ANY = Wanted()
 
 

@@ -119,15 +119,12 @@ class Snapshot:
     @functools.cached_property
     def _superseded(self) -> tuple[Keys, ...]:
         """Of each index the photos that a later one has, too, since they were embedded anew."""
-        indexes = (self.base, *self.recent)
-        later = [
-            np.concatenate([np.empty(0, np.int64), *(other.keys for other in indexes[n + 1 :])])
-            for n in range(len(indexes))
-        ]
-        return tuple(
-            index.keys[contained(index.keys, keys)] if len(keys) and len(index) else keys[:0]
-            for index, keys in zip(indexes, later, strict=True)
-        )
+        later = np.empty(0, np.int64)
+        found = []
+        for index in reversed((self.base, *self.recent)):
+            found.append(index.keys[contained(index.keys, later)] if len(later) else later)
+            later = np.concatenate([later, index.keys])
+        return tuple(reversed(found))
 
     def vectors(self, keys: Keys) -> Floats:
         """The embeddings of the live photos `keys` (int64[n]): float32[n, d]."""

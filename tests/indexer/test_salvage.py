@@ -15,13 +15,13 @@ import pytest
 from catalogs import put
 from hypothesis import given
 from hypothesis import strategies as st
-from support import as_version
+from support import active_model, as_version
 
 from indexer.progress import Silent
 from indexer.salvage.pages import Pages
 from indexer.salvage.rescue import rescue
 from indexer.salvage.trees import Trees, UnreadableError, record
-from search.catalog import descriptions, model_records, soundness, words
+from search.catalog import descriptions, soundness, words
 from search.catalog.changes import put_embedding
 from search.catalog.connection import connect_to_read, connect_to_write
 from search.catalog.descriptions import CAPTIONS, TextLine
@@ -38,17 +38,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dice = np.random.default_rng(0)
     with closing(connect_to_write(home)) as connection:
         with connection:
-            model = model_records.register(
-                connection,
-                name="m",
-                weights="f",
-                preprocessing="p",
-                precision="auto",
-                dimensions=384,
-                logit_scale=100.0,
-                logit_bias=None,
-            )
-            model_records.activate(connection, model.key)
+            model = active_model(connection, 384)
             keys = [put(connection, f"{number}/photo {number}.jpg", tags=("a", "b")) for number in range(PHOTOS)]
             for key in keys:
                 put_embedding(connection, model.key, key, dice.bytes(768))

@@ -10,9 +10,10 @@ from typing import IO
 
 import numpy as np
 import pytest
+from support import active_model
 
 from search import background
-from search.catalog import changes, model_records
+from search.catalog import changes
 from search.catalog.connection import connect_to_write
 from search.catalog.model_records import ModelRecord
 from search.embedded_texts import embedded
@@ -38,17 +39,7 @@ def catalog(home: Home) -> Iterator[Catalog]:
     connection = connect_to_write(home)
     with connection:
         changes.add_library(connection, b"/photos")
-        model = model_records.register(
-            connection,
-            name="m",
-            weights="f" * 16,
-            preprocessing="p",
-            precision="auto",
-            dimensions=DIMENSIONS,
-            logit_scale=100.0,
-            logit_bias=None,
-        )
-        model_records.activate(connection, model.key)
+        model = active_model(connection, DIMENSIONS)
     yield connection, model
     connection.close()
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import active_model
 
-from search.catalog import changes, model_records, settings
+from search.catalog import changes, settings
 from search.catalog.connection import connect_to_read, connect_to_write
 from search.catalog.model_records import ModelRecord
 from search.home import Home
@@ -56,17 +57,7 @@ def filled(home: Home) -> tuple[sqlite3.Connection, ModelRecord, Floats]:
     connection = connect_to_write(home)
     with connection:
         library = changes.add_library(connection, b"/photos")
-        model = model_records.register(
-            connection,
-            name="m",
-            weights="f",
-            preprocessing="p",
-            precision="auto",
-            dimensions=16,
-            logit_scale=100.0,
-            logit_bias=None,
-        )
-        model_records.activate(connection, model.key)
+        model = active_model(connection, 16)
     vectors = unit(20)
     add(connection, model, library, vectors, range(20))
     return connection, model, vectors

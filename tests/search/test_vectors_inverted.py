@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import active_model
 
 from benchmarks.embeddings import Embeddings
 from search.catalog import changes, model_records, settings
@@ -65,17 +66,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, vectors: Floats) -> Home:
     with closing(connect_to_write(home)) as connection, pytest.MonkeyPatch.context() as patch:
         patch.setattr(generations, "EXACT_UP_TO", 5_000)
         with connection:
-            model = model_records.register(
-                connection,
-                name="m",
-                weights="f",
-                preprocessing="p",
-                precision="auto",
-                dimensions=DIMENSIONS,
-                logit_scale=100.0,
-                logit_bias=None,
-            )
-            model_records.activate(connection, model.key)
+            model = active_model(connection, DIMENSIONS)
         add(connection, model, vectors[:PHOTOS], 1)
         publish(home, connection, model, asked())
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -238,7 +229,7 @@ def test_lists_are_made_anew_where_they_do_not_fit_any_more(
     copied: tuple[Home, sqlite3.Connection], vectors: Floats
 ) -> None:
     home, connection = copied
-    model, _, before = opened(home, connection)
+    model, _, _ = opened(home, connection)
     turned, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((DIMENSIONS, DIMENSIONS)))
     strange = (vectors[:6_000] @ turned).astype(np.float32)  # photos of another kind than all before
     add(connection, model, strange, PHOTOS + 1)
@@ -251,7 +242,7 @@ def test_lists_are_made_anew_where_they_do_not_fit_any_more(
     with connection:
         connection.execute("DELETE FROM embeddings WHERE photo_key > 7000")
     publish(home, connection, model, asked())
-    assert opened(home, connection)[2].lists < before.lists
+    assert opened(home, connection)[2].tuning.photos_once == 7_000
 
 
 def test_lists_that_did_not_fit_before_more_was_asked_are_made_anew(
