@@ -33,20 +33,19 @@ from search.models.preprocess import Preprocess
 _BATCH = {"best": 4}  # photos, or texts; of all others 32, as indexing takes photos on a CPU
 
 
-def network_of(preset: str) -> Any:
-    """The preset's network, with random weights."""
-    return open_clip.create_model(resolve(preset).open_clip_name, load_weights=False, pretrained_hf=False)
+def network_of(preset: str, *, random: bool = True) -> Any:
+    """The preset's network, with random weights unless its own, of one that is built in, are wanted."""
+    return open_clip.create_model(resolve(preset).open_clip_name, load_weights=not random, pretrained_hf=False)
 
 
-def converted(preset: str, folder: Path) -> Facts:
+def converted(preset: str, folder: Path, *, random: bool = True) -> Facts:
     """Write the preset into `folder` as indexing runs it, but for the tokenizer, which may not be on this machine."""
-    network = network_of(preset)
+    network = network_of(preset, random=random)
     tokenizer = open_clip.SimpleTokenizer(context_length=network.context_length)
     folder.mkdir()
     facts = facts_of(network, tokenizer)
     with quiet():
-        conversions.write(network, tokenizer, facts, folder)
-    return facts
+        return conversions.write(network, tokenizer, facts, folder)
 
 
 def weights(preset: str) -> tuple[int, float]:

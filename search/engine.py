@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -154,6 +155,20 @@ class Engine:
             conditions=conditions(request.text),
             facets=counted,
         )
+
+    def embed_ahead(self, requests: Sequence[Request]) -> None:
+        """Embed the texts of requests that are about to be searched for: at once they take much less than one by one.
+
+        Raises:
+            SightlineError: the index holds no photo yet, or its model cannot be loaded here.
+        """
+        texts: list[str] = []
+        for request in requests:
+            with contextlib.suppress(QueryError):  # whoever searches is told
+                query = _understood(request)
+                texts += [query.text, *query.excluded] if request.mode != "words" else []
+        if texts := [text for text in texts if text]:
+            self._questioner(self._now(self._current_connection())).of_texts(texts)
 
     def suggest(self, text: str, limit: int) -> Suggestions:
         """What the last word of a query's text, which ends where the caret stands, could become.

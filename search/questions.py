@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +32,7 @@ class Questions:
         self._device = device
         self._encoder: Encoder | None = None
         self._texts: OrderedDict[str, Floats] = OrderedDict()
+        self._underway: dict[str, Future[Floats]] = {}
         self._bank: Floats | None = None
         self._lock = threading.Lock()
         self._loading = threading.Lock()
@@ -87,18 +89,44 @@ class Questions:
         return self.of_texts([text])[0]
 
     def of_texts(self, texts: Sequence[str]) -> list[Floats]:
-        """The embedding of each text: float32[d], unit length. What is not known goes through the model at once."""
-        with self._lock:
-            found = {text: self._texts[text] for text in texts if text in self._texts}
-        if missing := list(dict.fromkeys(text for text in texts if text not in found)):
-            found.update(zip(missing, self.encoder().embed_texts(missing), strict=True))
+        """The embedding of each text: float32[d], unit length. What is not known goes through the model at once; what
+        another thread is about to know is waited for."""
+        found: dict[str, Floats] = {}
+        elsewhere: dict[str, Future[Floats]] = {}
+        missing: dict[str, Future[Floats]] = {}
         with self._lock:
             for text in texts:
+                if text in self._texts:
+                    self._texts.move_to_end(text)
+                    found[text] = self._texts[text]
+                elif text in self._underway and text not in missing:
+                    elsewhere[text] = self._underway[text]
+                elif text not in missing:
+                    missing[text] = self._underway[text] = Future()
+        found.update(self._embedded(missing))
+        found.update((text, future.result()) for text, future in elsewhere.items())
+        return [found[text] for text in texts]
+
+    def _embedded(self, missing: dict[str, Future[Floats]]) -> dict[str, Floats]:
+        """The embeddings of texts, which whoever waits for the futures hears of too."""
+        if not missing:
+            return {}
+        try:
+            found = dict(zip(missing, self.encoder().embed_texts(list(missing)), strict=True))
+        except BaseException as error:
+            with self._lock:
+                for text, future in missing.items():
+                    del self._underway[text]
+                    future.set_exception(error)
+            raise
+        with self._lock:
+            for text, future in missing.items():
+                del self._underway[text]
                 self._texts[text] = found[text]
-                self._texts.move_to_end(text)
+                future.set_result(found[text])
             while len(self._texts) > CACHED_TEXTS:
                 self._texts.popitem(last=False)
-        return [found[text] for text in texts]
+        return found
 
     def of_image(self, image: Image) -> Floats:
         """The embedding of an upright RGB picture: float32[d], unit length."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -21,8 +21,8 @@ class Turns:
         self._waiting: list[Request] = []
 
     @asynccontextmanager
-    async def turn(self, request: Request) -> AsyncIterator[None]:
-        """Wait for a turn, and keep it while inside.
+    async def turn(self, request: Request, if_waiting: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
+        """Wait for a turn, and keep it while inside. `if_waiting` is called where there is no turn at once.
 
         Raises:
             ProblemError: 503 where too many wait already; 499 where the client has gone meanwhile, as a page does that
@@ -39,6 +39,8 @@ class Turns:
             )
         self._waiting.append(request)
         try:
+            if self._limiter.available_tokens < 1:
+                if_waiting()
             await self._limiter.acquire()
         finally:
             self._waiting = [other for other in self._waiting if other is not request]

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -39,7 +39,7 @@ _MAKING = ".making-"
 _FACTS = "facts"
 """A line of JSON, and its SHA-256."""
 # To be raised when conversions are made in another way than before.
-_REVISION = 1
+_REVISION = 2
 _PROBES = [
     "a photo",
     "It's  A_Dog, RUNNING! &amp; 12",
@@ -60,6 +60,7 @@ class Facts:
         dim: length d of the embeddings.
         logit_scale, logit_bias: see `search.models.encoder.Encoder`.
         preprocess: open_clip's `visual.preprocess_cfg`.
+        short_texts: whether a conversion takes texts that are not filled up (see `search.models.text_tower`).
     """
 
     fingerprint: str
@@ -67,6 +68,7 @@ class Facts:
     logit_scale: float
     logit_bias: float | None
     preprocess: dict[str, Any]
+    short_texts: bool = False
 
 
 class UnusableError(Exception):
@@ -94,7 +96,8 @@ class Converted:
 
     def embed_texts(self, texts: list[str]) -> npt.NDArray[np.float32]:
         """Texts, one at least, to float32 [n, d], L2-normalised."""
-        return _unit(self._texts.get()(self._tokenizer.get()(texts)))
+        tokens = self._tokenizer.get()(texts, short=self.facts.short_texts)
+        return _unit(self._texts.get()(tokens))
 
     def prepare_images(self) -> None:
         """Compile now what embeds photos."""
@@ -186,7 +189,7 @@ def make(model: ModelName, network: torch.nn.Module, tokenizer: Any, facts: Fact
         logger.info("the model %s cannot be kept for a faster start: %s", model.name, error)
         return False
     try:
-        write(network, tokenizer, facts, making)
+        facts = write(network, tokenizer, facts, making)
         checksums = {file.name: _checksum(file) for file in making.iterdir()}
         said = json.dumps({**asdict(facts), "checksums": checksums})
         checksum = hashlib.sha256(said.encode()).hexdigest()
@@ -204,8 +207,8 @@ def make(model: ModelName, network: torch.nn.Module, tokenizer: Any, facts: Fact
         shutil.rmtree(making, ignore_errors=True)
 
 
-def write(network: torch.nn.Module, tokenizer: Any, facts: Facts, folder: Path) -> None:
-    """Write the towers and the tokenizer into `folder`.
+def write(network: torch.nn.Module, tokenizer: Any, facts: Facts, folder: Path) -> Facts:
+    """Write the towers and the tokenizer into `folder`. Returns what is to be known of them.
 
     Raises:
         Exception: whatever PyTorch or OpenVINO make of a network that they cannot convert; ValueError where what they
@@ -213,26 +216,44 @@ def write(network: torch.nn.Module, tokenizer: Any, facts: Facts, folder: Path) 
     """
     import torch
 
-    example = tokenizer(_PROBES)
-    preprocess = Preprocess.from_config(facts.preprocess)
-    tokens.save(tokenizer, example.shape[1], folder)
-    if not np.array_equal(Tokenizer(folder)(_PROBES), example.numpy()):
+    from search.models.text_tower import ShortTextTower, TextTower, takes_short_texts
+
+    full = tokenizer(_PROBES)
+    tokens.save(tokenizer, full.shape[1], folder)
+    written = Tokenizer(folder)
+    if not np.array_equal(written(_PROBES), full.numpy()):
         raise ValueError("its tokenizer makes other tokens")
+    few = torch.from_numpy(written(_PROBES[:2], short=True))
+    short = few.shape != full[:2].shape and takes_short_texts(network, full[:2], few)
+    preprocess = Preprocess.from_config(facts.preprocess)
     pixels = torch.from_numpy(
         np.random.default_rng(0).integers(0, 256, (len(_PROBES), *preprocess.size, 3), dtype=np.uint8)
     )
-    images, texts = _towers(network, preprocess)
-    for tower, given, file in ((images, pixels, folder / "images.xml"), (texts, example, folder / "texts.xml")):
-        with torch.no_grad():
-            expected = tower(given).numpy()
-            openvino_runtime.convert(tower, given[:2], file)
-        found = CompiledNetwork(file, "fp32", 1)(given.numpy())
-        if not (np.sum(_unit(found) * _unit(expected), axis=1) > _CLOSE).all():
-            raise ValueError("it embeds otherwise than before")
+    images, texts = _image_tower(network, preprocess), TextTower(network).eval()
+    file = folder / "images.xml"
+    with torch.no_grad():
+        expected = images(pixels).numpy()
+        openvino_runtime.convert(images, pixels[:2], file)
+    _check_alike(CompiledNetwork(file, "fp32", 1)(pixels.numpy()), expected)
+    file = folder / "texts.xml"
+    with torch.no_grad():
+        expected = texts(full).numpy()
+        tower, example = (ShortTextTower(network).eval(), few) if short else (texts, full[:2])
+        openvino_runtime.convert(tower, example, file, any_length=short)
+    converted = CompiledNetwork(file, "fp32", 1)
+    _check_alike(converted(full.numpy()), expected)
+    if short:
+        _check_alike(np.concatenate([converted(written([text], short=True)) for text in _PROBES]), expected)
+    return replace(facts, short_texts=short)
 
 
-def _towers(network: Any, preprocess: Preprocess) -> tuple[torch.nn.Module, torch.nn.Module]:
-    """From pixels and from tokens to embeddings, as networks of their own."""
+def _check_alike(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> None:
+    if not (np.sum(_unit(found) * _unit(expected), axis=1) > _CLOSE).all():
+        raise ValueError("it embeds otherwise than before")
+
+
+def _image_tower(network: Any, preprocess: Preprocess) -> torch.nn.Module:
+    """From pixels to embeddings, as a network of its own."""
     import torch
 
     class Images(torch.nn.Module):
@@ -250,16 +271,7 @@ def _towers(network: Any, preprocess: Preprocess) -> tuple[torch.nn.Module, torc
             embeddings: torch.Tensor = self.network.encode_image(normalised, normalize=False)
             return embeddings
 
-    class Texts(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-            embeddings: torch.Tensor = self.network.encode_text(tokens, normalize=False)
-            return embeddings
-
-    return Images().eval(), Texts().eval()
+    return Images().eval()
 
 
 def _place() -> Path:

@@ -44,9 +44,10 @@ def threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def convert(module: Any, example: Any, file: Path) -> None:
+def convert(module: Any, example: Any, file: Path, any_length: bool = False) -> None:
     """Write a network of PyTorch, traced with `example`, to `file` (.xml, with its weights beside it in half precision,
-    where they fit into that). The first dimension of what it takes may then have any length.
+    where they fit into that). The first dimension of what it takes may then have any length, and the second, too, where
+    it is to be of `any_length`.
 
     Raises:
         Exception: whatever PyTorch or OpenVINO say of a network that cannot be converted.
@@ -62,7 +63,7 @@ def convert(module: Any, example: Any, file: Path) -> None:
         # Not `openvino.convert_model`, which is the same with telemetry before and after.
         decoder = TorchScriptPythonDecoder(module, example_input=example, trace_kwargs={"check_trace": False})
     model = frontend.convert(frontend.load(decoder))
-    shape = openvino.PartialShape([-1, *example.shape[1:]])
+    shape = openvino.PartialShape([-1, -1 if any_length else example.shape[1], *example.shape[2:]])
     parameter = model.inputs[0].get_node()
     parameter.set_element_type(openvino.Type.u8 if example.element_size() == 1 else openvino.Type.i64)
     parameter.set_partial_shape(shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import string
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ import numpy.typing as npt
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _FILE, _SETTINGS = "tokenizer.json", "tokenizer_settings.json"
+# Of few lengths: a runtime makes ready anew for each.
+_STEP = 8
 
 
 @dataclass(frozen=True)
@@ -56,16 +59,20 @@ class Tokenizer:
         else:
             self._tokenizer.no_truncation()
 
-    def __call__(self, texts: list[str]) -> npt.NDArray[np.int64]:
-        """The tokens of `texts`: int64 [n, length]."""
+    def __call__(self, texts: list[str], *, short: bool = False) -> npt.NDArray[np.int64]:
+        """The tokens of `texts`: int64 [n, length], or filled up no further than the longest of them takes, to a
+        multiple of eight, where they are to be `short`."""
         settings = self._settings
-        tokens = np.full((len(texts), settings.length), settings.pad, dtype=np.int64)
         cleaned = [_clean(text, settings.clean) for text in texts]
-        for row, encoding in zip(tokens, self._tokenizer.encode_batch(cleaned), strict=True):
-            ids = encoding.ids
-            if settings.begin is not None and settings.end is not None:
-                ids = [settings.begin, *ids[: settings.length - 2], settings.end]
-            row[settings.length - len(ids) if settings.from_left else 0 :][: len(ids)] = ids
+        rows = [encoding.ids for encoding in self._tokenizer.encode_batch(cleaned)]
+        if settings.begin is not None and settings.end is not None:
+            rows = [[settings.begin, *ids[: settings.length - 2], settings.end] for ids in rows]
+        length = settings.length
+        if short and not settings.from_left:
+            length = min(length, _STEP * math.ceil(max(map(len, rows), default=1) / _STEP))
+        tokens = np.full((len(texts), length), settings.pad, dtype=np.int64)
+        for row, ids in zip(tokens, rows, strict=True):
+            row[length - len(ids) if settings.from_left else 0 :][: len(ids)] = ids
         if settings.blank is not None:
             tokens[tokens == settings.blank] = 0
         return tokens

@@ -20,6 +20,7 @@ from web.documents.searching import SEARCH_EXAMPLE, Mode, SearchAnswer, Sort
 from web.parts import cut, liked
 from web.photo_files import PhotoId, checked_id
 from web.problems import responses
+from web.text_batches import TextBatches
 from web.turns import Turns
 from web.uploads import Decoder
 
@@ -56,6 +57,7 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
     router = APIRouter(tags=["search"])
     # More than there are cores for would only make each other slow.
     turns = Turns(max(2, os.cpu_count() or 2), MOST_WAITING)
+    texts = TextBatches(access)
     # Pictures take memory from when they are decoded until they are searched by, so few requests hold any.
     picture_turns = Turns(decoder.most, MOST_WAITING)
     answer_200: dict[int | str, dict[str, Any]] = {
@@ -67,7 +69,7 @@ def search_router(access: EngineAccess, decoder: Decoder) -> APIRouter:
             answer = access.search(asked)
             return json_answer({**answer.to_json(), "listing": answer.listing})
 
-        async with turns.turn(request):
+        async with turns.turn(request, if_waiting=lambda: texts.add(asked)):
             return await run_in_threadpool(found)
 
     @router.get(
