@@ -13,7 +13,7 @@ import open_clip
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import photos, picture, save_checkpoint
+from support import TINY, photos, picture, save_checkpoint
 
 from indexer.embed import embed
 from indexer.report import IndexOptions
@@ -60,6 +60,42 @@ def test_they_embed_as_pytorch_does(
         assert here.dtype == np.float32
         assert (here * there).sum(axis=1).min() > (0.99999 if precision == "fp32" else 0.998)
         np.testing.assert_allclose(np.linalg.norm(here, axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text_cfg", "custom", "short"),
+    [
+        ({}, False, True),  # as CLIP: attention looks back, the last token speaks for all
+        ({}, True, True),
+        ({"pool_type": "last"}, True, False),
+        ({"no_causal_mask": True}, True, False),  # as SigLIP: it looks at what fills up, too
+    ],
+)
+def test_texts_are_filled_up_no_further_than_a_model_needs(
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text_cfg: dict[str, object],
+    custom: bool,
+    short: bool,
+) -> None:
+    config = {**TINY, "text_cfg": {**TINY["text_cfg"], "context_length": 77, **text_cfg}, "custom_text": custom}
+    name = save_checkpoint(tmp_path / "checkpoint", config)
+    ours = load_encoder(name, device="cpu", precision="fp32", convert=True)
+    assert ours.runtime == "openvino"
+    lengths: list[int] = []
+    infer = conversions.CompiledNetwork.__call__
+    monkeypatch.setattr(
+        conversions.CompiledNetwork,
+        "__call__",
+        lambda self, batch: (lengths.append(batch.shape[1]), infer(self, batch))[1],
+    )
+    found = np.concatenate([ours.embed_texts([text]) for text in TEXTS])
+    assert lengths == ([8, 8, 8, 8, 77] if short else [77] * 5)
+    np.testing.assert_allclose(ours.embed_texts(TEXTS), found, atol=1e-4)  # whatever they are embedded with
+    monkeypatch.setenv("SIGHTLINE_RUNTIME", "pytorch")
+    theirs = load_encoder(name, device="cpu", precision="fp32")
+    np.testing.assert_allclose(found, theirs.embed_texts(TEXTS), atol=2e-3)
 
 
 def test_once_converted_nothing_is_imported_of_pytorch_and_nobody_is_told(cache: Path) -> None:

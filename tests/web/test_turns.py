@@ -15,6 +15,7 @@ from search.answer import Answer
 from search.answer import Request as SearchRequest
 from search.engine import Engine
 from search.home import Home
+from search.models.encoder import Encoder
 from web.app import create_app
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
@@ -121,3 +122,38 @@ def test_those_who_have_gone_take_no_place_in_the_queue(sample_home: Home, held:
         statuses = pool.submit(asyncio.run, together()).result()
     assert statuses[:5] == [200, 200, 200, 499, 499]
     assert sorted(statuses[5:]) == [200, 200, 503, 503, 503]
+
+
+def test_texts_of_those_who_wait_are_embedded_together(
+    sample_home: Home, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(sample_home)
+    batches: list[list[str]] = []
+    embed, arrived = Encoder.embed_texts, threading.Event()
+
+    def slowly(encoder: Encoder, texts: list[str]) -> Any:
+        batches.append(texts)
+        arrived.wait(20)
+        return embed(encoder, texts)
+
+    async def together() -> list[int]:
+        first = [asyncio.create_task(ask(app, text)) for text in ("one", "two")]
+        while held.inside < 2:
+            await asyncio.sleep(0.01)
+        monkeypatch.setattr(Encoder, "embed_texts", slowly)
+        waiting = [asyncio.create_task(ask(app, "three"))]
+        while not batches:
+            await asyncio.sleep(0.01)
+        waiting += [asyncio.create_task(ask(app, text)) for text in ("four", "five -six")]
+        await asyncio.sleep(0.1)
+        arrived.set()
+        while len(batches) < 2:
+            await asyncio.sleep(0.01)
+        held.let_go.set()
+        return await asyncio.gather(*first, *waiting)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(asyncio.run, together()).result() == [200] * 5
+    # What came while one was in the model is the next batch; the searches themselves had nothing to embed any more.
+    assert batches[:2] == [["three"], ["four", "five", "six"]]
+    assert sorted(text for batch in batches[2:] for text in batch) == ["one", "two"]
