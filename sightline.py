@@ -260,7 +260,7 @@ def search(
 ) -> None:
     """Find photos by text, by a picture, or by both."""
     from search.answer import Request
-    from search.engine import Engine
+    from search.questions import ahead_of
 
     place = _home(home)
     with _failing_kindly(as_json, place):
@@ -275,7 +275,10 @@ def search(
             include_all=include_all,
             collapse=collapse,
         )
-        with Engine.open(place, device=device) as engine:
+        questions = ahead_of(place, request, device)
+        from search.engine import Engine  # takes a while, in which the model is being loaded
+
+        with Engine.open(place, device=device, questions=questions) as engine:
             answer = engine.search(request)
         _print(answer.to_json(), as_json, lambda: printing.print_answer(answer, request))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from search.catalog.words import CLOSE, OPEN
+from search.errors import QueryError
+from search.query import Query, cleaned, parse
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,6 +49,25 @@ class Request:
     listing: str | None = None
     facets: bool = False
     apart_from: tuple[str, ...] = ()
+
+
+def understood(request: Request) -> Query:
+    """What the text of a request, and what it does not want, say in the query language.
+
+    Raises:
+        QueryError: it cannot be answered as asked.
+    """
+    if request.mode not in MODES:
+        raise QueryError(f"There is no mode “{request.mode}”; it is one of {', '.join(MODES)}.")
+    if request.sort not in SORTS:
+        raise QueryError(f"Hits cannot be sorted by “{request.sort}”; it is one of {', '.join(SORTS)}.")
+    if request.limit < 1 or request.offset < 0:
+        raise QueryError("A page needs a limit of at least 1 and an offset of at least 0.")
+    query = parse(request.text)
+    # Cleaned as any query is, but as one phrase: --not "red car" is not this, rather than neither red nor car.
+    if negative := " ".join(cleaned(request.negative).replace('"', " ").split()):
+        query = replace(query, excluded=(*query.excluded, negative))
+    return query
 
 
 @dataclass(frozen=True)

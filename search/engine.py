@@ -6,13 +6,12 @@ import contextlib
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from search.answer import MODES, SORTS, Answer, Request
+from search.answer import Answer, Request, understood
 from search.catalog.connection import Reader, connect_to_read, one_state
 from search.catalog.descriptions import TextLine, text_lines
 from search.catalog.model_records import ModelRecord
@@ -28,8 +27,8 @@ from search.filters import allowed_keys
 from search.home import Home
 from search.listings import Listing, Listings
 from search.overview import Overviews
-from search.query import Query, cleaned, conditions, parse
-from search.questions import Questions
+from search.query import Query, conditions, parse
+from search.questions import Questions, texts_to_embed
 from search.ranking_settings import RankingSettings
 from search.retrieval import Found, Retrieval
 from search.similarity_map import SimilarityMap, deviations, shown
@@ -50,7 +49,14 @@ class Engine:
     ...     answer = engine.search(Request("a dog running on the beach"))
     """
 
-    def __init__(self, home: Home, *, device: str = "auto", ranking: RankingSettings | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        *,
+        device: str = "auto",
+        ranking: RankingSettings | None = None,
+        questions: Questions | None = None,
+    ) -> None:
         """Use `open`, which checks that there is an index."""
         self.home = home
         self._device = device
@@ -60,7 +66,7 @@ class Engine:
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
         self._shown: tuple[int, ...] = ()  # the file of the catalog that it shows
-        self._questions: Questions | None = None
+        self._questions = questions
         self._earlier: Questions | None = None  # for answers that began before another model was ready
         self._next: _NextModel | None = None
         self._words = WordLists()
@@ -69,14 +75,22 @@ class Engine:
         self._duplicates = DuplicateGroups()
 
     @classmethod
-    def open(cls, home: Home, *, device: str = "auto", ranking: RankingSettings | None = None) -> Engine:
-        """The engine of `home`, which ranks by `ranking`, or else as the environment says.
+    def open(
+        cls,
+        home: Home,
+        *,
+        device: str = "auto",
+        ranking: RankingSettings | None = None,
+        questions: Questions | None = None,
+    ) -> Engine:
+        """The engine of `home`, which ranks by `ranking`, or else as the environment says. It asks with the model of
+        `questions` if that is the index's, and loads it itself otherwise.
 
         Raises:
             CatalogError: there is no index in it, or it cannot be read; the sentence says what to do.
             SettingsError: an environment variable has a value that cannot be.
         """
-        engine = cls(home, device=device, ranking=ranking)
+        engine = cls(home, device=device, ranking=ranking, questions=questions)
         engine._connection()
         return engine
 
@@ -129,7 +143,7 @@ class Engine:
             ModelError: the index's model cannot be loaded here.
         """
         began = time.perf_counter()
-        query = _understood(request)
+        query = understood(request)
         connection = self._current_connection()
         token = request.listing
         with one_state(connection):
@@ -165,9 +179,9 @@ class Engine:
         texts: list[str] = []
         for request in requests:
             with contextlib.suppress(QueryError):  # whoever searches is told
-                query = _understood(request)
-                texts += [query.text, *query.excluded] if request.mode != "words" else []
-        if texts := [text for text in texts if text]:
+                query = understood(request)
+                texts += texts_to_embed(request, query)
+        if texts:
             self._questioner(self._now(self._current_connection())).of_texts(texts)
 
     def suggest(self, text: str, limit: int) -> Suggestions:
@@ -307,17 +321,3 @@ class _NextModel:
     def _load(self) -> None:
         with contextlib.suppress(SightlineError):
             self.questions.warm()
-
-
-def _understood(request: Request) -> Query:
-    if request.mode not in MODES:
-        raise QueryError(f"There is no mode “{request.mode}”; it is one of {', '.join(MODES)}.")
-    if request.sort not in SORTS:
-        raise QueryError(f"Hits cannot be sorted by “{request.sort}”; it is one of {', '.join(SORTS)}.")
-    if request.limit < 1 or request.offset < 0:
-        raise QueryError("A page needs a limit of at least 1 and an offset of at least 0.")
-    query = parse(request.text)
-    # Cleaned as any query is, but as one phrase: --not "red car" is not this, rather than neither red nor car.
-    if negative := " ".join(cleaned(request.negative).replace('"', " ").split()):
-        query = replace(query, excluded=(*query.excluded, negative))
-    return query

@@ -6,13 +6,19 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from search.answer import Request, understood
+from search.catalog import model_records
+from search.catalog.connection import connect_to_read
 from search.catalog.model_records import ModelRecord
 from search.embedded_texts import embedded_sentences
-from search.errors import ModelError
+from search.errors import ModelError, SightlineError
+from search.home import Home
+from search.query import Query
 from search.vectors.protocol import Floats
 
 if TYPE_CHECKING:
@@ -21,6 +27,25 @@ if TYPE_CHECKING:
     from search.models.encoder import Encoder
 
 CACHED_TEXTS = 1024
+
+
+def texts_to_embed(request: Request, query: Query) -> list[str]:
+    """What of a request goes through the model, as a text."""
+    return [text for text in (query.text, *query.excluded) if text] if request.mode != "words" else []
+
+
+def ahead_of(home: Home, request: Request, device: str) -> Questions | None:
+    """The texts of a request on their way through the index's model, in a thread, for an engine that is yet to be
+    imported and opened; None where there are none, or no index. What fails is told to whoever asks for the texts."""
+    with suppress(SightlineError):
+        if texts := texts_to_embed(request, understood(request)):
+            with closing(connect_to_read(home)) as connection:
+                model = model_records.active(connection)
+            if model is not None:
+                questions = Questions(model, device)
+                threading.Thread(target=questions.embed_quietly, args=(texts,), name="texts").start()
+                return questions
+    return None
 
 
 class Questions:
@@ -106,6 +131,11 @@ class Questions:
         found.update(self._embedded(missing))
         found.update((text, future.result()) for text, future in elsewhere.items())
         return [found[text] for text in texts]
+
+    def embed_quietly(self, texts: Sequence[str]) -> None:
+        """As `of_texts`, for whoever asks for them then."""
+        with suppress(Exception):
+            self.of_texts(texts)
 
     def _embedded(self, missing: dict[str, Future[Floats]]) -> dict[str, Floats]:
         """The embeddings of texts, which whoever waits for the futures hears of too."""

@@ -106,17 +106,16 @@ class Encoder:
         self._open_network = network
         self._network: Network | None = None
         self._lock = threading.Lock()
-        # A first text shows that weights and precision give numbers at all.
-        if not np.isfinite(self.embed_texts(["a photo"])).all():
-            raise ModelError(
-                f"The model {self.name} gives no finite numbers in {precision}: try `--precision fp32`; "
-                "if that does not help, its weights are damaged."
-            )
+        self._gives_numbers = False
+        # Of a conversion, which has embedded probes, no tower is read before it is needed.
+        if self.runtime == "pytorch":
+            self.embed_texts(["a photo"])
 
     def embed_images(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Embed photos that `preprocess` made, uint8 [n, height, width, 3]: float32 [n, d], L2-normalised.
 
         Raises:
+            ModelError: the model gives no finite numbers in this precision.
             ValueError: `batch` has another shape or type.
         """
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != (*self.image_size, 3):
@@ -125,7 +124,11 @@ class Encoder:
         return self._in_chunks(batch, _CHUNK[self.device], lambda towers, some: towers.embed_images(some))
 
     def embed_texts(self, texts: list[str]) -> npt.NDArray[np.float32]:
-        """Embed `texts`, cut off at the model's context length: float32 [n, d], L2-normalised."""
+        """Embed `texts`, cut off at the model's context length: float32 [n, d], L2-normalised.
+
+        Raises:
+            ModelError: the model gives no finite numbers in this precision.
+        """
         return self._in_chunks(texts, _TEXT_CHUNK, lambda towers, some: towers.embed_texts(some))
 
     def prepare_images(self) -> None:
@@ -155,6 +158,14 @@ class Encoder:
         self, batch: Batch, size: int, embed: Callable[[Towers, Batch], npt.NDArray[np.float32]]
     ) -> npt.NDArray[np.float32]:
         parts = [self._ask(embed, batch[at : at + size]) for at in range(0, len(batch), size)]
+        if not self._gives_numbers and parts:
+            # The first answer shows whether weights and precision give numbers at all.
+            if not np.isfinite(parts[0]).all():
+                raise ModelError(
+                    f"The model {self.name} gives no finite numbers in {self.precision}: try `--precision fp32`; "
+                    "if that does not help, its weights are damaged."
+                )
+            self._gives_numbers = True
         return np.concatenate(parts) if parts else np.empty((0, self.dim), dtype=np.float32)
 
     def _ask(self, question: Callable[[Towers, Given], Answer], given: Given) -> Answer:
