@@ -178,6 +178,13 @@ class Level:
         rules = self._sieve._rules
         return size >= rules.min_bytes and not self._sieve._leaves_out(self._folder, name, self._specs, is_folder=False)
 
+    def takes_all(self, names: Sequence[bytes]) -> bool:
+        """Whether files of these names are all indexed, whatever their sizes, and that is to be told quickly."""
+        sieve = self._sieve
+        if self._specs or sieve._exclude or sieve._include or sieve._rules.min_bytes:
+            return False
+        return sieve._rules.hidden or not any(name.startswith(b".") for name in names)
+
     def enter(self, name: bytes) -> Level | None:
         """The level of a folder in this one; None where it is left out. Raises OSError where its ignore file cannot be
         read."""

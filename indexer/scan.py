@@ -223,6 +223,10 @@ def _compare(
     only: bytes | None = None,
 ) -> None:
     """Compare the photo files of one folder, or one of them, with the catalog."""
+    if only is None and level is not None and _is_as_known(connection, folder, level, entries):
+        result.photos += len(entries)
+        result.unchanged += len(entries)
+        return
     one, values = (" AND name = ?", (folder, only)) if only is not None else ("", (folder,))
     known = {
         row[0]: row[1:]
@@ -246,6 +250,21 @@ def _compare(
     for name, (key, size, *_) in known.items():
         taken = level is not None and level.takes(name, size)
         (result.gone if taken else result.left_out).append((key, folder, name))
+
+
+def _is_as_known(
+    connection: sqlite3.Connection, folder: bytes, level: Level, entries: Sequence[tuple[bytes, os.stat_result]]
+) -> bool:
+    """Whether the photo files of a folder are those of the catalog, all as they were and none that failed. It is so
+    with most folders of most runs; told of all files at once, it takes a fraction of the time."""
+    if not level.takes_all([name for name, _ in entries]):
+        return False
+    known = connection.execute(
+        "SELECT name, size, mtime_ns, failure, missing_at FROM files WHERE folder = ? ORDER BY name", (folder,)
+    ).fetchall()
+    return len(known) == len(entries) and known == sorted(
+        [(name, status.st_size, status.st_mtime_ns, None, None) for name, status in entries]
+    )
 
 
 def _miss_below(connection: sqlite3.Connection, root: bytes, visited: set[bytes], sieve: Sieve, result: Scan) -> None:
@@ -300,11 +319,12 @@ def _walk(
             with os.scandir(folder) as entries:
                 files = []
                 for entry in entries:
-                    kind = _kind(entry)
-                    if kind == "file" and (found := _regular(entry)) is not None:
+                    if entry.is_dir(follow_symlinks=False):
+                        real.append((entry.path, partial(within.enter, entry.name)))
+                    elif entry.is_symlink() and _leads_to_folder(entry):
+                        linked.append((entry.path, partial(within.enter, entry.name)))
+                    elif is_photo_name(entry.name) and (found := _regular(entry)) is not None:
                         files.append((entry.name, found))
-                    elif kind in ("folder", "linked folder"):
-                        (real if kind == "folder" else linked).append((entry.path, partial(within.enter, entry.name)))
         except OSError as error:
             if folder == root:
                 raise
@@ -313,15 +333,11 @@ def _walk(
         yield folder, within, files
 
 
-def _kind(entry: os.DirEntry[bytes]) -> str:
+def _leads_to_folder(link: os.DirEntry[bytes]) -> bool:
     try:
-        if entry.is_dir(follow_symlinks=False):
-            return "folder"
-        if entry.is_symlink() and entry.is_dir():
-            return "linked folder"
-    except OSError:  # a link that leads round in a circle
-        return "other"
-    return "file" if is_photo_name(entry.name) else "other"
+        return link.is_dir()
+    except OSError:  # it leads round in a circle
+        return False
 
 
 def _regular(entry: os.DirEntry[bytes]) -> os.stat_result | None:
