@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 FILES_A_TASK = 8
 """Files that a thread takes, and has decoded, at a time: one by one, handing them over costs a sixth of the work."""
+UNREADABLE = "it cannot be read"
+"""So begins what is said of a file that the system does not let be read."""
 _BYTES_AT_ONCE = 4 * 2**20
 
 _MANY = 3_000
@@ -171,7 +173,7 @@ def _opened(found: FoundFile, known: Callable[[str], bool]) -> ReadFile | _Opene
         return ReadFile(found, "", found.size, found.mtime_ns, failure=str(error))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        return ReadFile(found, "", found.size, FAILED_FOR_NOW, failure=f"it cannot be read: {reason}")
+        return ReadFile(found, "", found.size, FAILED_FOR_NOW, failure=f"{UNREADABLE}: {reason}")
     file = ReadFile(found, photo_id(content), status.st_size, settled_ns(status, now))
     return file if known(file.id) else _Opened(file, content, modified_ns(status))
 

@@ -56,10 +56,10 @@ class Recorder:
         self._there: dict[bytes, bool] = {}
 
     def add(self, files: list[ReadFile], vectors: Floats) -> None:
-        """Take files in; `vectors` (float32[m, d]) belong, in order, to those that have pixels."""
+        """Take files in; `vectors` (float32[m, d]) belong, in order, to those that have a photo."""
         rows = iter(vectors)
         for file in files:
-            self._group.append((file, stored.pack(next(rows)) if file.pixels is not None else None))
+            self._group.append((file, stored.pack(next(rows)) if file.photo is not None else None))
         if len(self._group) >= GROUP_FILES or time.monotonic() - self._began >= GROUP_SECONDS:
             self.commit()
 
