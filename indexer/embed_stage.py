@@ -172,4 +172,3 @@ class EmbedStage:
             if (seen or file.known in back) and file.known not in busy:
                 chosen.setdefault(photo, file)
         return list(chosen.values())
-

@@ -70,7 +70,7 @@ class IndexOptions:
 
     @property
     def threads(self) -> int:
-        """Processes that decode on this machine: as many as `workers`, where those are not of a cluster, or one a core."""
+        """Processes that decode on this machine: as many as `workers`, if those are not of a cluster, or one a core."""
         return (self.workers if self.executor == "local" else None) or os.cpu_count() or 2
 
 

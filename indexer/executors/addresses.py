@@ -23,11 +23,13 @@ def probe(address: str, seconds: float = 3.0) -> None:
         )
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
-        raise ExecutorError(f"{what}, which is no address of a cluster: it is HOST:PORT, such as 10.0.0.5:6379, or auto.")
+        raise ExecutorError(
+            f"{what}, which is no address of a cluster: it is HOST:PORT, such as 10.0.0.5:6379, or auto."
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), seconds).close()
     except (OSError, OverflowError) as error:
         raise ExecutorError(
-            f"No Ray cluster answers at {address} (RAY_ADDRESS): {getattr(error, 'strerror', None) or error}. Start it, "
-            "or unset RAY_ADDRESS to embed with the cores of this machine."
+            f"No Ray cluster answers at {address} (RAY_ADDRESS): {getattr(error, 'strerror', None) or error}. "
+            "Start it, or unset RAY_ADDRESS to embed with the cores of this machine."
         ) from error

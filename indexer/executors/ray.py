@@ -40,24 +40,26 @@ if TYPE_CHECKING:
 PATIENCE = 120.0
 """Seconds without a machine for a worker after which a cluster counts as lost: one that scales by itself may need as
 long for a new machine."""
+_CONNECTING = 30.0
 _STARTING = 90.0
+"""Seconds that a cluster may take to answer, and one of this machine to start."""
 _SILENCE = 60.0
 """Seconds without a sign of life after which the cluster counts as lost."""
 _WINDOW = 2**18
-"""Files that are at the cluster at a time: what its driver and its object store hold of them, about 40 MB, is bounded."""
+"""Files that are at the cluster at a time: its driver and its object store hold about 40 MB of so many."""
 _TURN = 0.5
 """The caller gets its turn so often at least: it may be asked to stop."""
 _ENDING = 10.0
 
 _ROOT = Path(__file__).parents[2]
-_PROGRAM = (
-    f"import sys; sys.path.insert(0, {str(_ROOT)!r})\nfrom indexer.executors.ray_driver import main; main()"
-)
+_PROGRAM = f"import sys; sys.path.insert(0, {str(_ROOT)!r})\nfrom indexer.executors.ray_driver import main; main()"
 _ENVIRONMENT = {
     # Nobody is told that photos are indexed here.
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+# A cluster of this machine alone: it listens at the loopback address. Ray has this for systems whose firewalls ask.
+_ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 # What bears on the embeddings, or on what can be read; not where things lie on this machine, nor secrets.
 _SETTINGS = ("SIGHTLINE_DECODING_", "SIGHTLINE_RUNTIME")
 _KEPT = "What was indexed so far is kept; run it again to go on."
@@ -88,7 +90,8 @@ class RayExecutor:
         self._options = options
         self._precision = precision
         self._say = say
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (until `close`)
+        address = self._address = os.environ.get("RAY_ADDRESS") or None
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", _PROGRAM],
             stdin=subprocess.PIPE,
@@ -96,7 +99,7 @@ class RayExecutor:
             stderr=self._log,
             # Ray lets workers of this machine import from where the process is: the modules beside this one.
             cwd=_ROOT,
-            env={**os.environ, **_ENVIRONMENT},
+            env={**os.environ, **_ENVIRONMENT, **({} if address else _ALONE)},
             start_new_session=True,  # Ctrl+C is for the run
         )
         self._heard: queue.Queue[Any] = queue.Queue(64)
@@ -106,7 +109,7 @@ class RayExecutor:
         self._unread: Counter[str] = Counter()
         self._listener = threading.Thread(target=self._listen, name="ray", daemon=True)
         self._listener.start()
-        self._send(Start(os.environ.get("RAY_ADDRESS") or None, options.workers, options.device, PATIENCE))
+        self._send(Start(address, options.workers, options.device, PATIENCE))
 
     def embed(self, encoder: Encoder, files: Sequence[FoundFile], known: KnownPhotos) -> Generator[Group]:
         """See `Executor.embed`. Groups come as workers have done."""
@@ -119,12 +122,17 @@ class RayExecutor:
             while not isinstance(message := self._hear(), Done):
                 yield nothing if message is None else self._group(message)
             left, reason = left + message.files, message.reason or reason
+        if left == len(files):
+            raise ExecutorError(
+                f"No worker of the Ray cluster could embed anything ({reason or 'they died'}): Sightline must be "
+                "installed on all its machines, in the version of this one."
+            )
         if left:
             self._wait_for(
-                f"{left:,} files came back from no worker of the Ray cluster ({reason or 'the workers died'}); the next "
+                f"{left:,} files came back from no worker of the Ray cluster ({reason or 'they died'}); the next "
                 "run tries them again."
             )
-        for node, count in self._unread.items():
+        for node, count in (+self._unread).items():
             self._wait_for(
                 f"{count:,} files that can be read here cannot be read on {node}; they were left for a later run. All "
                 "machines of a Ray cluster need the photos at the same place, with the same rights."
@@ -162,18 +170,15 @@ class RayExecutor:
         )
 
     def _group(self, answer: Answer) -> Group:
-        """The files of an answer, without those that only the worker cannot read: nothing is recorded of them."""
-        files = [ReadFile(file.found, left_alone=True) if _is_readable_here(file) else file for file in answer.files]
-        unread = sum(new is not old for new, old in zip(files, answer.files, strict=True))
-        if unread:
-            if unread == len(files):
-                # It would take shard after shard, faster than those that work.
-                where = paths.display(files[0].found.path)
-                raise ExecutorError(
-                    f"The Ray worker on {answer.node} cannot read {where}, which can be read here: all machines of the "
-                    f"cluster need the photos at the same place, with the same rights. {_KEPT}"
-                )
-            self._unread[answer.node] += unread
+        files, unread = without_unread(answer)
+        if unread and unread == len(files):
+            # It would take shard after shard, faster than those that work.
+            where = paths.display(files[0].found.path)
+            raise ExecutorError(
+                f"The Ray worker on {answer.node} cannot read {where}, which can be read here: all machines of the "
+                f"cluster need the photos at the same place, with the same rights. {_KEPT}"
+            )
+        self._unread[answer.node] += unread
         return files, answer.vectors.astype(np.float32)
 
     def _hear(self) -> Answer | Done | None:
@@ -186,8 +191,11 @@ class RayExecutor:
             message = self._heard.get(timeout=_TURN)
         except queue.Empty:
             silent = time.monotonic() - self._last
-            if silent > (_SILENCE if self._ready else _STARTING):
-                raise ExecutorError(f"Ray has not answered for {silent:.0f} s. {_KEPT}") from None
+            if self._ready and silent > _SILENCE:
+                raise ExecutorError(f"The Ray cluster has not answered for {silent:.0f} s. {_KEPT}") from None
+            if not self._ready and silent > (_CONNECTING if self._address else _STARTING):
+                where = f"at {self._address} (RAY_ADDRESS) does not answer" if self._address else "could not be started"
+                raise ExecutorError(f"The Ray cluster {where}, not even after {silent:.0f} s.") from None
             return None
         if message is None:
             raise ExecutorError(f"The Ray cluster was lost{self._last_words()}. {_KEPT}")
@@ -232,6 +240,15 @@ class RayExecutor:
         self._log.seek(0)
         lines = [line.strip() for line in self._log.read().decode("utf-8", "replace").splitlines()]
         return f" ({printable(lines[-1])[:300].rstrip('.')})" if any(lines) else ""
+
+
+def without_unread(answer: Answer) -> tuple[list[ReadFile], int]:
+    """The files of an answer, and how many of them the worker alone cannot read: nothing is to be recorded of those."""
+    unread = [_is_readable_here(file) for file in answer.files]
+    files = [
+        ReadFile(file.found, left_alone=True) if one else file for file, one in zip(answer.files, unread, strict=True)
+    ]
+    return files, sum(unread)
 
 
 def _is_readable_here(file: ReadFile) -> bool:

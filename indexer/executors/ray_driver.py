@@ -28,14 +28,14 @@ from indexer.scan import FoundFile
 from search.errors import ExecutorError
 
 _SHARD = 128
-"""Files of a shard, at most: what a worker that dies has to do again. Enough that decoding runs well ahead of the model."""
+"""Files of a shard, at most: what a worker that dies has to do again. Decoding runs ahead of the model within it."""
 _SHARDS_EACH = 4
 """At least as many for each worker, so that one that is slow or dies leaves work to the others; if there are enough."""
 _SMALLEST_SHARD = 8
-_TABLE_RETRIES = 4
-"""A shard that has seen so many workers die is set aside, in case it is the reason."""
 _ROUNDS = 2
-"""What was set aside, or lost with a node, is tried again so often in vain."""
+"""What was lost with a machine, or gave no sign of progress, is tried again so often in vain."""
+_NO_PROGRESS = 900
+"""Seconds without an answer after which what is under way is given up: a shard whose workers die each time, say."""
 _CORES = 4
 """Of a worker without a GPU, at most: more workers need more memory for the model, and larger ones start later."""
 _CORES_BESIDE_GPU = 16
@@ -130,23 +130,24 @@ class Driver:
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             # Sockets lie in it, whose paths must be short.
             self._folder = tempfile.mkdtemp(prefix="sightline-", dir="/tmp" if os.path.isdir("/tmp") else None)
-            ray.init(
-                "local",
-                num_cpus=max(cores, start.workers or 1),
-                object_store_memory=_OBJECT_STORE,
-                include_dashboard=False,
-                _node_ip_address="127.0.0.1",
-                _temp_dir=self._folder,
-                **quiet,
-            )
+            try:
+                ray.init(
+                    "local",
+                    num_cpus=max(cores, start.workers or 1),
+                    object_store_memory=_OBJECT_STORE,
+                    include_dashboard=False,
+                    _temp_dir=self._folder,
+                    **quiet,
+                )
+            except (RuntimeError, ValueError, OSError) as error:
+                raise ExecutorError(f"Ray cannot be started on this machine ({_first_line(error)}).") from error
         else:
             probe(start.address)
             try:
                 ray.init(start.address, **quiet)
             except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-                reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
                 raise ExecutorError(
-                    f"The Ray cluster at {start.address} (RAY_ADDRESS) cannot be used from here ({reason})."
+                    f"The Ray cluster at {start.address} (RAY_ADDRESS) cannot be used from here ({_first_line(error)})."
                 ) from error
         nodes = _nodes()
         pool = Pool.suiting(nodes, start.workers, start.device)
@@ -179,7 +180,7 @@ class Driver:
                 try:
                     table = next(answers, None)
                 except Exception as error:  # of Ray's many, those of machines that are gone; its own faults end as well
-                    reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+                    reason = f"{type(error).__name__}: {_first_line(error)}"
                     break
                 if table is None:
                     break
@@ -189,6 +190,10 @@ class Driver:
         return Done(len(left), reason)
 
 
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+
+
 def _answers_to(pool: Pool, work: Work, files: dict[int, FoundFile]) -> Iterator[Any]:
     """Tables of what came of the files, from the workers as they have done."""
     import ray
@@ -196,7 +201,7 @@ def _answers_to(pool: Pool, work: Work, files: dict[int, FoundFile]) -> Iterator
     size = max(_SMALLEST_SHARD, min(_SHARD, -(-len(files) // (pool.size * _SHARDS_EACH))))
     numbers = list(files)
     shards = [files_table(numbers[at : at + size], files) for at in range(0, len(numbers), size)]
-    dataset = ray.data.from_arrow(shards).map_batches(
+    dataset = ray.data.from_blocks(shards).map_batches(
         EmbedFiles,
         fn_constructor_args=(work.task, ray.put(work.known)),
         batch_size=None,
@@ -207,8 +212,6 @@ def _answers_to(pool: Pool, work: Work, files: dict[int, FoundFile]) -> Iterator
         ),
         num_cpus=pool.cores,
         num_gpus=pool.gpus or None,
-        max_restarts=-1,
-        max_task_retries=_TABLE_RETRIES,
     )
     yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
 
@@ -219,7 +222,10 @@ def _configure() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.max_errored_blocks = -1  # a shard whose workers died too often is tried once more, and then left
+    # Workers that die are started anew, and their shards given to others, without end (Ray Data's default); of what
+    # fails otherwise the rest is done first.
+    context.max_errored_blocks = -1
+    context.execution_no_progress_timeout_s = _NO_PROGRESS
 
 
 def _nodes() -> list[tuple[int, float]]:

@@ -1,4 +1,4 @@
-"""What runs in a worker of a Ray cluster: it loads the model once, then reads, decodes and embeds files as they come."""
+"""What runs in a worker of a Ray cluster: it loads the model once, and reads, decodes and embeds files as they come."""
 
 from __future__ import annotations
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from search.models.encoder import Encoder
 
 
-
-
 class Loaded:
     """The model and the decoders of one worker."""
 
@@ -47,8 +45,8 @@ class Loaded:
         )
         if (self.encoder.fingerprint, self.encoder.preprocess.fingerprint) != (task.weights, task.preprocessing):
             raise ModelError(
-                f"{task.model} is another model there, or gets other pixels: its weights or the version of Sightline or "
-                "open_clip differ from those of the machine that indexes. Install the same ones."
+                f"{task.model} is another model there, or gets other pixels: its weights or the version of Sightline "
+                "or open_clip differ from those of the machine that indexes. Install the same ones."
             )
         # As many as the cores that Ray has given to this worker.
         self.decoders: Decoders = Decoders.of_process(openvino_runtime.threads())
@@ -80,10 +78,10 @@ class EmbedFiles:
             return fault_table(node, list(files), "".join(traceback.format_exception(error)), foreseen=False)
 
     def _embedded(self, node: str, files: dict[int, FoundFile]) -> pa.Table:
+        import ray
+
         from indexer.embed import BATCH_SIZE, embed
         from indexer.pipeline import read_ahead
-
-        import ray
 
         ready = self._loaded()
         known = ray.get(self._known)  # mapped, not copied
