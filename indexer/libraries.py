@@ -45,9 +45,13 @@ def root_of(home: Home, folder: Path | str | bytes, known: Collection[bytes] = (
     need not be there.
 
     Raises:
-        SightlineError: there is no such folder, or it is the home itself.
+        SightlineError: there is no such folder, it is the home itself, or it is no address of an object storage.
     """
     named = os.fsencode(folder)
+    if paths.is_remote(named.lower()):
+        from indexer.storage.addresses import checked_root
+
+        return checked_root(named)
     root = os.path.realpath(os.path.expanduser(named))
     if not os.path.isdir(root) and root not in known:
         what = "is a file; name the folder that it is in" if os.path.exists(root) else "does not exist"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import numpy as np
 
 from indexer.decoding.decoders import Decoders
 from indexer.scan import modified_ns
+from indexer.storage import storage_of
 from indexer.verify import facts
 from indexer.verify.facts import AS_IT_COMES, held, is_nearly, reread
 from indexer.verify.findings import Finding, Mending, View, are, listed, several
@@ -139,7 +139,7 @@ def _heard(futures: list[Future[_Wrong | None]]) -> Iterator[_Wrong | None]:
 def _is_as_it_was(row: Sequence[object], seen: _Seen) -> bool:
     _, _, folder, name, size, mtime_ns, *_ = row
     try:
-        status = os.stat(paths.join(_path(folder), _path(name)))
+        status = storage_of(path := paths.join(_path(folder), _path(name))).status(path)
     except (OSError, ValueError):
         seen.away += 1
         return False
