@@ -8,6 +8,7 @@ size, never whole photos.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections import deque
@@ -158,7 +159,7 @@ def _read_large(found: FoundFile, preprocess: Preprocess, known: Callable[[str],
         try:
             check_head(stream)
         except PhotoError as error:
-            return ReadFile(found, "", status.st_size, settled_ns(status, now), failure=str(error))
+            return ReadFile(found, "", status.st_size, _time_to_keep(found, status, now), failure=str(error))
     with room_for_file(size):
         file = _unless_known(_fetched(found), known)
         return file if isinstance(file, ReadFile) else _decoded({0: file}, preprocess, decoders)[0]
@@ -181,8 +182,14 @@ def _fetched(found: FoundFile) -> ReadFile | _Opened:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         return ReadFile(found, "", found.size, FAILED_FOR_NOW, failure=f"{UNREADABLE}: {reason}")
-    file = ReadFile(found, photo_id(content), status.st_size, settled_ns(status, now))
+    file = ReadFile(found, photo_id(content), status.st_size, _time_to_keep(found, status, now))
     return _Opened(file, content, modified_ns(status))
+
+
+def _time_to_keep(found: FoundFile, status: os.stat_result, read_ns: int) -> int:
+    if storage_of(found.path).tells_every_write(status):
+        return modified_ns(status)
+    return settled_ns(status, read_ns)
 
 
 def _decoded(waiting: dict[int, _Opened], preprocess: Preprocess, decoders: Decoders) -> dict[int, ReadFile]:

@@ -16,7 +16,7 @@ from indexer.absence import Absences
 from indexer.describe import stages
 from indexer.embed_stage import EmbedStage
 from indexer.forget import Renames, forget
-from indexer.libraries import is_below, outermost, root_of
+from indexer.libraries import check_new, is_below, outermost, root_of
 from indexer.lock import writer_lock
 from indexer.model_choice import LoadedModel, ModelChoice, answers_as_it_did, choose
 from indexer.progress import Preempted, Progress, Silent
@@ -93,6 +93,7 @@ def run_index(
     ranking, decoding = RankingSettings.read(), DecodingSettings.read()
     known = _known_libraries(home) if options.confirm_removals else ()
     roots = outermost([root_of(home, folder, known) for folder in folders])
+    check_new(roots, lambda: _known_libraries(home))
     with writer_lock(home), closing(connect_to_write(home)) as connection:
         from sqlite_utils import Database
 

@@ -117,10 +117,10 @@ def scan(
     """
     result = Scan()
     level = sieve.level(root)
-    storage_of(root).check(root)
     if level is not None:
         _compare_tree(connection, root, level, sieve, skip, result, seen)
     else:
+        storage_of(root).check(root)
         _miss_below(connection, root, set(), sieve, result)
     return result
 

@@ -43,6 +43,10 @@ class LocalStorage:
         """See `Storage.status_of`."""
         return os.fstat(stream.fileno())
 
+    def tells_every_write(self, status: os.stat_result) -> bool:
+        """See `Storage.tells_every_write`. Clocks of file systems are coarse."""
+        return False
+
     def check(self, root: bytes) -> None:
         """See `Storage.check`."""
         os.stat(root)

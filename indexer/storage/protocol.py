@@ -32,13 +32,20 @@ class Storage(Protocol):
         """The state that a file from `opened` has by now."""
         ...
 
+    def tells_every_write(self, status: os.stat_result) -> bool:
+        """Whether this state cannot be that of two contents, one written right after the other. Never raises."""
+        ...
+
     def check(self, root: bytes) -> None:
-        """Make sure that there is a folder to walk through, where that costs less than walking."""
+        """Make sure that a folder is there and may be listed."""
         ...
 
     def walk(self, root: bytes, level: Level, skip: bytes, unreadable: list[tuple[bytes, str]]) -> Iterator[Listed]:
         """Every folder at and below `root` that the rules do not leave out, with its photo files, each folder once.
-        Folders that cannot be listed are added to `unreadable`, each with a sentence; `skip` is one never entered."""
+
+        Folders that cannot be listed are added to `unreadable`, each with a sentence; of `root` that is raised. `skip`
+        is one never entered.
+        """
         ...
 
     def is_folder(self, root: bytes) -> bool:

@@ -1,7 +1,8 @@
 """Objects in an object storage (S3, Google Cloud, Azure, ...), as fsspec has them.
 
 What tells whether an object was written is its time and, where the listing has one, its ETag: times of S3 are whole
-seconds. Both are kept as one number, the time in nanoseconds, whose fraction of the second is a hash of the ETag.
+seconds. Both are kept as one number, the time in nanoseconds, whose fraction of the second is a hash of the ETag, and
+no whole number of microseconds.
 
 fsspec and the library underneath find credentials by themselves (environment, configuration files, the machine's role);
 nothing here sees, keeps or prints any.
@@ -63,8 +64,13 @@ class RemoteStorage:
         """See `Storage.status_of`."""
         return self.status(cast(_Object, stream).path)
 
+    def tells_every_write(self, status: os.stat_result) -> bool:
+        """See `Storage.tells_every_write`. An ETag does."""
+        return status.st_mtime_ns % 1000 != 0
+
     def check(self, root: bytes) -> None:
-        """Nothing: `walk` tells."""
+        """See `Storage.check`."""
+        _listing(root)
 
     def walk(self, root: bytes, level: Level, skip: bytes, unreadable: list[tuple[bytes, str]]) -> Iterator[Listed]:
         """See `Storage.walk`. Folders are listed some ahead, side by side."""
@@ -189,8 +195,9 @@ def _status(entry: dict[str, Any]) -> os.stat_result:
     moment = next((_nanoseconds(entry[name]) for name in _TIMES if entry.get(name) is not None), 0)
     if tag := next((str(entry[name]) for name in _ETAGS if entry.get(name)), None):
         digest = hashlib.blake2b(tag.strip('"').encode("utf-8", "replace"), digest_size=8).digest()
-        # Never 0, which would be the time of a file system that knows whole seconds alone.
-        moment = moment - moment % 10**9 + 1 + int.from_bytes(digest) % (10**9 - 1)
+        fraction = int.from_bytes(digest) % 10**9
+        # No whole microseconds, which are times without an ETag.
+        moment = moment - moment % 10**9 + fraction + (fraction % 1000 == 0)
     mode = (stat.S_IFDIR if directory else stat.S_IFREG) | 0o444
     seconds = moment // 10**9
     return os.stat_result(

@@ -15,14 +15,17 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 
+from indexer.progress import Silent
 from indexer.report import IndexOptions, IndexReport
 from indexer.run import run_index
 from indexer.storage import addresses, remote, storage_of
 from indexer.storage.local import LOCAL
 from indexer.verify.run import verify
+from indexer.watch import Follower
 from search.answer import Request
 from search.catalog import failures
 from search.catalog.connection import connect_to_read, connect_to_write
+from search.catalog.editing import put_caption
 from search.catalog.paths import common, is_remote, is_within, join
 from search.engine import Engine
 from search.errors import SightlineError
@@ -237,6 +240,40 @@ def test_an_address_that_cannot_be_is_refused_in_a_sentence(home: Home, address:
     with pytest.raises(SightlineError, match=said) as refused:
         run_index(home, [address], STARTER)
     assert "secret" not in str(refused.value) and not home.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(RuntimeError("Unable to locate credentials"), "credentials"), (None, "There is nothing at")]
+)
+def test_what_is_not_there_does_not_become_a_library(
+    home: Home, bucket: Bucket, error: Exception | None, said: str
+) -> None:
+    bucket.away = error
+    with pytest.raises(SightlineError, match=said):
+        run_index(home, ["memory://photos/2025"], STARTER)
+    assert not home.path.exists()
+
+
+def test_nobody_listens_to_an_object_storage_which_is_looked_through_instead(home: Home, bucket: Bucket) -> None:
+    run_index(home, [ROOT], STARTER)
+    reports: list[IndexReport] = []
+
+    def reported(report: IndexReport) -> None:
+        reports.append(report)
+        if len(reports) == 1:
+            bucket.put("new.jpg", jpeg(70))
+        else:
+            follower.stop()
+
+    follower = Follower(home, IndexOptions(download=False), Silent(), every=0.05, reported=reported)
+    follower.run()
+    assert [counts(report) for report in reports[:2]] == [{"unchanged": 8}, {"added": 1, "embedded": 1, "unchanged": 8}]
+
+
+def test_a_photo_is_captioned_by_its_address(home: Home, bucket: Bucket) -> None:
+    run_index(home, [ROOT], STARTER)
+    photo = put_caption(home, f"{ROOT}/inner/5.jpg", "the harbour at dawn")
+    assert found(home, '"harbour at dawn"') == {f"{ROOT}/inner/5.jpg"} and photo.path == f"{ROOT}/inner/5.jpg"
 
 
 def test_what_is_not_installed_is_said(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
