@@ -21,6 +21,7 @@ from support import picture
 from indexer.progress import Preempted, Silent
 from indexer.report import IndexOptions
 from indexer.run import run_index
+from indexer.storage.addresses import system_of
 from indexer.verify.run import verify
 from search.catalog import model_records
 from search.catalog.connection import connect_to_read
@@ -28,9 +29,11 @@ from search.home import Home
 from search.vectors import stored
 
 pytest.importorskip("ray")
+pytest.importorskip("s3fs")
 
 ROOT = Path(__file__).parents[2]
-PHOTOS = 72
+PHOTOS = 64
+OBJECTS = 8
 # How soon a machine that does not answer counts as gone.
 HASTY = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
 LOCAL = IndexOptions(model="starter", captions="off", download=False)
@@ -49,22 +52,48 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def expected(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A library in S3, whose credentials are in the environment."""
+    from botocore.session import get_session
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "of-a-test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        system_of.cache_clear()
+        client = get_session().create_client("s3")
+        client.create_bucket(Bucket="photos")
+        file = tmp_path_factory.mktemp("objects") / "photo.jpg"
+        for number in range(OBJECTS):
+            picture(file, 500 + number)
+            client.put_object(Bucket="photos", Key=f"2024/object {number}.jpg", Body=file.read_bytes())
+        yield "s3://photos/2024"
+        server.stop()
+    system_of.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def expected(photos: Path, objects: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What this machine makes of the photos."""
     home = Home(tmp_path_factory.mktemp("local") / "home")
-    run_index(home, [photos], LOCAL)
+    run_index(home, [photos, objects], LOCAL)
     return content(home)
 
 
 class Workplace:
-    """A cluster of two machines with a core each."""
+    """A cluster of two machines with a core each, and one without, for the driver."""
 
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
         own = {"include_dashboard": False, "object_store_memory": 80 * 2**20}
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **own, "_system_config": HASTY})
-        self.second = self.cluster.add_node(num_cpus=1, **own)
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **own, "_system_config": HASTY})
+        self.machines = [self.cluster.add_node(num_cpus=1, **own) for _ in range(2)]
 
     def workers_at_work(self, machine: Any = None) -> list[psutil.Process]:
         """Processes that have photos decoded now, of all machines or of one."""
@@ -80,7 +109,8 @@ def _is_at_work(process: psutil.Process) -> bool:
 
 
 @pytest.fixture(scope="module")
-def workplace() -> Iterator[Workplace]:
+def workplace(objects: str) -> Iterator[Workplace]:
+    """Its machines have the credentials of `objects`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         place = Workplace()
@@ -143,7 +173,7 @@ class Meanwhile(Silent):
 
 
 def test_a_worker_that_is_killed_at_work_costs_nothing(
-    home: Home, photos: Path, expected: dict[str, Any], workplace: Workplace
+    home: Home, photos: Path, objects: str, expected: dict[str, Any], workplace: Workplace
 ) -> None:
     killed = []
 
@@ -154,17 +184,16 @@ def test_a_worker_that_is_killed_at_work_costs_nothing(
         return bool(killed)
 
     with Meanwhile(kill) as progress:
-        report = run_index(home, [photos], RAY, progress)
+        report = run_index(home, [photos, objects], RAY, progress)
     assert len(killed) == 1 and not psutil.pid_exists(killed[0])
-    assert (report.added, report.embedded, report.failed, report.waits) == (PHOTOS + 1, PHOTOS, 1, [])
+    assert (report.embedded, report.failed, report.waits) == (PHOTOS + OBJECTS, 1, [])
+    assert report.added == PHOTOS + OBJECTS + 1
     assert_same(home, expected)
     again = run_index(home, [], RAY)
-    assert (again.unchanged, again.embedded, again.failed) == (PHOTOS + 1, 0, 1)
+    assert (again.unchanged, again.embedded, again.failed) == (PHOTOS + OBJECTS + 1, 0, 1)
 
 
-def test_what_a_dead_driver_left_is_done_though_a_machine_goes(
-    home: Home, photos: Path, expected: dict[str, Any], workplace: Workplace
-) -> None:
+def test_what_a_dead_driver_left_is_done_though_a_machine_goes(home: Home, photos: Path, workplace: Workplace) -> None:
     command = [sys.executable, "-m", "sightline", "index", str(photos), "--home", str(home.path), "--executor", "ray"]
     environment = {**os.environ, "SIGHTLINE_FAIL_AT": "group committed:1:kill"}
     died = subprocess.run(
@@ -183,9 +212,10 @@ def test_what_a_dead_driver_left_is_done_though_a_machine_goes(
     gone = []
 
     def remove() -> bool:
-        if not gone and workplace.workers_at_work(workplace.second):
-            workplace.cluster.remove_node(workplace.second, allow_graceful=False)
-            gone.append(workplace.second)
+        for machine in workplace.machines:
+            if not gone and workplace.workers_at_work(machine):
+                workplace.cluster.remove_node(machine, allow_graceful=False)
+                gone.append(machine)
         return bool(gone)
 
     try:
