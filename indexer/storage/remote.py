@@ -16,6 +16,7 @@ import functools
 import hashlib
 import io
 import os
+import re
 import stat
 import threading
 import time
@@ -39,6 +40,8 @@ SIDE_BY_SIDE = 32
 _LISTINGS = 16
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
 _ETAGS = ("ETag", "etag", "md5Hash", "content_md5")
+_BEFORE_HOSTS = re.compile(r"//[^/@\s]*@")
+_BEHIND_PATHS = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?\"'<>]*)\?[^\s\"'<>]*")
 _FAILURES = 3
 _REST = 10.0
 """After so many failures in a row nothing is asked for so many seconds: each may have taken as long to fail."""
@@ -258,10 +261,16 @@ def _asking(path: bytes) -> Iterator[tuple[Any, str]]:
         number = errno.EACCES if isinstance(error, PermissionError) else errno.ENOENT
         raise kind(number, os.strerror(number)) from error
     except Exception as error:  # of many libraries, each with kinds of its own
-        told = " ".join(str(error).split())[:300] or type(error).__name__
+        told = _without_secrets(" ".join(str(error).split()))[:300] or type(error).__name__
         health.heard(told)
         raise OSError(errno.EIO, told) from error
     health.heard(None)
+
+
+def _without_secrets(told: str) -> str:
+    """What a library says, without what stands before the host and behind the path of the addresses in it: passwords
+    and signatures do."""
+    return _BEHIND_PATHS.sub(r"\1", _BEFORE_HOSTS.sub("//", told))
 
 
 @functools.cache

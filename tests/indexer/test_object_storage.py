@@ -293,6 +293,23 @@ def test_etags_tell_objects_of_one_second_apart() -> None:
     assert {status.st_mtime_ns // 10**9 for status in (listed, other)} == {1714557600}
 
 
+def test_what_a_library_says_is_told_without_secrets(home: Home, bucket: Bucket) -> None:
+    run_index(home, [ROOT], STARTER)
+    bucket.away = RuntimeError('no answer: "https://me:pass@host/b/x.jpg?sv=1&sig=secret" for sftp://you:word@h/x')
+    (sentence,) = run_index(home).waits
+    assert '(no answer: "https://host/b/x.jpg" for sftp://h/x)' in sentence
+
+
+def test_a_folder_that_was_renamed_is_not_embedded_again(home: Home, bucket: Bucket) -> None:
+    run_index(home, [ROOT], STARTER)
+    for name in list(bucket.system.store):
+        bucket.system.store[name.replace("/2024/", "/renamed/")] = bucket.system.store.pop(name)
+    report = run_index(home, ["memory://photos/renamed"])
+    assert report.embedded == 0 and report.added + report.moved == 8
+    run_index(home, [ROOT], IndexOptions(confirm_removals=True))
+    assert {path.split("/")[3] for path in found(home)} == {"renamed"} and len(found(home)) == 8
+
+
 def test_paths_of_both_kinds_are_told_apart() -> None:
     assert is_remote(b"s3://b/x") and not is_remote(b"/s3://b") and not is_remote(b"C:/x")
     assert storage_of(b"/s3://b") is LOCAL and storage_of(b"s3://b") is remote.REMOTE
