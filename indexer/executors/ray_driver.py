@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import queue
+import re
 import shutil
 import sys
 import tempfile
@@ -39,6 +40,7 @@ _NO_PROGRESS = 900
 _CORES = 4
 """Of a worker without a GPU, at most: more workers need more memory for the model, and larger ones start later."""
 _CORES_BESIDE_GPU = 16
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _OBJECT_STORE = 192 * 2**20
 _BEAT = 2.0
 _LEAVING = 8.0
@@ -152,8 +154,9 @@ class Driver:
         nodes = _nodes()
         pool = Pool.suiting(nodes, start.workers, start.device)
         each = "1 GPU" if pool.gpus else f"{pool.cores} cores" if pool.cores > 1 else "1 core"
-        where = "this machine" if start.address is None else f"{len(nodes)} machines of the cluster {start.address}"
-        self.say(Ready(f"Ray embeds with {pool.size} workers of {each} on {where}."))
+        where = "this machine" if start.address is None else f"the cluster {start.address} ({len(nodes)} nodes)"
+        workers = f"{pool.size} workers" if pool.size > 1 else "1 worker"
+        self.say(Ready(f"Ray embeds with {workers} of {each} on {where}."))
         return pool
 
     def _beat(self, pool: Pool, patience: float) -> None:
@@ -180,7 +183,7 @@ class Driver:
                 try:
                     table = next(answers, None)
                 except Exception as error:  # of Ray's many, those of machines that are gone; its own faults end as well
-                    reason = f"{type(error).__name__}: {_first_line(error)}"
+                    reason = _last_line(error)
                     break
                 if table is None:
                     break
@@ -192,6 +195,12 @@ class Driver:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+
+
+def _last_line(error: Exception) -> str:
+    """Of an error of Ray, which has a worker's traceback in it, what that ends with."""
+    lines = [_COLOURS.sub("", line).strip() for line in str(error).splitlines()]
+    return next((line.rstrip(".") for line in reversed(lines) if line), type(error).__name__)
 
 
 def _answers_to(pool: Pool, work: Work, files: dict[int, FoundFile]) -> Iterator[Any]:
