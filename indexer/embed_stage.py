@@ -7,8 +7,6 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING
 
-from indexer.executors.local import LocalExecutor
-from indexer.executors.protocol import Executor, Group
 from indexer.forget import Renames
 from indexer.known import KnownPhotos
 from indexer.libraries import Libraries, is_below
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from indexer.decoding.decoders import Decoders
+    from indexer.executors.protocol import Executor, Group
     from indexer.record import Recorder
     from search.models.encoder import Encoder
 
@@ -74,6 +73,8 @@ class EmbedStage:
         if not found.to_read and choice.settled and active and not self._photos_without(active, survey):
             self._remember(choice)  # another one may be half built
             return active
+        from indexer.executors.local import LocalExecutor
+
         executor = self._executor(choice, len(found.to_read))  # it starts while the model is loaded
         with closing(executor):
             with self._stage("load", None):
@@ -102,6 +103,8 @@ class EmbedStage:
             from indexer.executors.ray import RayExecutor
 
             return RayExecutor(self.options, choice.precision, self.progress.say)
+        from indexer.executors.local import LocalExecutor
+
         return LocalExecutor(self.decoders(), self.options.batch_size, files)
 
     def _record(self, embedded: Generator[Group], recorder: Recorder, model: ModelRecord, total: int) -> None:

@@ -154,7 +154,8 @@ class Driver:
         nodes = _nodes()
         pool = Pool.suiting(nodes, start.workers, start.device)
         each = "1 GPU" if pool.gpus else f"{pool.cores} cores" if pool.cores > 1 else "1 core"
-        where = "this machine" if start.address is None else f"the cluster {start.address} ({len(nodes)} nodes)"
+        nodes_there = f"{len(nodes)} nodes" if len(nodes) > 1 else "1 node"
+        where = "this machine" if start.address is None else f"the cluster {start.address} ({nodes_there})"
         workers = f"{pool.size} workers" if pool.size > 1 else "1 worker"
         self.say(Ready(f"Ray embeds with {workers} of {each} on {where}."))
         return pool
