@@ -73,8 +73,6 @@ class EmbedStage:
         if not found.to_read and choice.settled and active and not self._photos_without(active, survey):
             self._remember(choice)  # another one may be half built
             return active
-        from indexer.executors.local import LocalExecutor
-
         executor = self._executor(choice, len(found.to_read))  # it starts while the model is loaded
         with closing(executor):
             with self._stage("load", None):
@@ -93,7 +91,7 @@ class EmbedStage:
                 self.activate(model)  # a first index answers while it is being made
             known = KnownPhotos(self.home, self.connection, model)
             self._record(executor.embed(encoder, to_read, known), recorder, model, len(to_read))
-            if isinstance(executor, LocalExecutor) and executor.meter is not None:
+            if executor.meter is not None:
                 executor.meter.keep(self.database, encoder, model, self.report.embedded)
             self.report.waits += executor.waits
         return model

@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 
 class LocalExecutor:
-    """Embeds here. What it yields is in the order of the files.
-
-    Attributes:
-        meter: what embedding has cost; None before it began.
-    """
+    """Embeds here. What it yields is in the order of the files."""
 
     def __init__(self, decoders: Decoders, batch_size: int | None, files: int) -> None:
         """Have photos decoded by `decoders`, which start now for so many `files`: the model is loaded meanwhile."""

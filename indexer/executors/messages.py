@@ -39,13 +39,14 @@ class Start:
     """How to connect.
 
     Attributes:
-        address: of the cluster; None: a new one on this machine.
+        address: of the cluster; None: a new one on this machine, which keeps its files in `folder`.
         workers: how many are wanted; None: as many as suit the machines.
         device: where models run, as in `indexer.report.IndexOptions`.
         patience: seconds without any machine for a worker after which the cluster counts as lost.
     """
 
     address: str | None
+    folder: str
     workers: int | None
     device: str
     patience: float

@@ -10,6 +10,7 @@ from indexer.pipeline import ReadFile
 from indexer.scan import FoundFile
 
 if TYPE_CHECKING:
+    from indexer.measure import EmbeddingMeter
     from search.models.encoder import Encoder
     from search.vectors.protocol import Floats
 
@@ -22,9 +23,11 @@ class Executor(Protocol):
 
     Attributes:
         waits: sentences on what was left for a later run, once all is done.
+        meter: what embedding has cost on this machine; None before it began, and where others did it.
     """
 
     waits: list[str]
+    meter: EmbeddingMeter | None
 
     def embed(self, encoder: Encoder, files: Sequence[FoundFile], known: KnownPhotos) -> Generator[Group]:
         """Read `files`, and embed as `encoder` does those whose photo is not `known`.

@@ -9,6 +9,7 @@ import contextlib
 import os
 import pickle
 import queue
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ from search.errors import ExecutorError, PhotoError
 
 if TYPE_CHECKING:
     from indexer.executors.messages import Answer
+    from indexer.measure import EmbeddingMeter
     from search.models.encoder import Encoder
 
 PATIENCE = 120.0
@@ -87,10 +89,13 @@ class RayExecutor:
     def __init__(self, options: IndexOptions, precision: str, say: Callable[[str], None]) -> None:
         """Begin to connect, for a model in this precision; `say` hears what a person should know."""
         self.waits: list[str] = []
+        self.meter: EmbeddingMeter | None = None
         self._options = options
         self._precision = precision
         self._say = say
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (until `close`)
+        # Sockets lie in it, whose paths must be short. Ray writes there until the last of its processes has ended.
+        self._folder = tempfile.mkdtemp(prefix="sightline-", dir="/tmp" if os.path.isdir("/tmp") else None)
         address = self._address = os.environ.get("RAY_ADDRESS") or None
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", _PROGRAM],
@@ -109,7 +114,7 @@ class RayExecutor:
         self._unread: Counter[str] = Counter()
         self._listener = threading.Thread(target=self._listen, name="ray", daemon=True)
         self._listener.start()
-        self._send(Start(address, options.workers, options.device, PATIENCE))
+        self._send(Start(address, self._folder, options.workers, options.device, PATIENCE))
 
     def embed(self, encoder: Encoder, files: Sequence[FoundFile], known: KnownPhotos) -> Generator[Group]:
         """See `Executor.embed`. Groups come as workers have done."""
@@ -156,6 +161,13 @@ class RayExecutor:
             self._listener.join(_ENDING)
             stdout.close()
             self._log.close()
+            self._remove_folder()
+
+    def _remove_folder(self) -> None:
+        until = time.monotonic() + _ENDING
+        while os.path.isdir(self._folder) and time.monotonic() < until:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            time.sleep(0.05)
 
     def _task(self, encoder: Encoder) -> Task:
         return Task(

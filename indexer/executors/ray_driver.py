@@ -13,7 +13,6 @@ import queue
 import re
 import shutil
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -120,7 +119,7 @@ class Driver:
 
                 ray.shutdown()
             finally:
-                if self._folder is not None:
+                if self._folder is not None:  # the parent may be gone, which does the same
                     shutil.rmtree(self._folder, ignore_errors=True)
                 os._exit(0)
 
@@ -130,15 +129,14 @@ class Driver:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if start.address is None:
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            # Sockets lie in it, whose paths must be short.
-            self._folder = tempfile.mkdtemp(prefix="sightline-", dir="/tmp" if os.path.isdir("/tmp") else None)
+            self._folder = start.folder
             try:
                 ray.init(
                     "local",
                     num_cpus=max(cores, start.workers or 1),
                     object_store_memory=_OBJECT_STORE,
                     include_dashboard=False,
-                    _temp_dir=self._folder,
+                    _temp_dir=start.folder,
                     **quiet,
                 )
             except (RuntimeError, ValueError, OSError) as error:
