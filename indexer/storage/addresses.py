@@ -11,6 +11,7 @@ from search.catalog import paths
 from search.errors import SightlineError
 
 _BASE = re.compile(rb"([a-z][a-z0-9+.-]*)://([^/]*)")
+_WITHOUT_CACHE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
 _LOCAL = frozenset({"file", "local"})
 # A request that is not answered fails soon, and is tried once more; without these it would take minutes.
 _S3 = {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2, "mode": "standard"}}
@@ -62,8 +63,8 @@ def system_of(base: bytes) -> tuple[Any, str]:
     from fsspec.registry import known_implementations
 
     protocol = base.partition(b"://")[0].decode()
-    # What others write is to be seen: nothing is remembered of what was listed.
-    options: dict[str, Any] = {"use_listings_cache": False}
+    # What others write is to be seen: nothing is remembered of what was listed. Not every file system takes this.
+    options: dict[str, Any] = {"use_listings_cache": False} if protocol in _WITHOUT_CACHE else {}
     if protocol in ("s3", "s3a") and "config_kwargs" not in conf.get("s3", {}):
         options["config_kwargs"] = _S3
     try:

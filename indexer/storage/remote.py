@@ -254,6 +254,8 @@ def _asking(path: bytes) -> Iterator[tuple[Any, str]]:
     health.check()
     try:
         system, inner = system_of(base)
+        if getattr(system, "dircache", None):  # of one that remembers what it has listed
+            system.invalidate_cache()
         yield system, inner.rstrip("/") + path[len(base) :].decode("utf-8", "surrogateescape")
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         health.heard(None)
