@@ -46,7 +46,7 @@ class Start:
     """
 
     address: str | None
-    folder: str
+    folder: str | None
     workers: int | None
     device: str
     patience: float

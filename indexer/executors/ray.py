@@ -94,9 +94,10 @@ class RayExecutor:
         self._precision = precision
         self._say = say
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (until `close`)
-        # Sockets lie in it, whose paths must be short. Ray writes there until the last of its processes has ended.
-        self._folder = tempfile.mkdtemp(prefix="sightline-", dir="/tmp" if os.path.isdir("/tmp") else None)
         address = self._address = os.environ.get("RAY_ADDRESS") or None
+        # Sockets lie in it, whose paths must be short. Ray writes there until the last of its processes has ended.
+        short = "/tmp" if os.path.isdir("/tmp") else None
+        self._folder = None if address else tempfile.mkdtemp(prefix="sightline-", dir=short)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", _PROGRAM],
             stdin=subprocess.PIPE,
@@ -165,7 +166,7 @@ class RayExecutor:
 
     def _remove_folder(self) -> None:
         until = time.monotonic() + _ENDING
-        while os.path.isdir(self._folder) and time.monotonic() < until:
+        while self._folder is not None and os.path.isdir(self._folder) and time.monotonic() < until:
             shutil.rmtree(self._folder, ignore_errors=True)
             time.sleep(0.05)
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -88,11 +89,12 @@ def expected(photos: Path, objects: str, tmp_path_factory: pytest.TempPathFactor
 class Workplace:
     """A cluster of two machines with a core each, and one without, for the driver."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str) -> None:
         from ray.cluster_utils import Cluster
 
         own = {"include_dashboard": False, "object_store_memory": 80 * 2**20}
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **own, "_system_config": HASTY})
+        head = {"num_cpus": 0, "temp_dir": folder, "_system_config": HASTY}
+        self.cluster = Cluster(initialize_head=True, head_node_args={**own, **head})
         self.machines = [self.cluster.add_node(num_cpus=1, **own) for _ in range(2)]
 
     def workers_at_work(self, machine: Any = None) -> list[psutil.Process]:
@@ -111,9 +113,13 @@ def _is_at_work(process: psutil.Process) -> bool:
 @pytest.fixture(scope="module")
 def workplace(objects: str) -> Iterator[Workplace]:
     """Its machines have the credentials of `objects`."""
-    with pytest.MonkeyPatch.context() as patch:
+    # A short path: sockets lie below it.
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.TemporaryDirectory(prefix="sightline-", dir="/tmp", ignore_cleanup_errors=True) as folder,
+    ):
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        place = Workplace()
+        place = Workplace(folder)
         patch.setenv("RAY_ADDRESS", place.cluster.address)
         yield place
         place.cluster.shutdown()
