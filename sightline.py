@@ -158,8 +158,13 @@ def index(
         int | None, typer.Option(min=1, max=4096, help="Photos in one forward pass (default: by device).")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Processes that decode (default: one a core).")
+        int | None,
+        typer.Option(min=1, max=256, help="Processes that decode (default: one a core); with ray, its workers."),
     ] = None,
+    executor: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Who reads and embeds: this machine, or a Ray cluster (RAY_ADDRESS, else a local one)."),
+    ] = "local",
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on, and index what changes in the folders within seconds.")
     ] = False,
@@ -233,6 +238,7 @@ def index(
             keep_previous=keep_previous,
             grace=kept,
             recall=recall,
+            executor=executor,
         )
         if watch or every is not None:
             _follow(place, list(paths or ()), options, watch, seconds, poll, as_json)

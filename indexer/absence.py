@@ -6,13 +6,13 @@ went at once, a person is asked first; until then those files are *missing*. Ans
 
 from __future__ import annotations
 
-import os
 import shlex
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 
 from indexer.scan import GoneFile, Scan
+from indexer.storage import storage_of
 from search.catalog import changes, paths
 
 SHARE = 0.2
@@ -50,7 +50,7 @@ class Absences:
 
     def given_up(self, root: bytes, error: OSError | None, *, named: bool) -> bool:
         """Whether a library's folder is gone for good, by the word of a person who `named` it."""
-        gone = error is not None and not os.path.lexists(root)
+        gone = error is not None and not storage_of(root).exists(root)
         return gone and self._confirmed and named and self._is_library(root)
 
     def count(self) -> None:
@@ -100,6 +100,6 @@ def why_away(root: bytes, error: OSError | None) -> str:
     """Why a library's folder cannot be scanned, as what is said of it."""
     if error is None:
         return "holds no photo any more"
-    if not os.path.lexists(root):
+    if not storage_of(root).exists(root):
         return "is not there"
     return f"cannot be listed ({(error.strerror or str(error)).lower()})"

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from indexer.rules import IGNORE_FILE
-from indexer.scan import is_photo_name
+from indexer.suffixes import is_photo_name
 
 SETTLED = 1.0
 """Seconds for which a file has not changed, when it is taken to be whole."""

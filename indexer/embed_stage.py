@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import sqlite3
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING
 
 from indexer.forget import Renames
+from indexer.known import KnownPhotos
 from indexer.libraries import Libraries, is_below
 from indexer.model_choice import LoadedModel, ModelChoice, weights_stamp
 from indexer.progress import Preempted, Progress
@@ -18,8 +17,7 @@ from indexer.report import IndexOptions, IndexReport
 from indexer.scan import FoundFile
 from indexer.survey import Survey
 from search import failpoints
-from search.catalog import changes, model_records, settings
-from search.catalog.connection import connect_to_read
+from search.catalog import model_records, settings
 from search.catalog.model_records import ModelRecord
 from search.home import Home
 
@@ -27,6 +25,8 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from indexer.decoding.decoders import Decoders
+    from indexer.executors.protocol import Executor, Group
+    from indexer.record import Recorder
     from search.models.encoder import Encoder
 
 
@@ -73,40 +73,43 @@ class EmbedStage:
         if not found.to_read and choice.settled and active and not self._photos_without(active, survey):
             self._remember(choice)  # another one may be half built
             return active
-        from indexer.pipeline import FILES_A_TASK, read_ahead
+        executor = self._executor(choice, len(found.to_read))  # it starts while the model is loaded
+        with closing(executor):
+            with self._stage("load", None):
+                encoder, model = self._load(choice)
+            again = self._photos_without(model, survey)
+            self.report.unchanged -= len(again)  # they are counted when they are read
+            to_read = found.to_read + again
+            if not to_read:
+                return model
+            from indexer.record import Recorder
 
-        # They start while the model is loaded: one for every few photos, so that few are not kept waiting by many.
-        decoders = self.decoders()
-        decoders.pool.start(math.ceil(len(found.to_read) / FILES_A_TASK))
-        with self._stage("load", None):
-            encoder, model = self._load(choice)
-        again = self._photos_without(model, survey)
-        self.report.unchanged -= len(again)  # they are counted when they are read
-        to_read = found.to_read + again
-        if not to_read:
-            return model
-        from indexer.embed import BATCH_SIZE, embed
-        from indexer.measure import EmbeddingMeter
-        from indexer.record import Recorder
+            library_of = Libraries(self.connection)
+            gone = {key for key, _, _ in found.gone}
+            recorder = Recorder(self.database, model, job, self.report, library_of, gone, renames)
+            if active is None:
+                self.activate(model)  # a first index answers while it is being made
+            known = KnownPhotos(self.home, self.connection, model)
+            self._record(executor.embed(encoder, to_read, known), recorder, model, len(to_read))
+            if executor.meter is not None:
+                executor.meter.keep(self.database, encoder, model, self.report.embedded)
+            self.report.waits += executor.waits
+        return model
 
-        library_of = Libraries(self.connection)
-        gone = {key for key, _, _ in found.gone}
-        recorder = Recorder(self.database, model, job, self.report, library_of, gone, renames)
-        if active is None:
-            self.activate(model)  # a first index answers while it is being made
-        known = _Known(self.home, self.connection, model)
+    def _executor(self, choice: ModelChoice, files: int) -> Executor:
+        if self.options.executor == "ray":
+            from indexer.executors.ray import RayExecutor
+
+            return RayExecutor(self.options, choice.precision, self.progress.say)
+        from indexer.executors.local import LocalExecutor
+
+        return LocalExecutor(self.decoders(), self.options.batch_size, files)
+
+    def _record(self, embedded: Generator[Group], recorder: Recorder, model: ModelRecord, total: int) -> None:
+        """Commit what is embedded as it comes, and tell how far it is."""
         done = published = 0
-        files = read_ahead(
-            to_read,
-            encoder.preprocess,
-            decoders,
-            known=known,
-            look_ahead=3 * (self.options.batch_size or BATCH_SIZE[encoder.device]),
-        )
-        meter = EmbeddingMeter(len(to_read), decoders)
         failed = self.report.failed  # of earlier runs, whose files are as they were
-        embedded = embed(encoder, files, len(to_read), self.options.batch_size, meter.model_seconds)
-        with self._stage("embed", len(to_read)), closing(files), closing(embedded):  # however it ends, threads end too
+        with self._stage("embed", total), closing(embedded):
             try:
                 for batch, vectors in embedded:
                     recorder.add(batch, vectors)
@@ -118,8 +121,6 @@ class EmbedStage:
                 recorder.commit()
                 raise
             recorder.commit()
-        meter.keep(self.database, encoder, model, self.report.embedded)
-        return model
 
     def _load(self, choice: ModelChoice) -> tuple[Encoder, ModelRecord]:
         encoder = self.loaded.get(choice.name, choice.precision, self.options)
@@ -172,21 +173,3 @@ class EmbedStage:
             if (seen or file.known in back) and file.known not in busy:
                 chosen.setdefault(photo, file)
         return list(chosen.values())
-
-
-class _Known:
-    """Whether the model has embedded a photo already; asked by many threads, so each has a connection of its own."""
-
-    def __init__(self, home: Home, connection: sqlite3.Connection, model: ModelRecord) -> None:
-        self._home = home
-        self._model = model
-        self._local = threading.local()
-        # Most first runs find nothing twice; they are spared a question for each photo.
-        self._any = connection.execute("SELECT 1 FROM embeddings WHERE model_key = ? LIMIT 1", (model.key,)).fetchone()
-
-    def __call__(self, photo_id: str) -> bool:
-        if not self._any:
-            return False
-        if not hasattr(self._local, "connection"):
-            self._local.connection = connect_to_read(self._home)
-        return changes.embedded_photo(self._local.connection, self._model.key, photo_id) is not None

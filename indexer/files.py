@@ -6,12 +6,12 @@ import contextlib
 import functools
 import hashlib
 import os
-import stat
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from indexer.formats import recognise
 from indexer.pixels import DecodingRoom, free_memory
+from indexer.storage import storage_of
 from search.errors import FileChangedError, PhotoError
 
 MAX_BYTES = 2**30
@@ -23,20 +23,11 @@ HEAD = 64
 """Bytes in which a format is recognised."""
 
 
-@contextlib.contextmanager
-def opened(path: str | bytes | os.PathLike[str]) -> Iterator[tuple[BinaryIO, os.stat_result]]:
+def opened(path: str | bytes | os.PathLike[str]) -> contextlib.AbstractContextManager[tuple[BinaryIO, os.stat_result]]:
     """A regular file, open to be read, and its state before that. Raises `PhotoError` where it is none, `OSError` where
     it cannot be opened."""
-    # Not to wait for ever for somebody who writes, where a FIFO took the place of a file.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise PhotoError("it is not a regular file")
-        with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            yield stream, status
-    finally:
-        os.close(descriptor)
+    place = os.fsencode(path)
+    return storage_of(place).opened(place)
 
 
 def whole_file(path: str | bytes | os.PathLike[str]) -> tuple[bytes, os.stat_result]:
@@ -46,7 +37,7 @@ def whole_file(path: str | bytes | os.PathLike[str]) -> tuple[bytes, os.stat_res
     meanwhile, `OSError` where it cannot be read.
     """
     with opened(path) as (stream, status):
-        return _content(stream, status), status
+        return _content(path, stream, status), status
 
 
 @contextlib.contextmanager
@@ -54,14 +45,14 @@ def held_file(path: str | bytes | os.PathLike[str]) -> Iterator[tuple[bytes, os.
     """What `whole_file` gives, and raises, with room for it in memory as long as this is held. For whoever reads files
     side by side; not to be asked for while another is held."""
     with opened(path) as (stream, status), room_for_file(min(status.st_size, MAX_BYTES)):
-        yield _content(stream, status), status
+        yield _content(path, stream, status), status
 
 
-def _content(stream: BinaryIO, status: os.stat_result) -> bytes:
+def _content(path: str | bytes | os.PathLike[str], stream: BinaryIO, status: os.stat_result) -> bytes:
     if status.st_size > MAX_BYTES:
         raise PhotoError(f"it has {status.st_size / 2**30:.1f} GiB, more than a photo has")
     content = stream.read(status.st_size)
-    after = os.fstat(stream.fileno())
+    after = storage_of(os.fsencode(path)).status_of(stream)
     if (len(content), after.st_size, after.st_mtime_ns) != (status.st_size, status.st_size, status.st_mtime_ns):
         raise FileChangedError("it was written to while it was read")
     return content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from indexer.absence import Absences
 from indexer.report import IndexReport
 from indexer.scan import GoneFile, Scan
+from indexer.storage import storage_of
 from search import failpoints
 from search.catalog import changes, settings
 from search.catalog.clock import now
@@ -54,7 +54,7 @@ class Renames:
                 "SELECT key, folder, name, photo_key FROM files WHERE library_key = ?", (library,)
             ).fetchall()
             rest = [row for row in files if row[0] not in keys]
-            if sum(photo is not None for *_, photo in rest) < len(keys) and not os.path.isdir(root):
+            if sum(photo is not None for *_, photo in rest) < len(keys) and storage_of(root).is_gone(root):
                 moved += [(key, folder, name) for key, folder, name, _ in files if key in keys]
                 left += [(key, folder, name) for key, folder, name, _ in rest]
         return moved, left
@@ -99,7 +99,7 @@ def forget(
         for key, path in connection.execute(
             "SELECT key, path FROM libraries WHERE key NOT IN (SELECT library_key FROM files)"
         ).fetchall():
-            if not os.path.isdir(path):
+            if storage_of(path).is_gone(path):
                 connection.execute("DELETE FROM libraries WHERE key = ?", (key,))
     if purged:
         failpoints.reach("orphans purged")

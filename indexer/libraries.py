@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
+from indexer.storage import storage_of
 from search.catalog import paths
 from search.errors import SightlineError
 from search.home import Home
@@ -40,14 +41,41 @@ def outermost(roots: list[bytes]) -> list[bytes]:
     ]
 
 
+def check_new(roots: Collection[bytes], known: Callable[[], list[bytes]]) -> None:
+    """Make sure that what is to become a library in an object storage is there, and is no mistake in writing; those
+    that are `known` may be away.
+
+    Raises:
+        SightlineError: one is not to be had.
+    """
+    for root in roots:
+        if not paths.is_remote(root) or is_below(root, known()):
+            continue
+        try:
+            storage_of(root).check(root)
+        except FileNotFoundError as error:
+            raise SightlineError(
+                f"There is nothing at {paths.display(root)}: name a bucket or a folder in it."
+            ) from error
+        except OSError as error:
+            raise SightlineError(
+                f"{paths.display(root)} cannot be listed ({(error.strerror or str(error)).lower()}): see to its "
+                "address, the network and the credentials."
+            ) from error
+
+
 def root_of(home: Home, folder: Path | str | bytes, known: Collection[bytes] = ()) -> bytes:
     """The folder's absolute path, links in it resolved, so that one folder is one library. One of the `known` libraries
     need not be there.
 
     Raises:
-        SightlineError: there is no such folder, or it is the home itself.
+        SightlineError: there is no such folder, it is the home itself, or it is no address of an object storage.
     """
     named = os.fsencode(folder)
+    if paths.is_remote(named.lower()):
+        from indexer.storage.addresses import checked_root
+
+        return checked_root(named)
     root = os.path.realpath(os.path.expanduser(named))
     if not os.path.isdir(root) and root not in known:
         what = "is a file; name the folder that it is in" if os.path.exists(root) else "does not exist"

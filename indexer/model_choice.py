@@ -28,7 +28,11 @@ class LoadedModel:
         Raises:
             ModelError: it cannot be loaded.
         """
-        wanted = (name, weights_stamp(name), options.device, precision)
+        device = options.device
+        if options.executor != "local":
+            # Here it only embeds a few texts; where the photos are, there may be other devices.
+            device, precision = "auto", "auto"
+        wanted = (name, weights_stamp(name), device, precision)
         if self._encoder is None or self._of != wanted:
             from indexer.embed import streams_on
             from search.models.encoder import load_encoder
@@ -36,7 +40,7 @@ class LoadedModel:
             self._encoder = None
             self._encoder = load_encoder(
                 name,
-                device=options.device,
+                device=device,
                 precision=precision,
                 allow_download=options.download,
                 convert=True,

@@ -8,6 +8,7 @@ size, never whole photos.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections import deque
@@ -27,6 +28,7 @@ from indexer.decoding.decoders import Decoders, measured
 from indexer.files import LARGE, MAX_BYTES, check_head, opened, photo_id, room_for_file, whole_file
 from indexer.retries import until_another_day
 from indexer.scan import FAILED_FOR_NOW, FoundFile, modified_ns, settled_ns
+from indexer.storage import storage_of
 from search.catalog.changes import NewPhoto
 from search.errors import FileChangedError, PhotoError, PhotoForNowError, PhotoMemoryError
 
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 FILES_A_TASK = 8
 """Files that a thread takes, and has decoded, at a time: one by one, handing them over costs a sixth of the work."""
+UNREADABLE = "it cannot be read"
+"""So begins what is said of a file that the system does not let be read."""
 _BYTES_AT_ONCE = 4 * 2**20
 
 _MANY = 3_000
@@ -117,13 +121,15 @@ def read_files(
     """
     done: dict[int, ReadFile] = {}
     waiting: dict[int, _Opened] = {}
+    # Side by side where they are fetched from afar; else each is read when it is asked for.
+    fetched = storage_of(some[0].path).each(_fetched, [found for found in some if found.size <= LARGE])
     for place, found in enumerate(some):
         if found.size > LARGE:
             done.update(_decoded(waiting, preprocess, decoders))  # nothing else is held while it waits for room
             waiting.clear()
             done[place] = _read_large(found, preprocess, known, decoders)
             continue
-        file = _opened(found, known)
+        file = _unless_known(next(fetched), known)
         if isinstance(file, ReadFile):
             done[place] = file
             continue
@@ -153,13 +159,17 @@ def _read_large(found: FoundFile, preprocess: Preprocess, known: Callable[[str],
         try:
             check_head(stream)
         except PhotoError as error:
-            return ReadFile(found, "", status.st_size, settled_ns(status, now), failure=str(error))
+            return ReadFile(found, "", status.st_size, _time_to_keep(found, status, now), failure=str(error))
     with room_for_file(size):
-        file = _opened(found, known)
+        file = _unless_known(_fetched(found), known)
         return file if isinstance(file, ReadFile) else _decoded({0: file}, preprocess, decoders)[0]
 
 
-def _opened(found: FoundFile, known: Callable[[str], bool]) -> ReadFile | _Opened:
+def _unless_known(file: ReadFile | _Opened, known: Callable[[str], bool]) -> ReadFile | _Opened:
+    return file.file if isinstance(file, _Opened) and known(file.file.id) else file
+
+
+def _fetched(found: FoundFile) -> ReadFile | _Opened:
     now = time.time_ns()
     try:
         content, status = whole_file(found.path)
@@ -171,9 +181,15 @@ def _opened(found: FoundFile, known: Callable[[str], bool]) -> ReadFile | _Opene
         return ReadFile(found, "", found.size, found.mtime_ns, failure=str(error))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        return ReadFile(found, "", found.size, FAILED_FOR_NOW, failure=f"it cannot be read: {reason}")
-    file = ReadFile(found, photo_id(content), status.st_size, settled_ns(status, now))
-    return file if known(file.id) else _Opened(file, content, modified_ns(status))
+        return ReadFile(found, "", found.size, FAILED_FOR_NOW, failure=f"{UNREADABLE}: {reason}")
+    file = ReadFile(found, photo_id(content), status.st_size, _time_to_keep(found, status, now))
+    return _Opened(file, content, modified_ns(status))
+
+
+def _time_to_keep(found: FoundFile, status: os.stat_result, read_ns: int) -> int:
+    if storage_of(found.path).tells_every_write(status):
+        return modified_ns(status)
+    return settled_ns(status, read_ns)
 
 
 def _decoded(waiting: dict[int, _Opened], preprocess: Preprocess, decoders: Decoders) -> dict[int, ReadFile]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from indexer.forget import Renames
 from indexer.pipeline import ReadFile
 from indexer.report import IndexReport
+from indexer.storage import storage_of
 from search import failpoints
 from search.catalog import changes, descriptions, jobs, settings, words
 from search.catalog.model_records import ModelRecord
@@ -56,10 +56,10 @@ class Recorder:
         self._there: dict[bytes, bool] = {}
 
     def add(self, files: list[ReadFile], vectors: Floats) -> None:
-        """Take files in; `vectors` (float32[m, d]) belong, in order, to those that have pixels."""
+        """Take files in; `vectors` (float32[m, d]) belong, in order, to those that have a photo."""
         rows = iter(vectors)
         for file in files:
-            self._group.append((file, stored.pack(next(rows)) if file.pixels is not None else None))
+            self._group.append((file, stored.pack(next(rows)) if file.photo is not None else None))
         if len(self._group) >= GROUP_FILES or time.monotonic() - self._began >= GROUP_SECONDS:
             self.commit()
 
@@ -153,14 +153,14 @@ class Recorder:
         ):
             if not self._is_there(root):
                 self._renames.found(key, file.found.path, file.mtime_ns)
-            elif key in self._gone or not os.path.lexists(join(folder, name)):
+            elif key in self._gone or not storage_of(place := join(folder, name)).exists(place):
                 return int(key)
         return None
 
     def _is_there(self, root: bytes) -> bool:
         if root not in self._there:
             self._there[root] = (
-                os.path.isdir(root)
+                storage_of(root).is_folder(root)
                 and not self._connection.execute(
                     "SELECT 1 FROM libraries WHERE path = ? AND offline IS NOT NULL", (root,)
                 ).fetchone()

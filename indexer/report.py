@@ -19,7 +19,8 @@ class IndexOptions:
         concepts: a file of the user's own concepts to tag photos with, or `off` for none.
         precision: `auto`, `fp32`, `bf16` or `fp16`; captioners do not remember it.
         batch_size: photos in one forward pass.
-        workers: processes that decode, each with a thread that reads for it.
+        workers: processes that decode, each with a thread that reads for it; of the executor `ray`, workers.
+        executor: where photos are read and embedded: `local` or `ray`.
         download: whether a model that is not on this machine may be downloaded.
         confirm_removals: whether what is gone was removed, by a person's word, however much it is.
         include, exclude, hidden, min_bytes: what of the libraries is indexed, as `indexer.rules.Rules` has it.
@@ -49,6 +50,7 @@ class IndexOptions:
     grace: float | None = None
     recall: float | None = None
     cause: str = "command"
+    executor: str = "local"
 
     def of_the_machine(self) -> IndexOptions:
         """Where and how models compute, without anything that the home remembers or that holds for one run."""
@@ -58,6 +60,7 @@ class IndexOptions:
             batch_size=self.batch_size,
             workers=self.workers,
             download=self.download,
+            executor=self.executor,
         )
 
     @property
@@ -67,8 +70,8 @@ class IndexOptions:
 
     @property
     def threads(self) -> int:
-        """As many as `workers`, or one a core."""
-        return self.workers or os.cpu_count() or 2
+        """Processes that decode on this machine: as many as `workers`, if those are not of a cluster, or one a core."""
+        return (self.workers if self.executor == "local" else None) or os.cpu_count() or 2
 
 
 @dataclass

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import stat
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from indexer.storage import storage_of
 from search.catalog import paths, settings
-from search.errors import SightlineError
+from search.errors import PhotoError, SightlineError
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -98,6 +98,12 @@ class Sieve:
         self._say = say
         self._include = _spec(rules.include)
         self._exclude = _spec(rules.exclude)
+        self._seen: tuple[bytes, set[bytes]] | None = None
+
+    def looked_through(self, root: bytes, with_patterns: set[bytes]) -> None:
+        """The whole tree at `root` was listed, and these folders alone have an ignore file: others are not asked for
+        theirs any more."""
+        self._seen = root, with_patterns
 
     def top(self) -> Level:
         """The level of the library's own folder. Raises OSError where its ignore file cannot be read."""
@@ -110,28 +116,30 @@ class Sieve:
             OSError: an ignore file above it, or in it, cannot be read.
         """
         level: Level | None = self.top()
-        for name in folder[len(self._root) :].split(os.sep.encode()):
+        for name in folder[len(self._root) :].split(b"/" if paths.is_remote(folder) else os.sep.encode()):
             if name and level is not None:
                 level = level.enter(name)
         return level
 
-    def _level(self, folder: bytes, above: _Specs) -> Level:
-        spec = self._ignore_file(folder)
+    def _level(self, folder: bytes, above: _Specs, has_patterns: bool = True) -> Level:
+        spec = self._ignore_file(folder) if has_patterns else None
         return Level(self, folder, (*above, (folder, spec)) if spec is not None else above)
 
     def _ignore_file(self, folder: bytes) -> GitIgnoreSpec | None:
+        if self._seen is not None and paths.is_within(folder, self._seen[0]) and folder not in self._seen[1]:
+            return None
+        file = paths.join(folder, IGNORE_FILE)
+        where = paths.display(file)
         try:
-            descriptor = os.open(os.path.join(folder, IGNORE_FILE), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+            with storage_of(file).opened(file) as (stream, status):
+                if status.st_size > _MOST_BYTES:
+                    raise PhotoError("it is too large")
+                lines = stream.read(_MOST_BYTES).decode("utf-8", "surrogateescape").splitlines()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        where = paths.display(os.path.join(folder, IGNORE_FILE))
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
-            os.close(descriptor)
+        except PhotoError:
             self._say(f"{where} is no list of patterns; it is passed over.")
             return None
-        with os.fdopen(descriptor, "rb") as stream:
-            lines = stream.read(_MOST_BYTES).decode("utf-8", "surrogateescape").splitlines()
         sound = []
         for number, line in enumerate(lines, start=1):
             if _spec([line]) is None:
@@ -147,7 +155,7 @@ class Sieve:
             return True
         if not (specs or self._exclude or self._include):
             return False
-        path = os.path.join(folder, name)
+        path = paths.join(folder, name)
         if self._exclude is not None and _says(self._exclude, self._root, path, is_folder):
             return True
         for base, spec in reversed(specs):  # the deepest that says anything
@@ -169,28 +177,31 @@ _Specs = tuple[tuple[bytes, "GitIgnoreSpec"], ...]
 class Level:
     """A folder that is not left out, with the ignore files that hold in it."""
 
-    _sieve: Sieve
+    sieve: Sieve
     _folder: bytes
     _specs: _Specs
 
     def takes(self, name: bytes, size: int) -> bool:
         """Whether a file of this folder, of `size` bytes, is indexed as far as the rules go."""
-        rules = self._sieve._rules
-        return size >= rules.min_bytes and not self._sieve._leaves_out(self._folder, name, self._specs, is_folder=False)
+        rules = self.sieve._rules
+        return size >= rules.min_bytes and not self.sieve._leaves_out(self._folder, name, self._specs, is_folder=False)
 
     def takes_all(self, names: Sequence[bytes]) -> bool:
         """Whether files of these names are all indexed, whatever their sizes, and that is to be told quickly."""
-        sieve = self._sieve
-        if self._specs or sieve._exclude or sieve._include or sieve._rules.min_bytes:
+        if self._specs or self.sieve._exclude or self.sieve._include or self.sieve._rules.min_bytes:
             return False
-        return sieve._rules.hidden or not any(name.startswith(b".") for name in names)
+        return self.sieve._rules.hidden or not any(name.startswith(b".") for name in names)
 
-    def enter(self, name: bytes) -> Level | None:
-        """The level of a folder in this one; None where it is left out. Raises OSError where its ignore file cannot be
-        read."""
-        if self._sieve._leaves_out(self._folder, name, self._specs, is_folder=True):
+    def wants_folder(self, name: bytes) -> bool:
+        """Whether a folder in this one is not left out."""
+        return not self.sieve._leaves_out(self._folder, name, self._specs, is_folder=True)
+
+    def enter(self, name: bytes, has_patterns: bool = True) -> Level | None:
+        """The level of a folder in this one, where it is known to have no ignore file, or may have one; None where it
+        is left out. Raises OSError where its ignore file cannot be read."""
+        if not self.wants_folder(name):
             return None
-        return self._sieve._level(os.path.join(self._folder, name), self._specs)
+        return self.sieve._level(paths.join(self._folder, name), self._specs, has_patterns)
 
 
 def _says(spec: GitIgnoreSpec, base: bytes, path: bytes, is_folder: bool) -> bool | None:

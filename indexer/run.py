@@ -6,16 +6,17 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer import rules
+from indexer import executors, rules
 from indexer.absence import Absences
 from indexer.describe import stages
 from indexer.embed_stage import EmbedStage
 from indexer.forget import Renames, forget
-from indexer.libraries import is_below, outermost, root_of
+from indexer.libraries import check_new, is_below, outermost, root_of
 from indexer.lock import writer_lock
 from indexer.model_choice import LoadedModel, ModelChoice, answers_as_it_did, choose
 from indexer.progress import Preempted, Progress, Silent
@@ -74,6 +75,7 @@ def run_index(
 
     Raises:
         LockedError: another process is writing to this home.
+        ExecutorError: the cluster that was asked for is not to be had.
         ModelError: the model cannot be named, found or loaded, or there is no such captioner.
         SettingsError: an environment variable has a value that cannot be.
         SightlineError: a folder does not exist, nothing is known to index, no library is to be had, or the disk is
@@ -84,10 +86,14 @@ def run_index(
 
     options = options or IndexOptions()
     stages.check(options)
+    if places is not None:
+        options = replace(options, executor="local")  # a few files are embedded here before a cluster has begun
+    executors.check(options)
     rules.Rules().changed(*options.rules)
     ranking, decoding = RankingSettings.read(), DecodingSettings.read()
     known = _known_libraries(home) if options.confirm_removals else ()
     roots = outermost([root_of(home, folder, known) for folder in folders])
+    check_new(roots, lambda: _known_libraries(home))
     with writer_lock(home), closing(connect_to_write(home)) as connection:
         from sqlite_utils import Database
 

@@ -6,18 +6,18 @@ that any name survives; links are followed, each real folder being visited once;
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from indexer.retries import is_due
 from indexer.rules import Level, Sieve
-from indexer.suffixes import SUFFIXES
+from indexer.storage import storage_of
+from indexer.storage.local import reason
+from indexer.suffixes import is_photo_name
 from search.catalog.paths import is_within, join
 
 FAILED_FOR_NOW = -1
@@ -29,7 +29,6 @@ _GRAINS = ((10**9, 2 * 10**9), (1, 20 * 10**6))
 """What modification times are multiples of, and how long a file may be written without a new one, both in nanoseconds:
 whole seconds stand for file systems that know no finer ones (FAT: every second one), and clocks of kernels tick up to
 100 times a second."""
-_SUFFIXES = tuple(sorted(suffix.encode() for suffix in SUFFIXES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +54,6 @@ GoneFile = tuple[int, bytes, bytes]
 def modified_ns(status: os.stat_result) -> int:
     """When the file was last written, in nanoseconds; dates beyond the year 2262, which SQLite cannot hold, are cut."""
     return max(0, min(status.st_mtime_ns, 2**63 - 1))
-
-
-def is_photo_name(name: bytes) -> bool:
-    """Whether a file of this name may be a photo."""
-    return name.lower().endswith(_SUFFIXES)
 
 
 def settled_ns(status: os.stat_result, read_ns: int) -> int:
@@ -123,10 +117,10 @@ def scan(
     """
     result = Scan()
     level = sieve.level(root)
-    os.stat(root)
     if level is not None:
         _compare_tree(connection, root, level, sieve, skip, result, seen)
     else:
+        storage_of(root).check(root)
         _miss_below(connection, root, set(), sieve, result)
     return result
 
@@ -162,7 +156,7 @@ def scan_places(
             entries = [(name, status)] if there and status is not None else []
             _compare(connection, folder, level, entries, result, only=name)
         except OSError as error:
-            result.unreadable.append((folder, _reason(error)))
+            result.unreadable.append((folder, reason(error)))
             continue
         _miss_below(connection, place, set(), sieve, result)
     _miss_links(connection, root, result)
@@ -207,7 +201,7 @@ def _compare_tree(
     seen: Callable[[int], None] = lambda count: None,
 ) -> None:
     visited: set[bytes] = set()
-    for folder, within, entries in _walk(root, level, skip, result.unreadable):
+    for folder, within, entries in storage_of(root).walk(root, level, skip, result.unreadable):
         visited.add(folder)
         _compare(connection, folder, within, entries, result)
         seen(result.photos)
@@ -270,7 +264,7 @@ def _is_as_known(
 def _miss_below(connection: sqlite3.Connection, root: bytes, visited: set[bytes], sieve: Sieve, result: Scan) -> None:
     """What the catalog has at and below `root` in folders that were not visited."""
     blind = result.blind
-    below = root.rstrip(os.sep.encode()) + os.sep.encode()
+    below = join(root, b"")
     # All that begins with `below` sorts before what begins with the next byte.
     for (folder,) in connection.execute(
         "SELECT DISTINCT folder FROM files WHERE folder = ? OR (folder >= ? AND folder < ?)",
@@ -281,7 +275,7 @@ def _miss_below(connection: sqlite3.Connection, root: bytes, visited: set[bytes]
         try:
             level = sieve.level(folder)
         except OSError as error:
-            result.unreadable.append((folder, _reason(error)))
+            result.unreadable.append((folder, reason(error)))
             continue
         rows = connection.execute("SELECT key, name, size FROM files WHERE folder = ?", (folder,))
         for key, name, size in rows.fetchall():
@@ -294,61 +288,7 @@ def _is_as(before: tuple[int, int, str | None], now: tuple[int, int], path: byte
     if (*known,) == now:
         return failure is None or not is_due(failure)
     # What could not be opened is asked for again here, where that costs nothing, not by loading a model first.
-    return known[1] == FAILED_FOR_NOW and not os.access(path, os.R_OK)
-
-
-def _walk(
-    root: bytes, level: Level, skip: bytes, unreadable: list[tuple[bytes, str]]
-) -> Iterator[tuple[bytes, Level, list[tuple[bytes, os.stat_result]]]]:
-    """Every folder with its photo files. Real folders come first, so that a link never gives a photo its path where
-    the folder itself is in the library."""
-    entered: set[tuple[int, int]] = set()
-    with contextlib.suppress(OSError):
-        own = os.stat(skip)
-        entered.add((own.st_dev, own.st_ino))
-    real: list[tuple[bytes, Callable[[], Level | None]]] = [(root, lambda: level)]
-    linked: list[tuple[bytes, Callable[[], Level | None]]] = []
-    while real or linked:
-        folder, enter = real.pop() if real else linked.pop()
-        try:
-            within = enter()
-            status = os.stat(folder)
-            if within is None or (status.st_dev, status.st_ino) in entered:
-                continue
-            entered.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as entries:
-                files = []
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        real.append((entry.path, partial(within.enter, entry.name)))
-                    elif entry.is_symlink() and _leads_to_folder(entry):
-                        linked.append((entry.path, partial(within.enter, entry.name)))
-                    elif is_photo_name(entry.name) and (found := _regular(entry)) is not None:
-                        files.append((entry.name, found))
-        except OSError as error:
-            if folder == root:
-                raise
-            unreadable.append((folder, _reason(error)))
-            continue
-        yield folder, within, files
-
-
-def _leads_to_folder(link: os.DirEntry[bytes]) -> bool:
-    try:
-        return link.is_dir()
-    except OSError:  # it leads round in a circle
-        return False
-
-
-def _regular(entry: os.DirEntry[bytes]) -> os.stat_result | None:
-    """The status of a regular file; None for a FIFO, a socket, a device, or a link that leads nowhere."""
-    try:
-        status = entry.stat()
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP):
-            return None
-        raise  # what cannot be looked at may well be there: the whole folder counts as unreadable
-    return status if stat.S_ISREG(status.st_mode) else None
+    return known[1] == FAILED_FOR_NOW and not storage_of(path).may_be_read(path)
 
 
 def _status(path: bytes) -> os.stat_result | None:
@@ -359,7 +299,3 @@ def _status(path: bytes) -> os.stat_result | None:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return None
         raise
-
-
-def _reason(error: OSError) -> str:
-    return f"it cannot be listed: {(error.strerror or str(error)).lower()}"

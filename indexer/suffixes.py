@@ -21,3 +21,10 @@ SUFFIXES = frozenset(
     ]
 )
 """File-name suffixes in lower case. What a file really is, its first bytes decide."""
+
+_SUFFIXES = tuple(sorted(suffix.encode() for suffix in SUFFIXES))
+
+
+def is_photo_name(name: bytes) -> bool:
+    """Whether a file of this name may be a photo."""
+    return name.lower().endswith(_SUFFIXES)

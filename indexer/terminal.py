@@ -87,7 +87,7 @@ class TerminalProgress:
         rate = done / max(time.monotonic() - self._began, 1e-6)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, rate=_rate(rate), failed=_failed(failed))  # type: ignore[arg-type]
-        elif not self._live and time.monotonic() - self._said >= _LINE_EVERY:
+        elif done and not self._live and time.monotonic() - self._said >= _LINE_EVERY:
             self._said = time.monotonic()
             of = f" of {self._total}, about {minutes((self._total - done) / rate)} left" if self._total else ""
             print(f"{self._title}: {done}{of}, {_rate(rate)}{_failed(failed)}", file=self._stream, flush=True)

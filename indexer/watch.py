@@ -208,7 +208,7 @@ class Follower:
         if not self._watch:
             return
         # A drive may be mounted where none was: whether it tells is asked each time.
-        roots = {root: _way(root, self._poll) for root in self._roots()}
+        roots = {root: _way(root, self._poll) for root in self._roots() if not paths.is_remote(root)}
         if roots == self._listened:
             return
         for listener in self._listeners:

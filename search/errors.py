@@ -53,6 +53,10 @@ class DecodingError(SightlineError):
     """The processes that decode photos cannot be started, or were ended; no photo is at fault."""
 
 
+class ExecutorError(SightlineError):
+    """The cluster that was to embed photos is not to be had, or was lost; no photo is at fault."""
+
+
 class QueryError(SightlineError):
     """A search cannot be answered as it was asked."""
 

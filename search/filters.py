@@ -8,7 +8,7 @@ import sqlite3
 
 import numpy as np
 
-from search.catalog import words
+from search.catalog import paths, words
 from search.query import Filter, Query, date_range
 from search.vectors.protocol import Keys
 
@@ -58,9 +58,10 @@ def _one(one: Filter) -> tuple[str, list[object]]:
     if one.key == "camera":
         return "camera LIKE ? ESCAPE '\\'", [_containing(value)]
     if one.key == "folder":
-        if os.path.isabs(value) and value.endswith(os.sep):
+        remote = paths.is_remote(value.encode("utf-8", "replace")) and value.endswith("/")
+        if remote or (os.path.isabs(value) and value.endswith(os.sep)):
             # A whole path: that folder and what lies below it, and not what begins so.
-            lies, needed = "substr(CAST(folder AS TEXT) || ?, 1, length(?)) = ?", [os.sep, value, value]
+            lies, needed = "substr(CAST(folder AS TEXT) || ?, 1, length(?)) = ?", [value[-1], value, value]
         else:
             lies, needed = "CAST(folder AS TEXT) || ? LIKE ? ESCAPE '\\'", [os.sep, _containing(value)]
         return f"photos.key IN (SELECT photo_key FROM files WHERE {lies})", [*needed]

@@ -9,8 +9,12 @@ from pathlib import Path
 
 from zipstream import ZipStream
 
+from indexer.files import content_of
+from indexer.storage import storage_of
 from search.catalog import paths as catalog_paths
+from search.catalog.paths import is_remote
 from search.catalog.photo import Photo
+from search.errors import PhotoError
 from web.photo_files import find_file, safe_name
 from web.problems import ProblemError, displayable
 
@@ -20,8 +24,9 @@ MISSING = "missing photos.txt"
 
 @dataclass(frozen=True)
 class _Member:
-    path: Path
+    path: bytes
     state: os.stat_result
+    photo: str
     name: str
 
 
@@ -46,7 +51,8 @@ class Archive:
             except ProblemError:
                 missing.append(displayable(catalog_paths.display(photo.paths[0])))
                 continue
-            self._members.append(_Member(path, state, _numbered(safe_name(path), taken)))
+            name = _numbered(safe_name(Path(os.fsdecode(path))), taken)
+            self._members.append(_Member(path, state, photo.id, name))
         if not self._members:
             raise ProblemError(
                 404,
@@ -54,7 +60,10 @@ class Archive:
                 "`sightline index`.",
             )
         for member in self._members:
-            self._stream.add_path(str(member.path), member.name, recurse=False)
+            if is_remote(member.path):
+                self._stream.add(_fetched(member), member.name, size=member.state.st_size)
+            else:
+                self._stream.add_path(os.fsdecode(member.path), member.name, recurse=False)
         if missing:
             told = "The files of these photos are not where they were indexed, or have changed since:"
             self._stream.add("\n".join([told, "", *missing, ""]), MISSING)
@@ -66,11 +75,19 @@ class Archive:
     def __iter__(self) -> Iterator[bytes]:
         """Its content. Raises `OSError` when a file goes or changes meanwhile: what was announced cannot be kept."""
         for member in self._members:
-            now = os.stat(member.path)
+            now = storage_of(member.path).status(member.path)
             if (now.st_size, now.st_mtime_ns) != (member.state.st_size, member.state.st_mtime_ns):
-                raise OSError(f"{member.path} has changed while it was being sent")
+                raise OSError(f"{catalog_paths.display(member.path)} has changed while it was being sent")
             yield from self._stream.file()
         yield from self._stream.finalize()
+
+
+def _fetched(member: _Member) -> Iterator[bytes]:
+    try:
+        with content_of(member.photo, member.path) as content:
+            yield content
+    except PhotoError as error:
+        raise OSError(f"{catalog_paths.display(member.path)} cannot be sent: {error}") from error
 
 
 def _numbered(name: str, taken: set[str]) -> str:

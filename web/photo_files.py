@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +17,9 @@ from fastapi.concurrency import run_in_threadpool
 
 from indexer import files
 from indexer.scan import modified_ns
+from indexer.storage import storage_of
 from indexer.thumbnails import Thumbnails
+from search.catalog.paths import is_remote
 from search.catalog.photo import Photo
 from search.errors import PhotoError
 from web.access import EngineAccess
@@ -53,7 +58,7 @@ def checked_id(photo_id: str) -> str:
     return photo_id
 
 
-def find_file(photo: Photo) -> tuple[Path, os.stat_result]:
+def find_file(photo: Photo) -> tuple[bytes, os.stat_result]:
     """A file that still holds the photo, and its state.
 
     Raises:
@@ -61,8 +66,9 @@ def find_file(photo: Photo) -> tuple[Path, os.stat_result]:
     """
     for path, modified in zip(photo.paths, photo.modified_ns, strict=True):
         try:
-            state = os.stat(path)
-            if not stat.S_ISREG(state.st_mode) or state.st_size != photo.bytes or not os.access(path, os.R_OK):
+            storage = storage_of(path)
+            state = storage.status(path)
+            if not stat.S_ISREG(state.st_mode) or state.st_size != photo.bytes or not storage.may_be_read(path):
                 continue
             # One that was written since may hold another picture by now, which must not be shown under this id.
             if modified_ns(state) != modified:
@@ -71,12 +77,29 @@ def find_file(photo: Photo) -> tuple[Path, os.stat_result]:
                         continue
         except (OSError, PhotoError):
             continue
-        return Path(os.fsdecode(path)), state
+        return path, state
     raise ProblemError(
         404,
         "The file of this photo is not where it was indexed, or has changed. If its disk is absent, connect "
         "it; else run `sightline index`.",
     )
+
+
+@contextlib.contextmanager
+def at_hand(photo: Photo, path: bytes) -> Iterator[Path]:
+    """The photo's file as one of this machine: itself, or a copy of what lies in an object storage, for as long as this
+    is held. Raises `PhotoError` where that cannot be had, or is another photo by now."""
+    if not is_remote(path):
+        yield Path(os.fsdecode(path))
+        return
+    with tempfile.TemporaryDirectory(prefix="sightline-") as folder:
+        copy = Path(folder) / "photo"
+        with files.content_of(photo.id, path) as content:
+            try:
+                copy.write_bytes(content)
+            except OSError as error:
+                raise PhotoError(f"there is no room for a copy of it: {error.strerror or error}") from error
+        yield copy
 
 
 def safe_name(path: Path) -> str:
@@ -108,7 +131,7 @@ async def thumbnail(thumbnails: Thumbnails, decoder: Decoder, photo: Photo, size
         return kept
 
     def made() -> bytes:
-        return thumbnails.get_bytes(photo.id, os.fsencode(find_file(photo)[0]), size)
+        return thumbnails.get_bytes(photo.id, find_file(photo)[0], size)
 
     try:
         return await anyio.to_thread.run_sync(made, limiter=decoder.limiter)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from indexer.describe.stage import Outcome, Work, read_pictures, run_stage
 from indexer.progress import Progress
 from indexer.report import IndexOptions, IndexReport
+from indexer.storage import storage_of
 from search.catalog import descriptions, settings
 from search.catalog.descriptions import CAPTIONS, OFF, TEXT, PendingPhoto
 from search.errors import SightlineError
@@ -115,7 +115,7 @@ def describe(
             return
         with database.atomic():
             descriptions.seen_by(connection, stage, plan.author)
-        if any(os.path.lexists(file.path) for photo in plan.photos for file in photo.files):
+        if any(storage_of(file.path).exists(file.path) for photo in plan.photos for file in photo.files):
             if plan.note:
                 progress.say(plan.note)
             with timed(stage, len(plan.photos)):

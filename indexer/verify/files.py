@@ -12,6 +12,7 @@ import numpy as np
 
 from indexer.decoding.decoders import Decoders
 from indexer.scan import modified_ns
+from indexer.storage import storage_of
 from indexer.verify import facts
 from indexer.verify.facts import AS_IT_COMES, held, is_nearly, reread
 from indexer.verify.findings import Finding, Mending, View, are, listed, several
@@ -108,7 +109,8 @@ def _see(view: View, seen: _Seen, read: Callable[[list[Row]], Iterable[_Wrong | 
     # In pieces, each read at once: a run that is at work could not empty its log all the while.
     while rows := view.connection.execute(_FILES, (last, _CHUNK)).fetchall():
         last = rows[-1][0]
-        as_they_were = [row for row in rows if _is_as_it_was(row, seen)]
+        states = storage_of(_place(rows[0])).each(_state, rows)
+        as_they_were = [row for row, state in zip(rows, states, strict=True) if _is_as_it_was(row, state, seen)]
         to_read = [row for row in as_they_were if view.read_photos or row[1] in doubtful]
         for row, wrong in zip(to_read, read(to_read), strict=True):
             view.checked["photos_read"] += 1
@@ -136,16 +138,22 @@ def _heard(futures: list[Future[_Wrong | None]]) -> Iterator[_Wrong | None]:
         yield future.result()
 
 
-def _is_as_it_was(row: Sequence[object], seen: _Seen) -> bool:
-    _, _, folder, name, size, mtime_ns, *_ = row
+def _state(row: Row) -> os.stat_result | None:
+    path = _place(row)
     try:
-        status = os.stat(paths.join(_path(folder), _path(name)))
+        return storage_of(path).status(path)
     except (OSError, ValueError):
+        return None
+
+
+def _is_as_it_was(row: Row, state: os.stat_result | None, seen: _Seen) -> bool:
+    _, _, _, _, size, mtime_ns, *_ = row
+    if state is None:
         seen.away += 1
         return False
     if mtime_ns in AS_IT_COMES:  # a run is to read it
         return True
-    if (status.st_size, modified_ns(status)) != (size, mtime_ns):
+    if (state.st_size, modified_ns(state)) != (size, mtime_ns):
         seen.changed += 1
         return False
     return True
@@ -164,6 +172,10 @@ def _relink(mending: Mending, misplaced: dict[int, int]) -> None:
         settings.grow_revision(connection)
 
 
+def _place(row: Row) -> bytes:
+    return paths.join(_path(row[2]), _path(row[3]))
+
+
 def _path(value: object) -> bytes:
     return value if isinstance(value, bytes) else b"\0"  # which is no file's, and is found among the rows
 
@@ -177,8 +189,8 @@ class _Wrong(NamedTuple):
 
 
 def _wrong(row: Sequence[object], decoders: Decoders) -> _Wrong | None:
-    _, _, folder, name, _, mtime_ns, identity, preview, *known = row
-    file = held(paths.join(_path(folder), _path(name)), str(identity), decoders)
+    _, _, _, _, _, mtime_ns, identity, preview, *known = row
+    file = held(_place(row), str(identity), decoders)
     if file is None:
         return None
     if file.id != identity:

@@ -7,6 +7,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
+from indexer.storage import storage_of
 from indexer.verify.findings import Finding, Mending, View, listed
 from search.catalog import paths
 from search.catalog.clock import now
@@ -67,8 +68,8 @@ def root_of(folders: Mapping[bytes, int]) -> bytes | None:
     Some may be damaged: those that are no absolute paths; where most files lie in folders that are there, those that
     are not; and where nothing else is common to all, those that begin otherwise than most.
     """
-    whole = {folder: count for folder, count in folders.items() if os.path.isabs(folder) and b"\0" not in folder}
-    there = {folder: count for folder, count in whole.items() if os.path.isdir(folder)}
+    whole = {folder: count for folder, count in folders.items() if _is_whole(folder)}
+    there = {folder: count for folder, count in whole.items() if storage_of(folder).is_folder(folder)}
     if 2 * sum(there.values()) > sum(whole.values()):
         whole = there
     if _common(whole) is None:
@@ -82,14 +83,16 @@ def root_of(folders: Mapping[bytes, int]) -> bytes | None:
 
 
 def _common(folders: Mapping[bytes, int]) -> bytes | None:
-    try:
-        root = os.path.commonpath(list(folders))
-    except ValueError:  # none at all, or on several drives
-        return None
-    return None if os.path.dirname(root) == root else root
+    return paths.common(list(folders))
+
+
+def _is_whole(folder: bytes) -> bool:
+    return (os.path.isabs(folder) or paths.is_remote(folder)) and b"\0" not in folder
 
 
 def _beginning(folder: bytes) -> bytes:
+    if paths.is_remote(folder):
+        return b"/".join(folder.split(b"/")[:3])
     drive, path = os.path.splitdrive(os.path.normpath(folder))
     return drive + os.sep.encode() + path.strip(os.sep.encode()).split(os.sep.encode())[0]
 
@@ -131,4 +134,4 @@ def _is_believed(path: object, folders: Mapping[bytes, int]) -> bool:
 
 
 def _is_there(folder: bytes) -> bool:
-    return b"\0" not in folder and os.path.isabs(folder) and os.path.isdir(folder)
+    return _is_whole(folder) and storage_of(folder).is_folder(folder)

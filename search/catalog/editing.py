@@ -87,9 +87,13 @@ def _visible(text: str) -> str:
 
 
 def _photo_at(connection: sqlite3.Connection, path: str) -> Photo | None:
-    place = os.path.abspath(os.path.expanduser(os.fsencode(path)))
+    place = os.fsencode(path)
+    if paths.is_remote(place):
+        folder, _, name = place.rpartition(b"/")
+    else:
+        above, name = os.path.split(os.path.abspath(os.path.expanduser(place)))
+        folder = os.path.realpath(above)
     row = connection.execute(
-        "SELECT photo_key FROM files WHERE folder = ? AND name = ? AND photo_key IS NOT NULL",
-        (os.path.realpath(os.path.dirname(place)), os.path.basename(place)),
+        "SELECT photo_key FROM files WHERE folder = ? AND name = ? AND photo_key IS NOT NULL", (folder, name)
     ).fetchone()
     return photos_by_key(connection, [row[0]]).get(row[0]) if row else None

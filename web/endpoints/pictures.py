@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from indexer.pictures import SHOWN_BY_BROWSERS, full_picture, shown_as_it_is
 from indexer.thumbnails import Thumbnails
@@ -16,7 +17,7 @@ from search.catalog.photo import Photo
 from search.errors import PhotoError
 from web.access import EngineAccess
 from web.documents.photos import Size
-from web.photo_files import PhotoId, checked_id, find_file, known_photo, safe_name, thumbnail
+from web.photo_files import PhotoId, at_hand, checked_id, find_file, known_photo, safe_name, thumbnail
 from web.problems import ProblemError, responses
 from web.turns import Turns
 from web.uploads import Decoder
@@ -45,9 +46,15 @@ def picture_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decode
     # One at a time: a picture at the limit of pixels takes gigabytes while it is converted.
     turns = Turns(1, MOST_WAITING)
 
-    def located(photo_id: str) -> tuple[Photo, Path, os.stat_result]:
+    def located(photo_id: str) -> tuple[Photo, bytes, os.stat_result]:
         photo = known_photo(access, photo_id)
         return photo, *find_file(photo)
+
+    def shown(photo: Photo, path: bytes) -> bool:
+        if photo.format not in SHOWN_BY_BROWSERS:
+            return False
+        with at_hand(photo, path) as file:
+            return shown_as_it_is(os.fsencode(file), photo.format, decoder.decoders)
 
     picture = {"schema": {"type": "string", "format": "binary"}}
 
@@ -100,7 +107,7 @@ def picture_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decode
         etag = f'"{photo.id}"'
         if _has_already(request, etag):
             return Response(status_code=304, headers=_caching(etag))
-        return _as_it_lies(photo, path, state)
+        return _PhotoFile(photo, path, state)
 
     @router.head("/api/photos/{photo_id}/picture", include_in_schema=False)
     @router.get(
@@ -128,12 +135,12 @@ def picture_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decode
                 return Response(status_code=304, headers=_caching(etag))
         headers = {**_caching(made), **_HARMLESS, "content-disposition": "inline"}
         try:
-            if await run_in_threadpool(shown_as_it_is, os.fsencode(path), photo.format, decoder.decoders):
-                return _as_it_lies(photo, path, state)
+            if await run_in_threadpool(shown, photo, path):
+                return _PhotoFile(photo, path, state)
             if request.method == "HEAD":
                 return _without_content("image/jpeg", headers)
             async with turns.turn(request):
-                content = await run_in_threadpool(full_picture, photo.id, os.fsencode(path), decoder.decoders)
+                content = await run_in_threadpool(full_picture, photo.id, path, decoder.decoders)
         except PhotoError as error:
             raise ProblemError(404, f"The photo cannot be shown at full size: {error}.") from error
         return Response(content, media_type="image/jpeg", headers=headers)
@@ -141,16 +148,34 @@ def picture_router(access: EngineAccess, thumbnails: Thumbnails, decoder: Decode
     return router
 
 
-def _as_it_lies(photo: Photo, path: Path, state: os.stat_result) -> Response:
-    media_type = MEDIA_TYPES.get(photo.format)
-    return FileResponse(
-        path,
-        media_type=media_type or SAVED,
-        filename=safe_name(path),
-        content_disposition_type="inline" if media_type else "attachment",
-        headers={**_caching(f'"{photo.id}"'), **_HARMLESS},
-        stat_result=state,
-    )
+class _PhotoFile(FileResponse):
+    """A photo's file, byte for byte."""
+
+    def __init__(self, photo: Photo, path: bytes, state: os.stat_result) -> None:
+        media_type = MEDIA_TYPES.get(photo.format)
+        place = Path(os.fsdecode(path))
+        super().__init__(
+            place,
+            media_type=media_type or SAVED,
+            filename=safe_name(place),
+            content_disposition_type="inline" if media_type else "attachment",
+            headers={**_caching(f'"{photo.id}"'), **_HARMLESS},
+            stat_result=state,
+        )
+        self._at_hand = at_hand(photo, path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":
+            await super().__call__(scope, receive, send)
+            return
+        try:
+            self.path = await run_in_threadpool(self._at_hand.__enter__)
+        except PhotoError as error:
+            raise ProblemError(404, f"The photo's file cannot be read: {error}.") from error
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await run_in_threadpool(self._at_hand.__exit__, None, None, None)
 
 
 def _without_content(media_type: str, headers: dict[str, str]) -> Response:

@@ -1,0 +1,50 @@
+"""The executor of one machine: threads that read, processes that decode, and the model, in the process of the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from indexer.executors.protocol import Group
+from indexer.known import KnownPhotos
+from indexer.measure import EmbeddingMeter
+from indexer.pipeline import FILES_A_TASK, read_ahead
+from indexer.scan import FoundFile
+
+if TYPE_CHECKING:
+    from indexer.decoding.decoders import Decoders
+    from search.models.encoder import Encoder
+
+
+class LocalExecutor:
+    """Embeds here. What it yields is in the order of the files."""
+
+    def __init__(self, decoders: Decoders, batch_size: int | None, files: int) -> None:
+        """Have photos decoded by `decoders`, which start now for so many `files`: the model is loaded meanwhile."""
+        self.waits: list[str] = []
+        self.meter: EmbeddingMeter | None = None
+        self._decoders = decoders
+        self._batch_size = batch_size
+        # One for every few photos, so that few are not kept waiting by many.
+        decoders.pool.start(math.ceil(files / FILES_A_TASK))
+
+    def embed(self, encoder: Encoder, files: Sequence[FoundFile], known: KnownPhotos) -> Generator[Group]:
+        """See `Executor.embed`."""
+        from indexer.embed import BATCH_SIZE, embed
+
+        read = read_ahead(
+            files,
+            encoder.preprocess,
+            self._decoders,
+            known=known,
+            look_ahead=3 * (self._batch_size or BATCH_SIZE[encoder.device]),
+        )
+        self.meter = EmbeddingMeter(len(files), self._decoders)
+        embedded = embed(encoder, read, len(files), self._batch_size, self.meter.model_seconds)
+        with closing(read), closing(embedded):  # however it ends, threads end too
+            yield from embedded
+
+    def close(self) -> None:
+        """Nothing is held: the decoders are the run's."""

@@ -1,0 +1,131 @@
+"""Files on disks, as the operating system has them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
+
+from indexer.storage.protocol import Item, Listed, Result
+from indexer.suffixes import is_photo_name
+from search.errors import PhotoError
+
+if TYPE_CHECKING:
+    from indexer.rules import Level
+
+
+class LocalStorage:
+    """See `Storage`. Links are followed, each real folder being visited once; only regular files count."""
+
+    def status(self, path: bytes) -> os.stat_result:
+        """See `Storage.status`."""
+        return os.stat(path)
+
+    @contextlib.contextmanager
+    def opened(self, path: bytes) -> Iterator[tuple[BinaryIO, os.stat_result]]:
+        """See `Storage.opened`."""
+        # Not to wait for ever for somebody who writes, where a FIFO took the place of a file.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise PhotoError("it is not a regular file")
+            with os.fdopen(descriptor, "rb", closefd=False) as stream:
+                yield stream, status
+        finally:
+            os.close(descriptor)
+
+    def status_of(self, stream: BinaryIO) -> os.stat_result:
+        """See `Storage.status_of`."""
+        return os.fstat(stream.fileno())
+
+    def tells_every_write(self, status: os.stat_result) -> bool:
+        """See `Storage.tells_every_write`. Clocks of file systems are coarse."""
+        return False
+
+    def check(self, root: bytes) -> None:
+        """See `Storage.check`."""
+        os.stat(root)
+
+    def walk(self, root: bytes, level: Level, skip: bytes, unreadable: list[tuple[bytes, str]]) -> Iterator[Listed]:
+        """Every folder with its photo files. Real folders come first, so that a link never gives a photo its path where
+        the folder itself is in the library."""
+        entered: set[tuple[int, int]] = set()
+        with contextlib.suppress(OSError):
+            own = os.stat(skip)
+            entered.add((own.st_dev, own.st_ino))
+        real: list[tuple[bytes, Callable[[], Level | None]]] = [(root, lambda: level)]
+        linked: list[tuple[bytes, Callable[[], Level | None]]] = []
+        while real or linked:
+            folder, enter = real.pop() if real else linked.pop()
+            try:
+                within = enter()
+                status = os.stat(folder)
+                if within is None or (status.st_dev, status.st_ino) in entered:
+                    continue
+                entered.add((status.st_dev, status.st_ino))
+                with os.scandir(folder) as entries:
+                    files = []
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False):
+                            real.append((entry.path, partial(within.enter, entry.name)))
+                        elif entry.is_symlink() and _leads_to_folder(entry):
+                            linked.append((entry.path, partial(within.enter, entry.name)))
+                        elif is_photo_name(entry.name) and (found := _regular(entry)) is not None:
+                            files.append((entry.name, found))
+            except OSError as error:
+                if folder == root:
+                    raise
+                unreadable.append((folder, reason(error)))
+                continue
+            yield folder, within, files
+
+    def is_folder(self, root: bytes) -> bool:
+        """See `Storage.is_folder`."""
+        return os.path.isdir(root)
+
+    def is_gone(self, root: bytes) -> bool:
+        """See `Storage.is_gone`."""
+        return not os.path.isdir(root)
+
+    def exists(self, path: bytes) -> bool:
+        """See `Storage.exists`. A link that leads nowhere is something."""
+        return os.path.lexists(path)
+
+    def may_be_read(self, path: bytes) -> bool:
+        """See `Storage.may_be_read`."""
+        return os.access(path, os.R_OK)
+
+    def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """See `Storage.each`. One after the other, each when it is asked for."""
+        return map(function, items)
+
+
+LOCAL = LocalStorage()
+
+
+def _leads_to_folder(link: os.DirEntry[bytes]) -> bool:
+    try:
+        return link.is_dir()
+    except OSError:  # it leads round in a circle
+        return False
+
+
+def _regular(entry: os.DirEntry[bytes]) -> os.stat_result | None:
+    """The status of a regular file; None for a FIFO, a socket, a device, or a link that leads nowhere."""
+    try:
+        status = entry.stat()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return None
+        raise  # what cannot be looked at may well be there: the whole folder counts as unreadable
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def reason(error: OSError) -> str:
+    """What is said of a folder that cannot be listed."""
+    return f"it cannot be listed: {(error.strerror or str(error)).lower()}"
