@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from search.answer import MODES, SORTS, Answer, Request
+from search.answer import Answer, Request
+from search.answering import Answering, understood
 from search.catalog.connection import Reader, connect_to_read, one_state
 from search.catalog.descriptions import TextLine, text_lines
 from search.catalog.model_records import ModelRecord
 from search.catalog.photo import Photo, photo_by_id
 from search.catalog.saved_searches import SavedSearch, saved_searches
 from search.catalog.tags import tags_of
-from search.catalog.words import DEPTH
+from search.catalog_candidates import CatalogCandidates, CatalogDescriptions
 from search.duplicates import DuplicateGroups, Duplicates, Kind
-from search.errors import QueryError, SightlineError, UnknownPhotoError
-from search.explanation import explained
+from search.errors import SightlineError
 from search.facets import Facets, facets
 from search.filters import allowed_keys
 from search.home import Home
-from search.listings import Listing, Listings
+from search.listings import Listing
 from search.overview import Overviews
-from search.query import Query, cleaned, conditions, parse
+from search.query import Query
 from search.questions import Questions
 from search.ranking_settings import RankingSettings
 from search.retrieval import Found, Retrieval
-from search.similarity_map import SimilarityMap, deviations, shown
+from search.similarity_map import SimilarityMap, similarity_map
 from search.status import status
 from search.suggestions import Suggestions, suggestions
 from search.vectors import stored
@@ -63,7 +61,7 @@ class Engine:
         self._earlier: Questions | None = None  # for answers that began before another model was ready
         self._next: _NextModel | None = None
         self._words = WordLists()
-        self._listings = Listings()
+        self._answering = Answering(self._ranking)
         self._overviews = Overviews(home)
         self._duplicates = DuplicateGroups()
 
@@ -127,33 +125,17 @@ class Engine:
             UnknownPhotoError: `like` names no photo of this index.
             ModelError: the index's model cannot be loaded here.
         """
-        began = time.perf_counter()
-        query = _understood(request)
+        query = understood(request)
         connection = self._current_connection()
-        token = request.listing
         with one_state(connection):
-            listing = self._listings.find(request, connection.file)
-            if listing is None:
-                listing = self._found(request, query, connection)
-                # What lies deeper is seldom asked for, and would take much memory to keep.
-                shallow = request.offset + request.limit <= DEPTH
-                token = self._listings.keep(request, listing) if shallow else None
-            found, model = listing.found, listing.model
-            page = slice(request.offset, request.offset + request.limit)
-            hits = explained(connection, found, page, query, model, self._ranking)
-            counted = self._facets(connection, found, query) if request.facets else None
-        return Answer(
-            query=str(query),
-            model=model.name,
-            total=found.total,
-            collapsed=sum(map(len, found.others.values())),
-            left_out=found.left_out,
-            took_ms=(time.perf_counter() - began) * 1000,
-            listing=token,
-            hits=hits,
-            conditions=conditions(request.text),
-            facets=counted,
-        )
+            return self._answering.answer(
+                request,
+                query,
+                connection.file,
+                lambda: self._found(request, query, connection),
+                CatalogDescriptions(connection),
+                lambda found: self._facets(connection, found, query),
+            )
 
     def suggest(self, text: str, limit: int) -> Suggestions:
         """What the last word of a query's text, which ends where the caret stands, could become.
@@ -186,27 +168,18 @@ class Engine:
             UnknownPhotoError: the index has no embedding of this photo.
             ModelError: the index's model cannot be loaded here.
         """
-        query = parse(text)
-        if not query.text:
-            raise QueryError("The query has no words that could be looked for in a photo; add what the photo shows.")
         connection = self._current_connection()
         snapshot = self._now(connection)
-        questions, model = self._questioner(snapshot), snapshot.model
         photo = photo_by_id(connection, photo_id)
+        model = snapshot.model
         whole = stored.of_photo(connection, model.key, photo.key, model.dimensions) if photo else None
-        if whole is None:
-            raise UnknownPhotoError(f"There is no photo {photo_id} in this index.")
-        asked = questions.of_text(query.text)
-        places = questions.encoder().places(image)
-        found = deviations(places, asked, questions.bank())
-        return SimilarityMap(
-            query.text, model.name, float(whole @ asked), places.method, places.area, found, shown(found)
-        )
+        return similarity_map(self._questioner(snapshot), photo_id, whole, image, text)
 
     def _found(self, request: Request, query: Query, connection: Reader) -> Listing:
         snapshot = self._now(connection)
         questions = self._questioner(snapshot)
-        found = Retrieval(request, query, snapshot, connection, questions, self._words, self._ranking).find()
+        candidates = CatalogCandidates(query, snapshot, connection, self._words)
+        found = Retrieval(request, query, candidates, questions, self._ranking).find()
         return Listing(connection.file, snapshot.model, found)
 
     def _facets(self, connection: Reader, found: Found, query: Query) -> Facets:
@@ -258,7 +231,7 @@ class Engine:
                 self._connections.pop(threading.current_thread(), None)
                 self._snapshot = None  # it may be of a catalog that is not there any more
             self._local.connection = None
-            self._listings.clear()
+            self._answering.forget()
             connection.close()
         return self._connection()
 
@@ -292,17 +265,3 @@ class _NextModel:
     def _load(self) -> None:
         with contextlib.suppress(SightlineError):
             self.questions.warm()
-
-
-def _understood(request: Request) -> Query:
-    if request.mode not in MODES:
-        raise QueryError(f"There is no mode “{request.mode}”; it is one of {', '.join(MODES)}.")
-    if request.sort not in SORTS:
-        raise QueryError(f"Hits cannot be sorted by “{request.sort}”; it is one of {', '.join(SORTS)}.")
-    if request.limit < 1 or request.offset < 0:
-        raise QueryError("A page needs a limit of at least 1 and an offset of at least 0.")
-    query = parse(request.text)
-    # Cleaned as any query is, but as one phrase: --not "red car" is not this, rather than neither red nor car.
-    if negative := " ".join(cleaned(request.negative).replace('"', " ").split()):
-        query = replace(query, excluded=(*query.excluded, negative))
-    return query

@@ -267,7 +267,7 @@ def test_a_late_thread_brings_nothing_back_of_a_home_that_was_made_anew(one_phot
         blue = other.submit(engine.search, request).result()
         assert red.hits[0].score != blue.hits[0].score
         listing = engine._found(request, parse(request.text), late)
-        token = engine._listings.keep(request, listing)
+        token = engine._answering.listings.keep(request, listing)
         for asked in (request, replace(request, listing=token)):
             assert other.submit(engine.search, asked).result().hits == blue.hits
 
