@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
     from indexer.report import IndexOptions, IndexReport
     from search.home import Home
+    from search.milvus.address import Address
 
-_Amount = TypeVar("_Amount", int, float)
+_Amount = TypeVar("_Amount")
 
 app = typer.Typer(
     name="sightline",
@@ -109,6 +110,13 @@ def _amount(read: Callable[[str], _Amount], text: str | None) -> _Amount | None:
         return None if text is None else read(text)
     except SightlineError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _address(vectors: str) -> Address | None:
+    """What `--vectors` names."""
+    from search.milvus.address import Address
+
+    return _amount(Address.parse, vectors)
 
 
 def _print(document: dict[str, Any], as_json: bool, show: Callable[[], None]) -> None:
@@ -197,6 +205,10 @@ def index(
             min=0.5, max=1, help="Share of the best photos that a search of a large library finds; remembered."
         ),
     ] = None,
+    vectors: Annotated[
+        str | None,
+        typer.Option(help="Where vectors are kept: faiss (beside the catalog) or milvus:URI; remembered."),
+    ] = None,
     log_format: LogFormatOption = "text",
     log_level: LogLevelOption = None,
     home: HomeOption = None,
@@ -211,6 +223,8 @@ def index(
     seconds = _amount(amounts.seconds, every)
     if poll and not watch:
         raise typer.BadParameter("--poll is a way to watch: add --watch.")
+    if vectors is not None:
+        _address(vectors)
     if captions_dry_run and (watch or every):
         raise typer.BadParameter("--captions-dry-run is for one run: leave out --watch and --every.")
     place = _home(home)
@@ -233,6 +247,7 @@ def index(
             keep_previous=keep_previous,
             grace=kept,
             recall=recall,
+            vectors=vectors,
         )
         if watch or every is not None:
             _follow(place, list(paths or ()), options, watch, seconds, poll, as_json)

@@ -59,3 +59,11 @@ class QueryError(SightlineError):
 
 class UnknownPhotoError(QueryError):
     """No photo of the index has the id that was asked for."""
+
+
+class MilvusError(SightlineError):
+    """Milvus refuses what was asked of it, or holds nothing to answer from."""
+
+
+class UnreachableError(MilvusError):
+    """Milvus does not answer."""

@@ -12,7 +12,8 @@ from search.catalog import words
 from search.query import Filter, Query, date_range
 from search.vectors.protocol import Keys
 
-_FORMATS = {"jpg": "JPEG", "heif": "HEIC", "tif": "TIFF"}
+FORMATS = {"jpg": "JPEG", "heif": "HEIC", "tif": "TIFF"}
+"""Formats by other names for them."""
 _TAGGED = "photos.key IN (SELECT photo_key FROM tags WHERE tag IN (SELECT value FROM json_each(?)))"
 _ORIENTATIONS = {"landscape": "width > height", "portrait": "width < height", "square": "width = height"}
 
@@ -65,7 +66,7 @@ def _one(one: Filter) -> tuple[str, list[object]]:
             lies, needed = "CAST(folder AS TEXT) || ? LIKE ? ESCAPE '\\'", [os.sep, _containing(value)]
         return f"photos.key IN (SELECT photo_key FROM files WHERE {lies})", [*needed]
     if one.key == "type":
-        return "format = ? COLLATE NOCASE", [_FORMATS.get(value.lower(), value)]
+        return "format = ? COLLATE NOCASE", [FORMATS.get(value.lower(), value)]
     if one.key == "orientation":
         return _ORIENTATIONS[value.lower()], []
     if one.key == "is":

@@ -1,0 +1,284 @@
+"""Bringing a collection to what the catalog says.
+
+The catalog is the one commit point; a collection is derived from it, as a generation of FAISS is. Both are gone through
+side by side, some keys at a time, and what differs is written or deleted. So it does not matter where an earlier try
+was cut off, or what was lost on the server: the next one ends with the same collection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from search import background, failpoints
+from search.catalog import dismissals, model_records, settings, words
+from search.catalog.connection import one_state
+from search.catalog.model_records import ModelRecord
+from search.errors import MilvusError
+from search.milvus import facts
+from search.milvus.address import LOCAL, Address
+from search.milvus.client import WRITE_SECONDS, Row, Server
+from search.milvus.entities import Entities
+from search.milvus.facts import Facts
+from search.milvus.schema import EXACT, FORM, GRAPH, create, index_kind
+from search.status import contents
+from search.vectors import stored
+from search.vectors.protocol import Keys
+from search.vectors.snapshot import pair_distance, sample
+
+_RANGE = 8_192
+"""Keys that are compared at a time: no more rows than a query may give."""
+_BATCH_BYTES = 16_000_000
+"""Of entities in one request: a server takes 64 MB as a rule."""
+_ID, _ADDRESS = "milvus_id", "vectors"
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What became of a collection.
+
+    Attributes:
+        collection: its name; `kind` is that of its vector index.
+        photos: how many it holds.
+        through: the number of the last embedding that it covers.
+        changed: whether anything was written, if only what it is as a whole.
+        written, deleted: how many entities were.
+    """
+
+    collection: str
+    kind: str
+    photos: int
+    through: int
+    changed: bool = False
+    written: int = 0
+    deleted: int = 0
+
+
+def remembered(connection: sqlite3.Connection) -> Address | None:
+    """Where the home keeps its vectors; None for beside the catalog.
+
+    Raises:
+        SettingsError: the catalog says something that cannot be.
+    """
+    return Address.parse(settings.get(connection, _ADDRESS) or LOCAL)
+
+
+def remember(connection: sqlite3.Connection, vectors: str) -> None:
+    """Keep the vectors of this home there from now on, `faiss` or an address; in the caller's transaction.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    address = Address.parse(vectors)
+    settings.put(connection, _ADDRESS, LOCAL if address is None else str(address))
+    if address is not None and settings.get(connection, _ID) is None:
+        settings.put(connection, _ID, secrets.token_hex(8))
+
+
+def sync(
+    connection: sqlite3.Connection,
+    model: ModelRecord,
+    address: Address,
+    advance: Callable[[int], None] = lambda done: None,
+    *,
+    thoroughly: bool = False,
+) -> Synced:
+    """Bring the collection of this model to what is committed, and let the address's name stand for it.
+
+    Args:
+        connection: of the home's catalog.
+        model: the one that answers.
+        address: of Milvus, and of the name that readers ask for.
+        advance: hears how many photos were gone through.
+        thoroughly: also where the collection says that it shows what is committed.
+
+    Raises:
+        UnreachableError: Milvus does not answer; what was written before stays, and the next try goes on from there.
+        MilvusError: it refuses.
+    """
+    with one_state(connection), Server.connect(address) as server:
+        entities = Entities(connection, model)
+        prefix = _prefix(connection)
+        target = _target(server, connection, model, len(entities.keys), prefix)
+        known = facts.read(server, target.collection)
+        is_there = bool(server.call("has_collection", target.collection))
+        if known is not None and known.state == target.state and is_there and not thoroughly:
+            whole = server.count(target.collection) == target.photos
+            if whole and facts.named(server) == target.collection:
+                return Synced(target.collection, target.kind, target.photos, _through(connection, model))
+        if is_there and known is None:
+            # It was made and not named: what it lacks cannot be told.
+            facts.forget(server, target.collection)
+            is_there = False
+        if not is_there:
+            create(server, target.collection, model.dimensions, target.kind)
+        else:
+            server.load(target.collection)
+        # Until all is written it shows no state that the catalog could come back to.
+        facts.write(server, replace(target, state=""))
+        failpoints.reach("collection marked")
+        written = deleted = done = 0
+        for some, gone in _differences(server, target.collection, entities):
+            for batch in _batches(some):
+                server.call("upsert", target.collection, batch, timeout=WRITE_SECONDS)
+                written += len(batch)
+                failpoints.reach("entities written")
+            if len(gone):
+                server.call("delete", target.collection, ids=gone.tolist(), timeout=WRITE_SECONDS)
+                deleted += len(gone)
+            done += len(some)
+            advance(done)
+        if (held := server.count(target.collection)) != target.photos:
+            raise MilvusError(
+                f"Milvus at {address} holds {held:,} photos after {target.photos:,} were written; see that nothing "
+                f"else writes to {target.collection}, and run `sightline index` again."
+            )
+        facts.write(server, target)
+        facts.point(server, target.collection)
+        failpoints.reach("collection named")
+        _drop_others(server, connection, prefix, target.collection)
+        through = _through(connection, model)
+    return Synced(target.collection, target.kind, target.photos, through, True, written, deleted)
+
+
+def differences(connection: sqlite3.Connection, model: ModelRecord, address: Address) -> tuple[int, int]:
+    """How many photos of the catalog are not, or otherwise, in the collection that readers find, and how many are there
+    that should not; nothing is written.
+
+    Raises:
+        UnreachableError, MilvusError: as `sync` does.
+    """
+    with one_state(connection), Server.connect(address) as server:
+        entities = Entities(connection, model)
+        collection = facts.named(server)
+        known = facts.read(server, collection) if collection else None
+        if collection is None or known is None or known.model.fingerprint != model.fingerprint:
+            return len(entities.keys), 0
+        missing = superfluous = 0
+        for some, gone in _differences(server, collection, entities):
+            missing, superfluous = missing + len(some), superfluous + len(gone)
+        return missing, superfluous
+
+
+def _differences(server: Server, collection: str, entities: Entities) -> Iterator[tuple[list[Row], Keys]]:
+    """What is to be written and which keys are to be deleted, a range of keys at a time."""
+    keys, low = entities.keys, 0
+    while True:
+        start, end = np.searchsorted(keys, [low, low + _RANGE])
+        if start == len(keys):
+            break
+        if end == start:  # nothing in this range any more; whatever the collection has there goes
+            high = int(keys[start])
+            yield [], _held(server, collection, low, high)
+            low = high
+            continue
+        rows = server.rows(collection, f"key >= {low} and key < {low + _RANGE}", ["key", "digest"])
+        digests = {row["key"]: row["digest"] for row in rows}
+        wanted = list(entities.of(keys[start:end]))
+        there = {row["key"] for row in wanted}
+        gone = np.asarray(sorted(key for key in digests if key not in there), np.int64)
+        yield [row for row in wanted if digests.get(row["key"]) != row["digest"]], gone
+        low += _RANGE
+    yield [], _held(server, collection, low, None)
+
+
+def _held(server: Server, collection: str, low: int, high: int | None) -> Keys:
+    """The keys from `low` on and below `high` that a collection has, int64[n]."""
+    found: list[int] = []
+    bound = "" if high is None else f" and key < {high}"
+    while rows := server.rows(collection, f"key >= {low}{bound}" + _but(found), ["key"]):
+        found += [row["key"] for row in rows]
+        if len(rows) < _RANGE:
+            break
+    return np.asarray(sorted(found), np.int64)
+
+
+def _but(found: list[int]) -> str:
+    return f" and not (key in {found})" if found else ""
+
+
+def _batches(rows: list[Row]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        takes = row["vector"].nbytes + sum(len(value) for value in row.values() if isinstance(value, str)) * 2
+        if batch and size + takes > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += takes
+    if batch:
+        yield batch
+
+
+def _prefix(connection: sqlite3.Connection) -> str:
+    """What the names of all collections of this home begin with."""
+    return f"sightline_{settings.get(connection, _ID)}_"
+
+
+def _name(prefix: str, model: ModelRecord, kind: str) -> str:
+    identity = hashlib.blake2b(f"{model.name} {model.fingerprint}".encode(), digest_size=6).hexdigest()
+    return f"{prefix}{identity}_{kind}_{FORM}"
+
+
+def _target(server: Server, connection: sqlite3.Connection, model: ModelRecord, photos: int, prefix: str) -> Facts:
+    """The facts of the collection as it is to be."""
+    existing = set(server.call("list_collections"))
+    now = next((kind for kind in (EXACT, GRAPH) if _name(prefix, model, kind) in existing), None)
+    kind = index_kind(photos, now)
+    entities_levels = connection.execute("SELECT min(level) FROM levels WHERE model_key = ?", (model.key,)).fetchone()
+    return Facts(
+        _name(prefix, model, kind),
+        kind,
+        model,
+        photos,
+        float(entities_levels[0] or 0.0),
+        background.read(connection, model.key),
+        _pair_distance(connection, model),
+        _state(connection),
+        settings.revision(connection),
+        contents(connection),
+    )
+
+
+def _state(connection: sqlite3.Connection) -> str:
+    """A name for all that entities are made of, at this commit."""
+    away = connection.execute("SELECT key, offline FROM libraries WHERE offline IS NOT NULL ORDER BY key").fetchall()
+    (missing,) = connection.execute("SELECT count(*) FROM files WHERE missing_at IS NOT NULL").fetchone()
+    named = [FORM, settings.revision(connection), words.state(connection), dismissals.state(connection), missing, away]
+    return hashlib.blake2b(json.dumps(named).encode(), digest_size=16).hexdigest()
+
+
+def _pair_distance(connection: sqlite3.Connection, model: ModelRecord) -> float:
+    rows = connection.execute(
+        "SELECT photo_key FROM embeddings JOIN photos ON photos.key = photo_key"
+        " WHERE model_key = ? AND orphaned_at IS NULL ORDER BY photo_key",
+        (model.key,),
+    )
+    live = np.fromiter(rows, dtype=[("key", np.int64)])["key"]
+    if len(live) < 2:
+        return 0.0
+    return pair_distance(stored.of_photos(connection, model.key, live[sample(len(live))], model.dimensions)[1])
+
+
+def _through(connection: sqlite3.Connection, model: ModelRecord) -> int:
+    row = connection.execute("SELECT max(key) FROM embeddings WHERE model_key = ?", (model.key,)).fetchone()
+    return int(row[0] or 0)
+
+
+def _drop_others(server: Server, connection: sqlite3.Connection, prefix: str, but: str) -> None:
+    """Drop the collections of this home that no model of the catalog needs any more: going back to one costs nothing
+    for as long as its embeddings are kept."""
+    kept = {but}
+    for model in model_records.every(connection):
+        kept |= {_name(prefix, model, kind) for kind in (EXACT, GRAPH)}
+    current = but.rsplit("_", 2)[0]
+    for name in server.call("list_collections"):
+        if name.startswith(prefix) and (name not in kept or (name.startswith(f"{current}_") and name != but)):
+            facts.forget(server, name)
