@@ -67,3 +67,13 @@ class MilvusError(SightlineError):
 
 class UnreachableError(MilvusError):
     """Milvus does not answer."""
+
+
+class NotHereError(SightlineError):
+    """What is asked for needs the catalog, which a node that answers from Milvus has not got."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This server answers from Milvus and keeps nothing of its own; do that on the machine where the photos are "
+            "indexed."
+        )

@@ -22,6 +22,7 @@ MOST = 16_384
 """Hits of one search, and rows of one query, that a server gives at most: its `maxQueryResultWindow`."""
 CONNECT_SECONDS, READ_SECONDS, WRITE_SECONDS = 4.0, 10.0, 60.0
 """pymilvus tries again until then; without a limit it would try 75 times, each with a longer pause."""
+_AT_ONCE = 8_192  # rows of those that are read one after the other
 _NOT_LOADED = 101
 _UNREACHABLE = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "Fail connecting", "channel", "Connection refused")
 _DENIED = ("auth check failure", "UNAUTHENTICATED", "PERMISSION_DENIED", "PermissionDenied")
@@ -126,6 +127,24 @@ class Server:
             consistency_level=consistency,
         )
         return [dict(row) for row in found]
+
+    def all_rows(self, collection: str, condition: str, fields: Sequence[str], consistency: str) -> list[Row]:
+        """As `rows`, however many they are."""
+        rows = self.read(
+            "query_iterator",
+            collection,
+            batch_size=_AT_ONCE,
+            filter=condition,
+            output_fields=list(fields),
+            consistency_level=consistency,
+        )
+        found: list[Row] = []
+        try:
+            while some := _told(self.address, rows.next):
+                found += [dict(row) for row in some]
+        finally:
+            rows.close()
+        return found
 
     def count(self, collection: str, condition: str = "", consistency: str = "Strong") -> int:
         """How many rows meet a condition; all without one."""

@@ -39,10 +39,12 @@ _OF_PHOTO = (
 
 @dataclass(frozen=True)
 class Described:
-    """All that a collection says of one photo for people to see."""
+    """All that a collection says of one photo for people to see; `called` are names by which its tags are asked for,
+    with the tags that they mean."""
 
     photo: Photo
     tags: list[tuple[str, float]]
+    called: list[tuple[str, str]]
     text: list[TextLine]
     words: PhotoWords
 
@@ -64,7 +66,7 @@ class Entities:
         self._apart = dismissals.apart(connection)
         self._names: dict[str, list[str]] = {}
         for called, tag in connection.execute("SELECT name, tag FROM tag_names ORDER BY name"):
-            self._names.setdefault(lowered(tag), []).append(one_word(called))
+            self._names.setdefault(lowered(tag), []).append(called)
 
     def of(self, keys: Keys) -> Iterator[Row]:
         """The entities of some of the photos `keys`, int64[m], in the order of their keys."""
@@ -103,7 +105,7 @@ class Entities:
         own, caption, tag_words, text, names = parts
         tags = tags_of(self._connection, photo.key)
         direct = list(dict.fromkeys(one_word(tag) for tag, _ in tags))
-        called = dict.fromkeys(direct + [one for tag, _ in tags for one in self._names.get(lowered(tag), ())])
+        called = [(one, tag) for tag, _ in tags for one in self._names.get(lowered(tag), ())]
         lying = "".join(map(folder_text, dict.fromkeys(folders)))
         entity = {
             "id": photo.id,
@@ -120,14 +122,14 @@ class Entities:
             "folders": shortened(lying, LONGEST),
             "folders_lowered": shortened(lowered(lying), LONGEST),
             "tags": running([direct], LONGEST),
-            "called": running([list(called)], LONGEST),
+            "called": running([list(dict.fromkeys(direct + [one_word(one) for one, _ in called]))], LONGEST),
             "apart": sorted(self._apart.get(photo.key, ()))[:MOST_APART],
             "caption": shortened(photo.caption or "", LONGEST),
             "words": running([own, caption, tag_words, text, names], LONGEST),
             "said": running([own, caption, text, names], LONGEST),
             "written": running([own, text, names], LONGEST),
             "parts": shortened(f"{folded(words.text_parts)}{_PART_SEPARATOR}{folded(words.name_parts)}", LONGEST),
-            "details": _details(photo, tags, text_lines(self._connection, photo.key), words),
+            "details": _details(photo, tags, called, text_lines(self._connection, photo.key), words),
         }
         digest = hashlib.blake2b(vector.tobytes(), digest_size=16)
         digest.update(f"{FORM} {json.dumps(entity)}".encode())
@@ -163,13 +165,21 @@ def described(row: Row) -> Described:
         **{field: said[field] for field in _OF_PHOTO},
     )
     lines = [TextLine(text, (left, top, right, bottom), sure) for text, left, top, right, bottom, sure in said["text"]]
-    return Described(photo, [(tag, score) for tag, score in said["tags"]], lines, PhotoWords._make(said["words"]))
+    tags = [(tag, score) for tag, score in said["tags"]]
+    called = [(one, tag) for one, tag in said["called"]]
+    return Described(photo, tags, called, lines, PhotoWords._make(said["words"]))
 
 
 DESCRIBING = ("key", "id", "width", "height", "taken_at", "details")
 
 
-def _details(photo: Photo, tags: Sequence[tuple[str, float]], lines: Sequence[TextLine], words: PhotoWords) -> str:
+def _details(
+    photo: Photo,
+    tags: Sequence[tuple[str, float]],
+    called: Sequence[tuple[str, str]],
+    lines: Sequence[TextLine],
+    words: PhotoWords,
+) -> str:
     """What is shown of a photo, as JSON in ASCII, which also carries paths that are no UTF-8. Where it is longer than
     Milvus takes, what was read in the picture is left out, and of texts and paths the ends."""
     document: dict[str, Any] = {field: getattr(photo, field) for field in _OF_PHOTO}
@@ -178,12 +188,13 @@ def _details(photo: Photo, tags: Sequence[tuple[str, float]], lines: Sequence[Te
         "modified_ns": list(photo.modified_ns),
         "preview": None if photo.preview is None else base64.b64encode(photo.preview).decode(),
         "tags": [list(tag) for tag in tags],
+        "called": [list(one) for one in called],
         "text": [[line.text, *line.box, line.confidence] for line in lines],
         "words": list(words),
     }
     if len(text := json.dumps(document)) <= LONGEST:
         return text
-    document["text"] = []
+    document["text"] = document["called"] = []
     most = 4096
     while len(text := json.dumps(document)) > LONGEST:
         document["words"] = [field[:most] for field in document["words"]]
