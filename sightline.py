@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from indexer.report import IndexOptions, IndexReport
+    from search.engine import Engine
     from search.home import Home
     from search.milvus.address import Address
+    from search.milvus.engine import CollectionEngine
 
 _Amount = TypeVar("_Amount")
 
@@ -63,6 +65,10 @@ LogLevelOption = Annotated[
     typer.Option(
         envvar="SIGHTLINE_LOG_LEVEL", help="What is logged; info: each request (default: warning; info in JSON)."
     ),
+]
+VectorsOption = Annotated[
+    str | None,
+    typer.Option(help="milvus:URI: answer from that collection alone, without a home's catalog (default: the home's)."),
 ]
 ModelOption = Annotated[
     str | None,
@@ -112,7 +118,7 @@ def _amount(read: Callable[[str], _Amount], text: str | None) -> _Amount | None:
         raise typer.BadParameter(str(error)) from None
 
 
-def _address(vectors: str) -> Address | None:
+def _address(vectors: str | None) -> Address | None:
     """What `--vectors` names."""
     from search.milvus.address import Address
 
@@ -223,8 +229,7 @@ def index(
     seconds = _amount(amounts.seconds, every)
     if poll and not watch:
         raise typer.BadParameter("--poll is a way to watch: add --watch.")
-    if vectors is not None:
-        _address(vectors)
+    _address(vectors)
     if captions_dry_run and (watch or every):
         raise typer.BadParameter("--captions-dry-run is for one run: leave out --watch and --every.")
     place = _home(home)
@@ -270,14 +275,14 @@ def search(
     include_all: Annotated[bool, typer.Option("--all", help="Also the hits judged not relevant.")] = False,
     collapse: Annotated[bool, typer.Option("--collapse", help="Photos of one moment as one hit.")] = False,
     device: DeviceOption = "auto",
+    vectors: VectorsOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find photos by text, by a picture, or by both."""
     from search.answer import Request
-    from search.engine import Engine
 
-    place = _home(home)
+    place, address = _home(home), _address(vectors)
     with _failing_kindly(as_json, place):
         request = Request(
             text,
@@ -290,9 +295,19 @@ def search(
             include_all=include_all,
             collapse=collapse,
         )
-        with Engine.open(place, device=device) as engine:
+        with _engine(place, address, device) as engine:
             answer = engine.search(request)
         _print(answer.to_json(), as_json, lambda: printing.print_answer(answer, request))
+
+
+def _engine(home: Home, address: Address | None, device: str) -> Engine | CollectionEngine:
+    if address is not None:
+        from search.milvus.engine import CollectionEngine
+
+        return CollectionEngine.open(address, device=device)
+    from search.engine import Engine
+
+    return Engine.open(home, device=device)
 
 
 def _pictures(files: list[Path]) -> tuple[Image, ...]:
@@ -327,6 +342,7 @@ def serve(
     ] = False,
     every: EveryOption = None,
     poll: PollOption = False,
+    vectors: VectorsOption = None,
     log_format: LogFormatOption = "text",
     log_level: LogLevelOption = None,
     home: HomeOption = None,
@@ -342,6 +358,9 @@ def serve(
     seconds = _amount(amounts.seconds, every)
     if poll and not watch:
         raise typer.BadParameter("--poll is a way to watch: add --watch.")
+    address = _address(vectors)
+    if address is not None and (watch or every):
+        raise typer.BadParameter("A server that answers from Milvus indexes nothing: leave out --watch and --every.")
 
     def ready(address: str) -> None:
         if as_json:
@@ -366,6 +385,7 @@ def serve(
                 watch=watch,
                 every=seconds,
                 poll=poll,
+                vectors=address,
             ),
             ready,
         )

@@ -65,6 +65,10 @@ class MilvusError(SightlineError):
     """Milvus refuses what was asked of it, or holds nothing to answer from."""
 
 
+class NoCollectionError(MilvusError):
+    """There is no collection of that name yet."""
+
+
 class UnreachableError(MilvusError):
     """Milvus does not answer."""
 

@@ -17,7 +17,7 @@ from search.catalog.descriptions import TextLine
 from search.catalog.photo import Photo
 from search.catalog.saved_searches import SavedSearch
 from search.duplicates import Duplicates, Kind
-from search.errors import MilvusError, NotHereError, QueryError, UnreachableError
+from search.errors import MilvusError, NoCollectionError, NotHereError, QueryError, UnreachableError
 from search.facets import Facets
 from search.listings import Listing
 from search.milvus import facts as all_facts
@@ -165,7 +165,7 @@ class CollectionEngine:
                 _identity(facts),
                 lambda: self._found(request, query, facts),
                 descriptions,
-                lambda found: _facets(descriptions, found),
+                lambda found: _facets(request, query, facts, descriptions, found),
             )
 
         return self._asked(answered)
@@ -234,7 +234,7 @@ class CollectionEngine:
             collection = all_facts.named(self._server)
             facts = all_facts.read(self._server, collection, READ) if collection else None
             if facts is None:
-                raise MilvusError(
+                raise NoCollectionError(
                     f"There is no index at {self._server.address} yet, or not one of this version; where the photos "
                     f"are, run `sightline index PATH --vectors {self._server.address}`."
                 )
@@ -256,6 +256,8 @@ def _identity(facts: Facts) -> tuple[int, ...]:
     return (int.from_bytes(digest, "big"),)
 
 
-def _facets(descriptions: CollectionDescriptions, found: Found) -> Facets:
+def _facets(request: Request, query: Query, facts: Facts, descriptions: CollectionDescriptions, found: Found) -> Facets:
+    if facts.facets is not None and query == Query() and not (request.images or request.like or request.apart_from):
+        return Facets.from_json(facts.facets)
     others = [np.asarray(moment, np.int64) for moment in found.others.values()]
     return descriptions.facets(np.concatenate([found.keys, *others]))

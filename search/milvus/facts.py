@@ -36,6 +36,7 @@ class Facts:
         state: which state of the catalog it shows; '' while it is being written.
         revision: the catalog's revision then.
         status: of the home, as `sightline status` has it, for nodes to show.
+        facets: of all photos, as `search.facets.Facets` has them in JSON; None where they are too many to keep.
     """
 
     collection: str
@@ -48,11 +49,18 @@ class Facts:
     state: str
     revision: int
     status: dict[str, Any]
+    facets: dict[str, Any] | None
     form: int = FORM
 
     def to_json(self) -> str:
         """For `from_json`."""
-        return json.dumps(asdict(self), allow_nan=False)
+        document = asdict(self)
+        if len(text := json.dumps(document, allow_nan=False)) > LONGEST:
+            document["facets"] = None
+        while len(text := json.dumps(document, allow_nan=False)) > LONGEST:
+            libraries = document["status"]["libraries"]
+            document["status"]["libraries"] = libraries[: len(libraries) // 2]
+        return text
 
     @classmethod
     def from_json(cls, text: str) -> Facts:

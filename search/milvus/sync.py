@@ -21,12 +21,14 @@ from search.catalog import dismissals, model_records, settings, words
 from search.catalog.connection import one_state
 from search.catalog.model_records import ModelRecord
 from search.errors import MilvusError
-from search.milvus import facts
+from search.facets import facets
+from search.milvus import facts as all_facts
 from search.milvus.address import LOCAL, Address
 from search.milvus.client import WRITE_SECONDS, Row, Server
 from search.milvus.entities import Entities
 from search.milvus.facts import Facts
 from search.milvus.schema import EXACT, FORM, GRAPH, create, index_kind
+from search.overview import Overview
 from search.status import contents
 from search.vectors import stored
 from search.vectors.protocol import Keys
@@ -106,22 +108,22 @@ def sync(
         entities = Entities(connection, model)
         prefix = _prefix(connection)
         target = _target(server, connection, model, len(entities.keys), prefix)
-        known = facts.read(server, target.collection)
+        known = all_facts.read(server, target.collection)
         is_there = bool(server.call("has_collection", target.collection))
         if known is not None and known.state == target.state and is_there and not thoroughly:
             whole = server.count(target.collection) == target.photos
-            if whole and facts.named(server) == target.collection:
+            if whole and all_facts.named(server) == target.collection:
                 return Synced(target.collection, target.kind, target.photos, _through(connection, model))
         if is_there and known is None:
             # It was made and not named: what it lacks cannot be told.
-            facts.forget(server, target.collection)
+            all_facts.forget(server, target.collection)
             is_there = False
         if not is_there:
             create(server, target.collection, model.dimensions, target.kind)
         else:
             server.load(target.collection)
         # Until all is written it shows no state that the catalog could come back to.
-        facts.write(server, replace(target, state=""))
+        all_facts.write(server, replace(target, state=""))
         failpoints.reach("collection marked")
         written = deleted = done = 0
         for some, gone in _differences(server, target.collection, entities):
@@ -139,8 +141,8 @@ def sync(
                 f"Milvus at {address} holds {held:,} photos after {target.photos:,} were written; see that nothing "
                 f"else writes to {target.collection}, and run `sightline index` again."
             )
-        facts.write(server, target)
-        facts.point(server, target.collection)
+        all_facts.write(server, target)
+        all_facts.point(server, target.collection)
         failpoints.reach("collection named")
         _drop_others(server, connection, prefix, target.collection)
         through = _through(connection, model)
@@ -156,8 +158,8 @@ def differences(connection: sqlite3.Connection, model: ModelRecord, address: Add
     """
     with one_state(connection), Server.connect(address) as server:
         entities = Entities(connection, model)
-        collection = facts.named(server)
-        known = facts.read(server, collection) if collection else None
+        collection = all_facts.named(server)
+        known = all_facts.read(server, collection) if collection else None
         if collection is None or known is None or known.model.fingerprint != model.fingerprint:
             return len(entities.keys), 0
         missing = superfluous = 0
@@ -244,6 +246,7 @@ def _target(server: Server, connection: sqlite3.Connection, model: ModelRecord, 
         _state(connection),
         settings.revision(connection),
         contents(connection),
+        facets(Overview.read(connection), None).to_json(),
     )
 
 
@@ -281,4 +284,4 @@ def _drop_others(server: Server, connection: sqlite3.Connection, prefix: str, bu
     current = but.rsplit("_", 2)[0]
     for name in server.call("list_collections"):
         if name.startswith(prefix) and (name not in kept or (name.startswith(f"{current}_") and name != but)):
-            facts.forget(server, name)
+            all_facts.forget(server, name)
