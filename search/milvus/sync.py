@@ -36,6 +36,7 @@ from search.vectors.snapshot import pair_distance, sample
 
 _RANGE = 8_192
 """Keys that are compared at a time: no more rows than a query may give."""
+_LIVE = "FROM embeddings JOIN photos ON photos.key = photo_key WHERE model_key = ? AND orphaned_at IS NULL"
 _BATCH_BYTES = 16_000_000
 """Of entities in one request: a server takes 64 MB as a rule."""
 _ID, _ADDRESS = "milvus_id", "vectors"
@@ -105,15 +106,19 @@ def sync(
         MilvusError: it refuses.
     """
     with one_state(connection), Server.connect(address) as server:
+        prefix, state, through = _prefix(connection), _state(connection), _through(connection, model)
+        (photos,) = connection.execute(f"SELECT count(*) {_LIVE}", (model.key,)).fetchone()
+        existing = set(server.call("list_collections"))
+        now = next((kind for kind in (EXACT, GRAPH) if _name(prefix, model, kind) in existing), None)
+        kind = index_kind(photos, now)
+        collection = _name(prefix, model, kind)
+        is_there, known = collection in existing, all_facts.read(server, collection)
+        if is_there and known is not None and known.state == state and not thoroughly:
+            whole = server.count(collection) == photos
+            if whole and all_facts.named(server) == collection:
+                return Synced(collection, kind, photos, through)
         entities = Entities(connection, model)
-        prefix = _prefix(connection)
-        target = _target(server, connection, model, len(entities.keys), prefix)
-        known = all_facts.read(server, target.collection)
-        is_there = bool(server.call("has_collection", target.collection))
-        if known is not None and known.state == target.state and is_there and not thoroughly:
-            whole = server.count(target.collection) == target.photos
-            if whole and all_facts.named(server) == target.collection:
-                return Synced(target.collection, target.kind, target.photos, _through(connection, model))
+        target = _facts(connection, model, collection, kind, entities, state)
         if is_there and known is None:
             # It was made and not named: what it lacks cannot be told.
             all_facts.forget(server, target.collection)
@@ -145,7 +150,6 @@ def sync(
         all_facts.point(server, target.collection)
         failpoints.reach("collection named")
         _drop_others(server, connection, prefix, target.collection)
-        through = _through(connection, model)
     return Synced(target.collection, target.kind, target.photos, through, True, written, deleted)
 
 
@@ -229,21 +233,21 @@ def _name(prefix: str, model: ModelRecord, kind: str) -> str:
     return f"{prefix}{identity}_{kind}_{FORM}"
 
 
-def _target(server: Server, connection: sqlite3.Connection, model: ModelRecord, photos: int, prefix: str) -> Facts:
-    """The facts of the collection as it is to be."""
-    existing = set(server.call("list_collections"))
-    now = next((kind for kind in (EXACT, GRAPH) if _name(prefix, model, kind) in existing), None)
-    kind = index_kind(photos, now)
-    entities_levels = connection.execute("SELECT min(level) FROM levels WHERE model_key = ?", (model.key,)).fetchone()
+def _facts(
+    connection: sqlite3.Connection, model: ModelRecord, collection: str, kind: str, entities: Entities, state: str
+) -> Facts:
+    """What the collection is to be as a whole."""
+    some = entities.keys[sample(len(entities.keys))]
+    _, vectors = stored.of_photos(connection, model.key, some, model.dimensions)
     return Facts(
-        _name(prefix, model, kind),
+        collection,
         kind,
         model,
-        photos,
-        float(entities_levels[0] or 0.0),
+        len(entities.keys),
+        float(entities.levels.min()) if len(entities.levels) else 0.0,
         background.read(connection, model.key),
-        _pair_distance(connection, model),
-        _state(connection),
+        pair_distance(vectors) if len(vectors) > 1 else 0.0,
+        state,
         settings.revision(connection),
         contents(connection),
         facets(Overview.read(connection), None).to_json(),
@@ -256,18 +260,6 @@ def _state(connection: sqlite3.Connection) -> str:
     (missing,) = connection.execute("SELECT count(*) FROM files WHERE missing_at IS NOT NULL").fetchone()
     named = [FORM, settings.revision(connection), words.state(connection), dismissals.state(connection), missing, away]
     return hashlib.blake2b(json.dumps(named).encode(), digest_size=16).hexdigest()
-
-
-def _pair_distance(connection: sqlite3.Connection, model: ModelRecord) -> float:
-    rows = connection.execute(
-        "SELECT photo_key FROM embeddings JOIN photos ON photos.key = photo_key"
-        " WHERE model_key = ? AND orphaned_at IS NULL ORDER BY photo_key",
-        (model.key,),
-    )
-    live = np.fromiter(rows, dtype=[("key", np.int64)])["key"]
-    if len(live) < 2:
-        return 0.0
-    return pair_distance(stored.of_photos(connection, model.key, live[sample(len(live))], model.dimensions)[1])
 
 
 def _through(connection: sqlite3.Connection, model: ModelRecord) -> int:

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search import failpoints
-from search.catalog import settings
 from search.catalog.clock import now
 from search.catalog.files import flush
 from search.catalog.model_records import ModelRecord
@@ -188,7 +187,6 @@ def name(
             (model.key, photos, through, json.dumps(remote), now()),
         )
         _let_older_go(connection, model)
-        settings.grow_revision(connection)
     failpoints.reach("vectors committed")
     sweep(home, connection)
 

@@ -157,7 +157,7 @@ def test_what_needs_the_catalog_is_a_sentence(pair: Pair) -> None:
         node.duplicates()
     with pytest.raises(QueryError, match="end after"):
         node.search(Request("red", offset=DEEPEST))
-    assert node.saved_searches() == [] and node.suggest("cam", 5).items
+    assert node.saved_searches() == [] and node.suggest("cam", 5).found
 
 
 def test_a_name_without_a_collection_is_a_sentence(milvus: MilvusLite) -> None:
