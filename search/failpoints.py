@@ -35,6 +35,8 @@ STEPS = {
     "job ending": "all is done but the word that it is",
 }
 """Each step, and how things stand at it."""
+OF_MILVUS = {"collection marked", "entities written", "collection named"}
+"""Those that only a home comes to which keeps its vectors in Milvus."""
 
 _armed: dict[str, tuple[int, str]] = {}
 

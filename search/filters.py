@@ -59,8 +59,7 @@ def _one(one: Filter) -> tuple[str, list[object]]:
     if one.key == "camera":
         return "camera LIKE ? ESCAPE '\\'", [_containing(value)]
     if one.key == "folder":
-        if os.path.isabs(value) and value.endswith(os.sep):
-            # A whole path: that folder and what lies below it, and not what begins so.
+        if is_whole_path(value):
             lies, needed = "substr(CAST(folder AS TEXT) || ?, 1, length(?)) = ?", [os.sep, value, value]
         else:
             lies, needed = "CAST(folder AS TEXT) || ? LIKE ? ESCAPE '\\'", [os.sep, _containing(value)]
@@ -77,6 +76,11 @@ def _one(one: Filter) -> tuple[str, list[object]]:
         " (SELECT tag FROM tag_names WHERE name IN (SELECT value FROM json_each(?)))))",
         [names, names],
     )
+
+
+def is_whole_path(folder: str) -> bool:
+    """Whether `folder:` names a whole path: it asks for that folder and what lies below it, not for what begins so."""
+    return os.path.isabs(folder) and folder.endswith(os.sep)
 
 
 def _standing(text: str) -> tuple[str, list[object]]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 
 from search.catalog import words
-from search.filters import FORMATS
+from search.filters import FORMATS, is_whole_path
 from search.milvus.fulltext import parts_condition, words_condition
 from search.milvus.texts import lowered, one_word, safe, shortened
 from search.query import ORIENTATIONS, Filter, Query, date_range
@@ -63,8 +63,7 @@ def _one(one: Filter) -> str:
     if one.key == "camera":
         return f'camera like "%{safe(lowered(value))}%"'
     if one.key == "folder":
-        if os.path.isabs(value) and value.endswith(os.sep):
-            # A whole path: that folder and what lies below it, and not what begins so.
+        if is_whole_path(value):
             return f'folders like "%{FOLDER_MARK}{safe(value)}%"'
         return f'folders_lowered like "%{safe(lowered(value))}%"'
     if one.key == "type":

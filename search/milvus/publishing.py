@@ -45,6 +45,8 @@ def publish(
     newest = generations.newest(connection, model.key)
     if not synced.changed and newest is not None and newest.checksums == named and newest.through == synced.through:
         return False
+    if not synced.photos:
+        return synced.changed  # a generation of nothing is none
     generations.name(home, connection, model, synced.photos, synced.through, named)
     return True
 

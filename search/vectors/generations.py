@@ -181,11 +181,13 @@ def name(
     """Name a collection in Milvus as the newest generation: its address, name and kind of index are `remote`."""
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(
+        key = connection.execute(
             "INSERT INTO generations (model_key, folder, photos, through, checksums, published_at)"
-            " VALUES (?, '', ?, ?, ?, ?)",
+            " VALUES (?, '', ?, ?, ?, ?) RETURNING key",
             (model.key, photos, through, json.dumps(remote), now()),
-        )
+        ).fetchone()[0]
+        # Nothing lies there.
+        connection.execute("UPDATE generations SET folder = ? WHERE key = ?", (f"generation-{key:08d}", key))
         _let_older_go(connection, model)
     failpoints.reach("vectors committed")
     sweep(home, connection)

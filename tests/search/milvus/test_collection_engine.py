@@ -24,7 +24,7 @@ from search.milvus.address import Address
 from search.milvus.candidates import CollectionCandidates
 from search.milvus.engine import DEEPEST, CollectionEngine
 from search.milvus.publishing import publish
-from search.query import Query, parse
+from search.query import Query, cleaned, parse
 from search.vectors.milvus import MilvusIndex
 
 Pair = tuple[Engine, CollectionEngine]
@@ -181,7 +181,7 @@ def test_no_text_breaks_out_of_an_expression(
 ) -> None:
     """Whatever is asked, the photos that pass are those of the catalog's own filters."""
     home, _ = published
-    alone = key in ("exact", "excluded")
+    text, alone = cleaned(text), key in ("exact", "excluded")
     compare(home, pair[1], Query(**{key: (text,)}) if alone else parse(f'{"-" * negative}{key}:"{text}"'))
 
 

@@ -17,6 +17,7 @@ from milvus_lite_server import MilvusLite, free_port
 from support import active_model
 
 from indexer.verify.run import verify
+from search import failpoints
 from search.answer import Request
 from search.catalog import changes, editing, model_records, settings, words
 from search.catalog.connection import connect_to_read, connect_to_write
@@ -145,7 +146,7 @@ def test_what_is_lost_in_milvus_is_there_again_after_the_next_run(library: Libra
     assert library.differences == (0, 0) and server.count(name) == PHOTOS
 
 
-@pytest.mark.parametrize("step", ["collection marked", "entities written", "collection named", "vectors committed"])
+@pytest.mark.parametrize("step", sorted({*failpoints.OF_MILVUS, "vectors committed"}))
 def test_a_run_that_is_killed_is_made_good_by_the_next_one(library: Library, step: str) -> None:
     killed = subprocess.run(
         [sys.executable, "-c", _PUBLISH, str(library.home.path)],
