@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 MOST = 16_384
 """Hits of one search, and rows of one query, that a server gives at most: its `maxQueryResultWindow`."""
-CONNECT_SECONDS, READ_SECONDS, WRITE_SECONDS = 4.0, 10.0, 60.0
+CONNECT_SECONDS, READ_SECONDS, WRITE_SECONDS, LOAD_SECONDS = 4.0, 10.0, 60.0, 600.0
 """pymilvus tries again until then; without a limit it would try 75 times, each with a longer pause."""
 _AT_ONCE = 8_192  # rows of those that are read one after the other
 _NOT_LOADED = 101
@@ -114,7 +114,7 @@ class Server:
     def load(self, collection: str) -> None:
         """Let a collection answer."""
         with self._loading:
-            self.call("load_collection", collection, timeout=WRITE_SECONDS)
+            self.call("load_collection", collection, timeout=LOAD_SECONDS)
 
     def rows(self, collection: str, condition: str, fields: Sequence[str], consistency: str = "Strong") -> list[Row]:
         """The rows that meet a condition, which must not be more than `MOST`, in any order."""

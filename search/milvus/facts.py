@@ -105,7 +105,9 @@ def write(server: Server, facts: Facts) -> None:
 
 
 def forget(server: Server, collection: str) -> None:
-    """Drop a collection and its facts."""
+    """Drop a collection, its facts, and names that still stand for it: while there are any, servers refuse."""
+    for alias in server.call("list_aliases", collection)["aliases"]:
+        server.call("drop_alias", alias)
     server.call("drop_collection", collection, timeout=WRITE_SECONDS)
     if server.call("has_collection", COLLECTIONS):
         server.call("delete", COLLECTIONS, ids=[collection], timeout=WRITE_SECONDS)

@@ -119,8 +119,8 @@ def sync(
                 return Synced(collection, kind, photos, through)
         entities = Entities(connection, model)
         target = _facts(connection, model, collection, kind, entities, state)
-        if is_there and known is None:
-            # It was made and not named: what it lacks cannot be told.
+        if is_there and known is None and all_facts.named(server) != collection:
+            # It was made and never named: what it lacks cannot be told.
             all_facts.forget(server, target.collection)
             is_there = False
         if not is_there:

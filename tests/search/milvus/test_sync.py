@@ -258,6 +258,7 @@ def test_a_library_that_has_grown_gets_a_graph(
     grown = library.sync()
     assert (flat.kind, grown.kind, grown.written) == ("flat", "hnsw", PHOTOS + 1)
     assert not server.call("has_collection", flat.collection)
+    assert facts.named(server) == grown.collection
     library.publish()
     with Engine.open(library.home) as engine:
         assert not engine._now(engine._connection()).base.is_exact
@@ -275,6 +276,18 @@ def test_photos_that_came_after_the_last_run_are_found_before_the_next_one(libra
             settings.grow_revision(library.connection)
         hits = engine.search(Request(like=(f"{3:032x}",), limit=100)).hits
         assert len({hit.id for hit in hits}) == len(hits) == PHOTOS + 1
+
+
+def test_a_name_that_was_given_up_keeps_no_collection_alive(library: Library, milvus: MilvusLite) -> None:
+    before = library.sync().collection
+    other = milvus.address()
+    with library.connection:
+        sync.remember(library.connection, str(other))
+    assert sync.sync(library.connection, library.model, other).collection == before
+    with Server.connect(other) as server:
+        assert facts.named(server) == before
+        facts.forget(server, before)
+        assert facts.named(server) is None and not server.call("has_collection", before)
 
 
 @pytest.mark.parametrize(
