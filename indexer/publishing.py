@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from indexer.report import IndexReport
+    from search.milvus.touched import Touched
     from search.models.encoder import Encoder
     from search.vectors.generations import Generation
     from search.vectors.protocol import Floats
@@ -60,8 +61,11 @@ class Publisher:
         encoder: Callable[[ModelRecord], Encoder],
         progress: Progress,
         timed: Callable[[str, int | None], AbstractContextManager[None]],
+        touched: Touched | None = None,
     ) -> None:
-        """`encoder` loads a model at the first need; `timed` surrounds a stage with its name and its extent."""
+        """`encoder` loads a model at the first need; `timed` surrounds a stage with its name and its extent; `touched`
+        knows what the run has changed, for Milvus."""
+        self._touched = touched
         self._home, self._connection = home, database.conn
         self._encoder, self._progress, self._stage = encoder, progress, timed
 
@@ -109,7 +113,7 @@ class Publisher:
     def _publish(self, model: ModelRecord, advance: Callable[[int], None]) -> None:
         address = sync.remembered(self._connection)
         if address is not None:
-            publishing.publish(self._home, self._connection, model, address, advance)
+            publishing.publish(self._home, self._connection, model, address, advance, touched=self._touched)
             return
 
         def texts() -> Floats:

@@ -35,6 +35,7 @@ from search.errors import CatalogError, SightlineError
 from search.home import Home
 from search.milvus import sync
 from search.milvus.address import LOCAL, Address
+from search.milvus.touched import Touched
 from search.vectors.generations import sweep
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ class _Run:
         self.model = model or LoadedModel()
         self.keeps_model = model is not None
         self.decoders: Decoders | None = None
+        in_milvus = sync.remembered(self.connection) is not None
+        self.touched = Touched(self.connection) if in_milvus else None
 
     def close(self) -> None:
         """End the processes that decode."""
@@ -182,7 +185,7 @@ class _Run:
             failpoints.reach("library added")
             survey = self._survey(roots, kept, places)
             failpoints.reach("scanned")
-            publisher = Publisher(self.home, self.database, self._encoder, self.progress, self._stage)
+            publisher = Publisher(self.home, self.database, self._encoder, self.progress, self._stage, self.touched)
             embedding = EmbedStage(
                 self.home,
                 self.database,

@@ -14,6 +14,7 @@ from search.milvus import facts
 from search.milvus.address import Address
 from search.milvus.client import Server
 from search.milvus.sync import sync
+from search.milvus.touched import Touched
 from search.vectors import generations
 from search.vectors.generations import Generation
 from search.vectors.milvus import MilvusIndex
@@ -31,16 +32,17 @@ def publish(
     address: Address,
     advance: Callable[[int], None] = lambda done: None,
     *,
+    touched: Touched | None = None,
     thoroughly: bool = False,
 ) -> bool:
-    """Bring the collection of this model to what is committed, and name it in the catalog as a generation; `advance`
-    and `thoroughly` are as in `search.milvus.sync.sync`. Whether there was anything to do.
+    """Bring the collection of this model to what is committed, and name it in the catalog as a generation; `advance`,
+    `touched` and `thoroughly` are as in `search.milvus.sync.sync`. Whether there was anything to do.
 
     Raises:
         UnreachableError: Milvus does not answer; the catalog is as it was.
         MilvusError: it refuses.
     """
-    synced = sync(connection, model, address, advance, thoroughly=thoroughly)
+    synced = sync(connection, model, address, advance, touched=touched, thoroughly=thoroughly)
     named = {"milvus": str(address), "collection": synced.collection, "kind": synced.kind}
     newest = generations.newest(connection, model.key)
     if not synced.changed and newest is not None and newest.checksums == named and newest.through == synced.through:

@@ -8,7 +8,6 @@ was cut off, or what was lost on the server: the next one ends with the same col
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from search import background, failpoints
-from search.catalog import dismissals, model_records, settings, words
+from search.catalog import model_records, settings
 from search.catalog.connection import one_state
 from search.catalog.model_records import ModelRecord
 from search.errors import MilvusError
@@ -28,6 +27,7 @@ from search.milvus.client import WRITE_SECONDS, Row, Server
 from search.milvus.entities import Entities
 from search.milvus.facts import Facts
 from search.milvus.schema import EXACT, FORM, GRAPH, create, index_kind
+from search.milvus.touched import Touched, state_of
 from search.overview import Overview
 from search.status import contents
 from search.vectors import stored
@@ -90,6 +90,7 @@ def sync(
     address: Address,
     advance: Callable[[int], None] = lambda done: None,
     *,
+    touched: Touched | None = None,
     thoroughly: bool = False,
 ) -> Synced:
     """Bring the collection of this model to what is committed, and let the address's name stand for it.
@@ -98,7 +99,8 @@ def sync(
         connection: of the home's catalog.
         model: the one that answers.
         address: of Milvus, and of the name that readers ask for.
-        advance: hears how many photos were gone through.
+        advance: hears how many photos were written.
+        touched: knows what has changed, if nothing is looked at besides.
         thoroughly: also where the collection says that it shows what is committed.
 
     Raises:
@@ -106,7 +108,7 @@ def sync(
         MilvusError: it refuses.
     """
     with one_state(connection), Server.connect(address) as server:
-        prefix, state, through = _prefix(connection), _state(connection), _through(connection, model)
+        prefix, state, through = _prefix(connection), state_of(connection), _through(connection, model)
         (photos,) = connection.execute(f"SELECT count(*) {_LIVE}", (model.key,)).fetchone()
         existing = set(server.call("list_collections"))
         now = next((kind for kind in (EXACT, GRAPH) if _name(prefix, model, kind) in existing), None)
@@ -130,26 +132,32 @@ def sync(
         # Until all is written it shows no state that the catalog could come back to.
         all_facts.write(server, replace(target, state=""))
         failpoints.reach("collection marked")
-        written = deleted = done = 0
-        for some, gone in _differences(server, target.collection, entities):
-            for batch in _batches(some):
-                server.call("upsert", target.collection, batch, timeout=WRITE_SECONDS)
-                written += len(batch)
-                failpoints.reach("entities written")
-            if len(gone):
-                server.call("delete", target.collection, ids=gone.tolist(), timeout=WRITE_SECONDS)
-                deleted += len(gone)
-            done += len(some)
-            advance(done)
-        if (held := server.count(target.collection)) != target.photos:
+        changed = None if touched is None or known is None else touched.since(known.state)
+        written = deleted = 0
+        # What was lost in Milvus is not among what has changed: then all is looked at.
+        for keys in (changed, None) if changed is not None else (None,):
+            for some, gone in _differences(server, collection, entities, keys):
+                for batch in _batches(some):
+                    server.call("upsert", collection, batch, timeout=WRITE_SECONDS)
+                    written += len(batch)
+                    failpoints.reach("entities written")
+                if len(gone):
+                    server.call("delete", collection, ids=gone.tolist(), timeout=WRITE_SECONDS)
+                    deleted += len(gone)
+                advance(written)
+            if (held := server.count(collection)) == target.photos:
+                break
+        else:
             raise MilvusError(
                 f"Milvus at {address} holds {held:,} photos after {target.photos:,} were written; see that nothing "
-                f"else writes to {target.collection}, and run `sightline index` again."
+                f"else writes to {collection}, and run `sightline index` again."
             )
         all_facts.write(server, target)
         all_facts.point(server, target.collection)
         failpoints.reach("collection named")
         _drop_others(server, connection, prefix, target.collection)
+        if touched is not None:
+            touched.begin(state)
     return Synced(target.collection, target.kind, target.photos, through, True, written, deleted)
 
 
@@ -167,13 +175,22 @@ def differences(connection: sqlite3.Connection, model: ModelRecord, address: Add
         if collection is None or known is None or known.model.fingerprint != model.fingerprint:
             return len(entities.keys), 0
         missing = superfluous = 0
-        for some, gone in _differences(server, collection, entities):
+        for some, gone in _differences(server, collection, entities, None):
             missing, superfluous = missing + len(some), superfluous + len(gone)
         return missing, superfluous
 
 
-def _differences(server: Server, collection: str, entities: Entities) -> Iterator[tuple[list[Row], Keys]]:
-    """What is to be written and which keys are to be deleted, a range of keys at a time."""
+def _differences(
+    server: Server, collection: str, entities: Entities, among: Keys | None
+) -> Iterator[tuple[list[Row], Keys]]:
+    """What is to be written and which keys are to be deleted, some keys at a time: of all, or of those `among` which
+    the differences are."""
+    if among is not None:
+        for start in range(0, len(among), _RANGE):
+            some = among[start : start + _RANGE]
+            condition = f"key in {some.tolist()}"
+            yield _compared(server, collection, condition, entities, some[np.isin(some, entities.keys)])
+        return
     keys, low = entities.keys, 0
     while True:
         start, end = np.searchsorted(keys, [low, low + _RANGE])
@@ -184,14 +201,21 @@ def _differences(server: Server, collection: str, entities: Entities) -> Iterato
             yield [], _held(server, collection, low, high)
             low = high
             continue
-        rows = server.rows(collection, f"key >= {low} and key < {low + _RANGE}", ["key", "digest"])
-        digests = {row["key"]: row["digest"] for row in rows}
-        wanted = list(entities.of(keys[start:end]))
-        there = {row["key"] for row in wanted}
-        gone = np.asarray(sorted(key for key in digests if key not in there), np.int64)
-        yield [row for row in wanted if digests.get(row["key"]) != row["digest"]], gone
+        condition = f"key >= {low} and key < {low + _RANGE}"
+        yield _compared(server, collection, condition, entities, keys[start:end])
         low += _RANGE
     yield [], _held(server, collection, low, None)
+
+
+def _compared(
+    server: Server, collection: str, condition: str, entities: Entities, keys: Keys
+) -> tuple[list[Row], Keys]:
+    """What of the photos `keys` is to be written, and which keys that meet the condition are of none of them."""
+    digests = {row["key"]: row["digest"] for row in server.rows(collection, condition, ["key", "digest"])}
+    wanted = list(entities.of(keys))
+    there = {row["key"] for row in wanted}
+    gone = np.asarray(sorted(key for key in digests if key not in there), np.int64)
+    return [row for row in wanted if digests.get(row["key"]) != row["digest"]], gone
 
 
 def _held(server: Server, collection: str, low: int, high: int | None) -> Keys:
@@ -252,14 +276,6 @@ def _facts(
         contents(connection),
         facets(Overview.read(connection), None).to_json(),
     )
-
-
-def _state(connection: sqlite3.Connection) -> str:
-    """A name for all that entities are made of, at this commit."""
-    away = connection.execute("SELECT key, offline FROM libraries WHERE offline IS NOT NULL ORDER BY key").fetchall()
-    (missing,) = connection.execute("SELECT count(*) FROM files WHERE missing_at IS NOT NULL").fetchone()
-    named = [FORM, settings.revision(connection), words.state(connection), dismissals.state(connection), missing, away]
-    return hashlib.blake2b(json.dumps(named).encode(), digest_size=16).hexdigest()
 
 
 def _through(connection: sqlite3.Connection, model: ModelRecord) -> int:

@@ -29,6 +29,7 @@ from search.milvus.address import Address, token
 from search.milvus.client import Server
 from search.milvus.engine import CollectionEngine
 from search.milvus.publishing import publish
+from search.milvus.touched import Touched, state_of
 from search.vectors import generations, stored
 from search.vectors.flat import FlatIndex
 from search.vectors.milvus import MilvusIndex
@@ -44,6 +45,7 @@ from search.catalog.connection import connect_to_write
 from search.home import Home
 from search.milvus import sync
 from search.milvus.publishing import publish
+from search.milvus.touched import Touched, state_of
 home = Home(Path(sys.argv[1]))
 connection = connect_to_write(home)
 publish(home, connection, model_records.active(connection), sync.remembered(connection))
@@ -126,6 +128,63 @@ def test_only_what_has_changed_is_written(library: Library) -> None:
         settings.grow_revision(library.connection)
     again = library.sync()
     assert (again.written, again.deleted, again.photos) == (0, 1, PHOTOS)
+
+
+def test_a_run_that_knows_what_it_changed_looks_at_nothing_else(library: Library, server: Server) -> None:
+    name = library.sync().collection
+    touched = Touched(library.connection)
+
+    def synced() -> sync.Synced:
+        return sync.sync(library.connection, library.model, library.address, touched=touched)
+
+    row = server.rows(name, "key == 2", ["*"])[0]
+    del row["bm25"]
+    server.call("upsert", name, [{**row, "digest": "other"}])  # which only a look at all photos would find
+    library.add(unit(2, seed=5), first=100)
+    with library.connection:
+        library.connection.execute("DELETE FROM files WHERE photo_key = 7")
+        library.connection.execute("UPDATE photos SET orphaned_at = '2020' WHERE key = 7")
+        library.connection.execute("INSERT INTO tags VALUES (9, 'boat', 0.9)")
+        words.refresh(library.connection, [9])
+    again = synced()
+    assert (again.written, again.deleted, again.photos) == (3, 1, PHOTOS + 1)
+    assert not synced().changed and library.differences == (1, 0)
+    with library.connection:
+        library.connection.execute("UPDATE photos SET camera = 'new' WHERE key = 11")
+        settings.grow_revision(library.connection)
+    assert synced().written == 1 and library.differences == (1, 0)
+    # A person's caption, committed by another process: everything is looked at.
+    editing.put_caption(library.home, f"{3:032x}", "my boat")
+    assert synced().written == 2 and library.differences == (0, 0)
+    # And so it is where some are lost.
+    server.call("delete", name, ids=[20])
+    with library.connection:
+        library.connection.execute("UPDATE photos SET camera = 'newer' WHERE key = 11")
+        settings.grow_revision(library.connection)
+    assert synced().written == 2 and library.differences == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE libraries SET offline = 'It is away.'",
+        "INSERT INTO tag_names VALUES ('ship', 'boat')",
+        "UPDATE settings SET value = 'another' WHERE name = 'words_form'",
+    ],
+)
+def test_what_concerns_all_photos_has_all_looked_at(library: Library, statement: str) -> None:
+    with library.connection:
+        library.connection.execute("INSERT OR REPLACE INTO settings VALUES ('words_form', 'one')")
+    touched, state = Touched(library.connection), state_of(library.connection)
+    assert touched.since(state) is not None and touched.since("other") is None
+    with library.connection:
+        library.connection.execute("UPDATE libraries SET indexed_at = '2020'")
+        library.connection.execute("UPDATE settings SET value = 'x' WHERE name = 'model'")
+    found = touched.since(state)
+    assert found is not None and found.tolist() == []
+    with library.connection:
+        library.connection.execute(statement)
+    assert touched.since(state) is None
 
 
 @pytest.mark.parametrize("loss", ["some", "all", "collection", "facts", "foreign"])
