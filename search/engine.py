@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +12,6 @@ from search.answer import Answer, Request
 from search.answering import Answering, understood
 from search.catalog.connection import Reader, connect_to_read, one_state
 from search.catalog.descriptions import TextLine, text_lines
-from search.catalog.model_records import ModelRecord
 from search.catalog.photo import Photo, photo_by_id
 from search.catalog.saved_searches import SavedSearch, saved_searches
 from search.catalog.tags import tags_of
@@ -26,6 +24,7 @@ from search.home import Home
 from search.listings import Listing
 from search.overview import Overviews
 from search.query import Query
+from search.questioners import Questioners
 from search.questions import Questions
 from search.ranking_settings import RankingSettings
 from search.retrieval import Found, Retrieval
@@ -50,16 +49,13 @@ class Engine:
     def __init__(self, home: Home, *, device: str = "auto", ranking: RankingSettings | None = None) -> None:
         """Use `open`, which checks that there is an index."""
         self.home = home
-        self._device = device
         self._ranking = ranking or RankingSettings.read()
         self._local = threading.local()
         self._connections: dict[threading.Thread, Reader] = {}
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
         self._shown: tuple[int, ...] = ()  # the file of the catalog that it shows
-        self._questions: Questions | None = None
-        self._earlier: Questions | None = None  # for answers that began before another model was ready
-        self._next: _NextModel | None = None
+        self._questioners = Questioners(device)
         self._words = WordLists()
         self._answering = Answering(self._ranking)
         self._overviews = Overviews(home)
@@ -192,36 +188,17 @@ class Engine:
         with self._lock:
             # A thread that began earlier may still read a catalog whose place another has taken.
             before = self._snapshot if self._shown == connection.file else None
-            if self._next is not None and self._next.is_ready:
+            if self._questioners.next_is_ready:
                 before = None  # the model that was waited for may answer
-            self._snapshot, self._shown = take(self.home, connection, before, self._model_shown), connection.file
+            self._snapshot, self._shown = take(self.home, connection, before, self._questioners.shown), connection.file
             if self._snapshot is None:
                 raise SightlineError(
                     f"The index in {self.home.path} holds no photo yet; run `sightline index PATH` on a folder."
                 )
             return self._snapshot
 
-    def _model_shown(self, active: ModelRecord) -> ModelRecord:
-        """The model to answer with, where `active` is the one of the index: that which answered before goes on while
-        another one is being loaded, so that no search waits for it. The caller holds the lock."""
-        now = self._questions
-        if now is None or now.model == active or not now.is_loaded:
-            self._next = None
-            return active
-        if self._next is None or self._next.questions.model != active:
-            self._next = _NextModel(Questions(active, self._device))
-        if not self._next.is_ready:
-            return now.model
-        self._earlier, self._questions, self._next = now, self._next.questions, None
-        return active
-
     def _questioner(self, snapshot: Snapshot) -> Questions:
-        with self._lock:
-            if self._earlier is not None and self._earlier.model == snapshot.model:
-                return self._earlier
-            if self._questions is None or self._questions.model != snapshot.model:
-                self._questions = Questions(snapshot.model, self._device)
-            return self._questions
+        return self._questioners.of(snapshot.model)
 
     def _current_connection(self) -> Reader:
         """This thread's connection, opened anew if the catalog is another file by now: for the start of an answer."""
@@ -247,21 +224,3 @@ class Engine:
                     self._connections.pop(thread).close()
                 self._connections[threading.current_thread()] = connection
         return connection
-
-
-class _NextModel:
-    """A model that is being loaded in a thread of its own."""
-
-    def __init__(self, questions: Questions) -> None:
-        self.questions = questions
-        self._thread = threading.Thread(target=self._load, name="next-model", daemon=True)
-        self._thread.start()
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it is loaded, or cannot be; whoever asks it then is told why."""
-        return not self._thread.is_alive()
-
-    def _load(self) -> None:
-        with contextlib.suppress(SightlineError):
-            self.questions.warm()

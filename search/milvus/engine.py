@@ -30,7 +30,7 @@ from search.milvus.pages import CollectionDescriptions
 from search.moments import COLLAPSED
 from search.overview import Overview
 from search.query import Query
-from search.questions import Questions
+from search.questioners import Questioners
 from search.ranking_settings import RankingSettings
 from search.retrieval import Found, Retrieval
 from search.similarity_map import SimilarityMap, similarity_map
@@ -57,13 +57,12 @@ class CollectionEngine:
     def __init__(self, server: Server, *, device: str, ranking: RankingSettings) -> None:
         """Use `open`."""
         self._server = server
-        self._device, self._ranking = device, ranking
+        self._ranking = ranking
         self._answering = Answering(ranking)
-        self._lock = threading.Lock()
+        self._questioners = Questioners(device)
         self._looking = threading.Lock()
         self._facts: Facts | None = None
         self._looked_at = 0.0
-        self._questions: Questions | None = None
 
     @classmethod
     def open(
@@ -99,7 +98,7 @@ class CollectionEngine:
 
     def warm(self) -> None:
         """Load the model now, so that the first search does not wait for it."""
-        self._questioner(self._now()).prepare()
+        self._questioners.of(self._now().model).prepare()
 
     def photo(self, photo_id: str) -> Photo | None:
         """The photo with this id, or None where the collection has none."""
@@ -192,13 +191,13 @@ class CollectionEngine:
         def mapped(facts: Facts) -> SimilarityMap:
             row = one(self._server, facts.collection, photo_id, ["key", "vector"])
             whole = None if row is None else np.asarray(row["vector"], np.float32)
-            return similarity_map(self._questioner(facts), photo_id, whole, image, text)
+            return similarity_map(self._questioners.of(facts.model), photo_id, whole, image, text)
 
         return self._asked(mapped)
 
     def _found(self, request: Request, query: Query, facts: Facts) -> Listing:
         candidates = CollectionCandidates(query, facts, self._server)
-        found = Retrieval(request, query, candidates, self._questioner(facts), self._ranking).find()
+        found = Retrieval(request, query, candidates, self._questioners.of(facts.model), self._ranking).find()
         return Listing(_identity(facts), facts.model, found)
 
     def _described(self, photo_id: str) -> Described | None:
@@ -238,16 +237,14 @@ class CollectionEngine:
                     f"There is no index at {self._server.address} yet, or not one of this version; where the photos "
                     f"are, run `sightline index PATH --vectors {self._server.address}`."
                 )
-            self._facts, self._looked_at = facts, time.monotonic()
-            return facts
+            self._looked_at = time.monotonic()
+            # While another model is being loaded, the collection of the one before goes on, which is kept for a while.
+            if anew or known is None or self._questioners.shown(facts.model) == facts.model:
+                self._facts = facts
+            assert self._facts is not None
+            return self._facts
         finally:
             self._looking.release()
-
-    def _questioner(self, facts: Facts) -> Questions:
-        with self._lock:
-            if self._questions is None or self._questions.model != facts.model:
-                self._questions = Questions(facts.model, self._device)
-            return self._questions
 
 
 def _identity(facts: Facts) -> tuple[int, ...]:

@@ -316,7 +316,7 @@ def test_what_cannot_be_asked_is_said(engine: Engine, tmp_path: Path) -> None:
 
 def test_a_repeated_text_comes_from_the_cache(engine: Engine) -> None:
     engine.search(Request("a very new text"))
-    questions = engine._questions
+    questions = engine._questioners.current
     assert questions is not None
     first = questions.of_text("a very new text")
     assert questions.of_text("a very new text") is first

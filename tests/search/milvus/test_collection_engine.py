@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from milvus_lite_server import MilvusLite
 
 from search.answer import Answer, Request
+from search.catalog import model_records, words
 from search.catalog.connection import connect_to_read, connect_to_write
 from search.engine import Engine
 from search.errors import MilvusError, NotHereError, QueryError, UnknownPhotoError
@@ -43,7 +44,7 @@ def bring(home: Home, address: Address) -> None:
     with closing(connect_to_write(home)) as connection:
         with connection:
             sync.remember(connection, str(address))
-        model = sync.model_records.active(connection)
+        model = model_records.active(connection)
         assert model is not None
         assert publish(home, connection, model, address)
 
@@ -196,8 +197,8 @@ def nasty(published: tuple[Home, Address]) -> None:
                 connection.execute("UPDATE photos SET camera = ? WHERE key = ?", (text, number))
                 connection.execute("INSERT INTO tags VALUES (?, ?, 0.9)", (number, text))
                 connection.execute("INSERT OR REPLACE INTO captions VALUES (?, 'you', ?, '2020')", (number, text))
-            sync.words.refresh(connection, range(1, len(said) + 1))
-        model = sync.model_records.active(connection)
+            words.refresh(connection, range(1, len(said) + 1))
+        model = model_records.active(connection)
         assert model is not None
         publish(home, connection, model, address)
 
