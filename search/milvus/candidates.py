@@ -16,7 +16,7 @@ from search.milvus.client import MOST, Row, Server
 from search.milvus.expressions import both, condition
 from search.milvus.facts import Facts
 from search.milvus.fulltext import asked, parts_condition, words_condition
-from search.milvus.schema import search_parameters
+from search.milvus.schema import GRAPH, search_parameters
 from search.moments import COLLAPSED, grouped
 from search.query import Query
 from search.ranking import less_their_level
@@ -143,6 +143,21 @@ class CollectionCandidates:
         keys = np.fromiter((hit["key"] for hit in hits), np.int64, len(hits))
         levels = np.fromiter((hit["entity"]["level"] for hit in hits), np.float32, len(hits))
         order = np.lexsort((keys, -cosines))
+        if self._facts.kind == GRAPH and where and len(keys) < limit:
+            passing = len(self)
+            if len(keys) < min(limit, passing) and passing <= MOST:
+                return self._compared(vector, limit, where)
+        return cosines[order], keys[order], levels[order]
+
+    def _compared(self, vector: Floats, limit: int, where: str) -> tuple[Floats, Keys, Floats]:
+        """As `_search`, of every photo that meets the condition, where a graph loses its way among the others; a
+        cluster compares them all by itself then."""
+        fields = ["key", "level", "vector"]
+        rows = self._server.all_rows(self._facts.collection, where, fields, READ, _VECTORS)
+        cosines = np.asarray([np.asarray(row["vector"], np.float32) @ vector for row in rows], np.float32)
+        keys = np.asarray([row["key"] for row in rows], np.int64)
+        levels = np.asarray([row["level"] for row in rows], np.float32)
+        order = np.lexsort((keys, -cosines))[:limit]
         return cosines[order], keys[order], levels[order]
 
     def _ranked(self, expression: str) -> dict[int, float]:

@@ -128,12 +128,14 @@ class Server:
         )
         return [dict(row) for row in found]
 
-    def all_rows(self, collection: str, condition: str, fields: Sequence[str], consistency: str) -> list[Row]:
-        """As `rows`, however many they are."""
+    def all_rows(
+        self, collection: str, condition: str, fields: Sequence[str], consistency: str, at_once: int = _AT_ONCE
+    ) -> list[Row]:
+        """As `rows`, however many they are, so many in one answer."""
         rows = self.read(
             "query_iterator",
             collection,
-            batch_size=_AT_ONCE,
+            batch_size=at_once,
             filter=condition,
             output_fields=list(fields),
             consistency_level=consistency,

@@ -11,6 +11,7 @@ import hashlib
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,6 +40,8 @@ _RANGE = 8_192
 _LIVE = "FROM embeddings JOIN photos ON photos.key = photo_key WHERE model_key = ? AND orphaned_at IS NULL"
 _BATCH_BYTES = 16_000_000
 """Of entities in one request: a server takes 64 MB as a rule."""
+_MANY = 1_000
+"""After so many entities were written they are sealed: searches of what is not are slow, since it has no index."""
 _ID, _ADDRESS = "milvus_id", "vectors"
 
 
@@ -152,6 +155,9 @@ def sync(
                 f"Milvus at {address} holds {held:,} photos after {target.photos:,} were written; see that nothing "
                 f"else writes to {collection}, and run `sightline index` again."
             )
+        if written >= _MANY:
+            with suppress(MilvusError):  # it only makes searches faster
+                server.call("flush", collection, timeout=WRITE_SECONDS)
         all_facts.write(server, target)
         all_facts.point(server, target.collection)
         failpoints.reach("collection named")

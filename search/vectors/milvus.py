@@ -152,11 +152,22 @@ class MilvusIndex:
             condition = f"key in {some.tolist()}"
             limit = min(len(some), 2 * k + _SPARE)
             hits = list(self._hits(queries, limit, condition))
-            if limit < len(some) and any(len(scores) == limit and scores[-1] >= scores[k - 1] for scores, _ in hits):
+            if not self.is_exact and any(len(scores) < limit for scores, _ in hits):
+                # The graph lost its way among those that do not pass; a cluster compares them all by itself then.
+                hits = list(self._compared(queries, some))
+            elif limit < len(some) and any(len(scores) == limit and scores[-1] >= scores[k - 1] for scores, _ in hits):
                 # Photos of the same score may have smaller keys.
                 hits = list(self._hits(queries, len(some), condition))
             parts.append(_padded([scores for scores, _ in hits], [keys for _, keys in hits], k))
         return _merged(parts, len(queries), k)
+
+    def _compared(self, queries: Floats, keys: Keys) -> Iterator[tuple[Floats, Keys]]:
+        """As `_hits`, of every one of the photos `keys`, whose vectors are fetched for that."""
+        places, vectors = self.vectors(keys)
+        for query in queries:
+            scores = vectors @ query
+            order = np.lexsort((keys[places], -scores))
+            yield scores[order], keys[places][order]
 
     def _hits(self, queries: Floats, limit: int, condition: str) -> Iterator[tuple[Floats, Keys]]:
         """For each query the best `limit` photos that meet a condition, best first, ties by key."""

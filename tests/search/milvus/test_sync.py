@@ -314,6 +314,8 @@ def test_a_library_that_has_grown_gets_a_graph(
     flat = library.sync()
     monkeypatch.setattr(schema, "EXACT_UP_TO", PHOTOS // 3)
     library.add(unit(1, seed=5), first=100)
+    with library.connection:
+        library.connection.executemany("INSERT INTO tags VALUES (?, 'boat', 0.9)", [(5,), (9,)])
     grown = library.sync()
     assert (flat.kind, grown.kind, grown.written) == ("flat", "hnsw", PHOTOS + 1)
     assert not server.call("has_collection", flat.collection)
@@ -321,6 +323,11 @@ def test_a_library_that_has_grown_gets_a_graph(
     library.publish()
     with Engine.open(library.home) as engine:
         assert not engine._now(engine._connection()).base.is_exact
+        server.call("flush", grown.collection, timeout=60)  # before that, milvus-lite compares them all
+        with CollectionEngine.open(library.address) as node:
+            for one in (engine, node):
+                boats = one.search(Request("tag:boat", like=(f"{20:032x}",)))
+                assert {hit.id for hit in boats.hits} == {f"{4:032x}", f"{8:032x}"}
         assert len(engine.search(Request(like=(f"{3:032x}",), limit=100)).hits) == PHOTOS
 
 
