@@ -95,6 +95,7 @@ def flickr() -> Path:
 @pytest.fixture(scope="session")
 def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusLite]:
     """A Milvus for all tests of this process: the server of milvus-lite, a process of its own."""
+    pytest.importorskip("milvus_lite", reason="milvus-lite is not here; `make test` installs it")
     with MilvusLite(tmp_path_factory.mktemp("milvus")) as server:
         yield server
 

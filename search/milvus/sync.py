@@ -162,8 +162,9 @@ def sync(
         all_facts.point(server, target.collection)
         failpoints.reach("collection named")
         _drop_others(server, connection, prefix, target.collection)
-        if touched is not None:
-            touched.begin(state)
+        version = touched.version() if touched is not None else 0
+    if touched is not None:
+        touched.begin(state, version)
     return Synced(target.collection, target.kind, target.photos, through, True, written, deleted)
 
 

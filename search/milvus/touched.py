@@ -61,22 +61,27 @@ class Touched:
         for table, events in _OF_ALL.items():
             for event in events:
                 self._note(table, event, [str(_EVERY)], "WHEN NEW.name = 'words_form'" if table == "settings" else "")
-        self._since, self._version = "", 0
         with one_state(connection):
-            self.begin(state_of(connection))
+            self._since, self._version = state_of(connection), self.version()
 
-    def begin(self, state: str) -> None:
-        """Forget what was noted: from now on changes are those since `state`, which the caller's transaction sees."""
-        self._connection.execute("DELETE FROM touched")
-        self._since, self._version = state, self._data_version()
+    def begin(self, state: str, version: int) -> None:
+        """Forget what was noted: from now on changes are those since `state`, which was read when `version` was. In no
+        transaction."""
+        with self._connection:
+            self._connection.execute("DELETE FROM touched")
+        self._since, self._version = state, version
 
     def since(self, state: str) -> Keys | None:
         """The photos that were written about since `state`, int64[n], sorted; None where that is not known."""
-        if not state or state != self._since or self._version != self._data_version():
+        if not state or state != self._since or self._version != self.version():
             return None
         rows = self._connection.execute("SELECT key FROM touched ORDER BY key")
         keys: Keys = np.fromiter(rows, dtype=[("key", np.int64)])["key"]
         return None if len(keys) and keys[0] == _EVERY else keys
+
+    def version(self) -> int:
+        """A number that is another one after others have committed."""
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
     def _note(self, table: str, event: str, values: list[str], condition: str = "") -> None:
         name = f"touched_{table}_{event.partition(' ')[0].lower()}"
@@ -84,6 +89,3 @@ class Touched:
         self._connection.execute(
             f"CREATE TEMP TRIGGER IF NOT EXISTS {name} AFTER {event} ON main.{table} {condition} BEGIN {notes} END"
         )
-
-    def _data_version(self) -> int:
-        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])

@@ -149,6 +149,8 @@ def test_a_run_that_knows_what_it_changed_looks_at_nothing_else(library: Library
     again = synced()
     assert (again.written, again.deleted, again.photos) == (3, 1, PHOTOS + 1)
     assert not synced().changed and library.differences == (1, 0)
+    noted = touched.since(state_of(library.connection))
+    assert noted is not None and noted.tolist() == []
     with library.connection:
         library.connection.execute("UPDATE photos SET camera = 'new' WHERE key = 11")
         settings.grow_revision(library.connection)
@@ -377,6 +379,16 @@ def test_a_password_stands_in_no_sentence(monkeypatch: pytest.MonkeyPatch) -> No
     assert "hunter2" not in str(failed.value)
 
 
+def test_a_package_that_is_missing_is_told_with_its_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "milvus_lite", None)
+        with pytest.raises(MilvusError, match="pip install --no-deps milvus-lite"):
+            Server.connect(Address(str(tmp_path / "x.db")))
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
+    with pytest.raises(MilvusError, match=r"pip install 'sightline\[scale\]'"):
+        Server.connect(Address("http://127.0.0.1:1"))
+
+
 def test_addresses_are_read() -> None:
     assert Address.parse("faiss") is None
     assert str(Address.parse("milvus:https://host/")) == "milvus:https://host"
@@ -385,6 +397,7 @@ def test_addresses_are_read() -> None:
 
 
 def test_a_folder_of_milvus_lite_serves_one_home(home: Home, tmp_path: Path) -> None:
+    pytest.importorskip("milvus_lite")
     library = Library(home, Address(str(tmp_path / "lite.db")))
     with closing(library.connection):
         assert library.publish() and not library.publish()
