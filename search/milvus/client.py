@@ -166,7 +166,8 @@ def _prepare_folder(address: Address) -> None:
     except OSError as error:
         raise MilvusError(f"The folder of {address} cannot be made: {error.strerror}.") from error
     # The server runs in this process, and writes of what it does not know with a traceback.
-    logging.getLogger("grpc._server").setLevel(logging.CRITICAL + 1)
+    for name in ("grpc._server", "milvus_lite"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
         import milvus_lite  # noqa: F401
     except ImportError:
@@ -197,9 +198,9 @@ def _told(address: Address, call: Callable[[], Result]) -> Result:
             raise UnreachableError(
                 f"Milvus at {address} does not answer; start it, or see that the address is right."
             ) from error
-        if "lock" in said.lower() and "://" not in address.uri:
+        if "://" not in address.uri and "Open local milvus failed" in said:
             raise MilvusError(
-                f"Another program has {address} open, which milvus-lite allows to one at a time; stop that one, or "
-                "run `milvus-lite server` and name its address."
+                f"{address} cannot be opened. If another program has it open, which milvus-lite allows to one at a "
+                "time, stop that one, or run `milvus-lite server` and name its address."
             ) from error
         raise MilvusError(f"Milvus at {address} refuses: {said[:300]}.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -394,6 +395,19 @@ def test_addresses_are_read() -> None:
     assert str(Address.parse("milvus:https://host/")) == "milvus:https://host"
     found = Address.parse("milvus:/a/b.db#mine")
     assert found is not None and (found.uri, found.name, str(found)) == ("/a/b.db", "mine", "milvus:/a/b.db#mine")
+
+
+def test_a_folder_that_another_program_has_open_is_a_sentence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("milvus_lite")
+    folder = tmp_path / "lite.db"
+    folder.mkdir()
+    with open(folder / "LOCK", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(MilvusError, match=r"cannot be opened\. If another program"):
+            Server.connect(Address(str(folder)))
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_folder_of_milvus_lite_serves_one_home(home: Home, tmp_path: Path) -> None:
