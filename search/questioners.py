@@ -13,11 +13,11 @@ from search.questions import Questions
 class Questioners:
     """The models of one engine. Safe to use from many threads."""
 
-    def __init__(self, device: str) -> None:
-        """Load models on `device` (`auto`, `cpu` or `cuda`)."""
+    def __init__(self, device: str, current: Questions | None = None) -> None:
+        """Load models on `device` (`auto`, `cpu` or `cuda`), but for that of `current`, if that is the index's."""
         self._device = device
         self._lock = threading.Lock()
-        self.current: Questions | None = None
+        self.current = current
         self._earlier: Questions | None = None  # for answers that began before another model was ready
         self._next: _NextModel | None = None
 
