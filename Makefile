@@ -34,6 +34,9 @@ $(VENV)/.demo: $(VENV)/.python pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	# It asks for faiss-cpu, whose files would take the place of faiss-gpu's, and works with either; all else that it
+	# needs comes with pymilvus.
+	$(BIN)/python -m pip install --quiet --no-deps 'milvus-lite==3.2.2'
 	touch $@
 
 clean:

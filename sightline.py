@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from indexer.report import IndexOptions, IndexReport
+    from search.answer import Request
+    from search.engine import Engine
     from search.home import Home
+    from search.milvus.address import Address
+    from search.milvus.engine import CollectionEngine
 
-_Amount = TypeVar("_Amount", int, float)
+_Amount = TypeVar("_Amount")
 
 app = typer.Typer(
     name="sightline",
@@ -62,6 +66,10 @@ LogLevelOption = Annotated[
     typer.Option(
         envvar="SIGHTLINE_LOG_LEVEL", help="What is logged; info: each request (default: warning; info in JSON)."
     ),
+]
+VectorsOption = Annotated[
+    str | None,
+    typer.Option(help="milvus:URI: answer from that collection alone, without a home's catalog (default: the home's)."),
 ]
 ModelOption = Annotated[
     str | None,
@@ -109,6 +117,13 @@ def _amount(read: Callable[[str], _Amount], text: str | None) -> _Amount | None:
         return None if text is None else read(text)
     except SightlineError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _address(vectors: str | None) -> Address | None:
+    """What `--vectors` names."""
+    from search.milvus.address import Address
+
+    return _amount(Address.parse, vectors)
 
 
 def _print(document: dict[str, Any], as_json: bool, show: Callable[[], None]) -> None:
@@ -202,6 +217,10 @@ def index(
             min=0.5, max=1, help="Share of the best photos that a search of a large library finds; remembered."
         ),
     ] = None,
+    vectors: Annotated[
+        str | None,
+        typer.Option(help="Where vectors are kept: faiss (beside the catalog) or milvus:URI; remembered."),
+    ] = None,
     log_format: LogFormatOption = "text",
     log_level: LogLevelOption = None,
     home: HomeOption = None,
@@ -216,6 +235,7 @@ def index(
     seconds = _amount(amounts.seconds, every)
     if poll and not watch:
         raise typer.BadParameter("--poll is a way to watch: add --watch.")
+    _address(vectors)
     if captions_dry_run and (watch or every):
         raise typer.BadParameter("--captions-dry-run is for one run: leave out --watch and --every.")
     place = _home(home)
@@ -239,6 +259,7 @@ def index(
             grace=kept,
             recall=recall,
             executor=executor,
+            vectors=vectors,
         )
         if watch or every is not None:
             _follow(place, list(paths or ()), options, watch, seconds, poll, as_json)
@@ -261,14 +282,14 @@ def search(
     include_all: Annotated[bool, typer.Option("--all", help="Also the hits judged not relevant.")] = False,
     collapse: Annotated[bool, typer.Option("--collapse", help="Photos of one moment as one hit.")] = False,
     device: DeviceOption = "auto",
+    vectors: VectorsOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find photos by text, by a picture, or by both."""
     from search.answer import Request
-    from search.questions import ahead_of
 
-    place = _home(home)
+    place, address = _home(home), _address(vectors)
     with _failing_kindly(as_json, place):
         request = Request(
             text,
@@ -281,12 +302,22 @@ def search(
             include_all=include_all,
             collapse=collapse,
         )
-        questions = ahead_of(place, request, device)
-        from search.engine import Engine  # takes a while, in which the model is being loaded
-
-        with Engine.open(place, device=device, questions=questions) as engine:
+        with _engine(place, address, device, request) as engine:
             answer = engine.search(request)
         _print(answer.to_json(), as_json, lambda: printing.print_answer(answer, request))
+
+
+def _engine(home: Home, address: Address | None, device: str, request: Request) -> Engine | CollectionEngine:
+    if address is not None:
+        from search.milvus.engine import CollectionEngine
+
+        return CollectionEngine.open(address, device=device)
+    from search.questions import ahead_of
+
+    questions = ahead_of(home, request, device)
+    from search.engine import Engine  # takes a while, in which the model is being loaded
+
+    return Engine.open(home, device=device, questions=questions)
 
 
 def _pictures(files: list[Path]) -> tuple[Image, ...]:
@@ -321,6 +352,7 @@ def serve(
     ] = False,
     every: EveryOption = None,
     poll: PollOption = False,
+    vectors: VectorsOption = None,
     log_format: LogFormatOption = "text",
     log_level: LogLevelOption = None,
     home: HomeOption = None,
@@ -336,6 +368,9 @@ def serve(
     seconds = _amount(amounts.seconds, every)
     if poll and not watch:
         raise typer.BadParameter("--poll is a way to watch: add --watch.")
+    address = _address(vectors)
+    if address is not None and (watch or every):
+        raise typer.BadParameter("A server that answers from Milvus indexes nothing: leave out --watch and --every.")
 
     def ready(address: str) -> None:
         if as_json:
@@ -360,6 +395,7 @@ def serve(
                 watch=watch,
                 every=seconds,
                 poll=poll,
+                vectors=address,
             ),
             ready,
         )

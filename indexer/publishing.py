@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
 from indexer.progress import Progress
-from search.catalog import settings
+from search.catalog import model_records, settings
 from search.catalog.model_records import ModelRecord
 from search.embedded_texts import embedded_sentences
+from search.errors import MilvusError
 from search.home import Home
+from search.milvus import publishing, sync
 from search.vectors import generations
 from search.vectors.building import RECALL, Wanted
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+    from indexer.report import IndexReport
+    from search.milvus.touched import Touched
     from search.models.encoder import Encoder
     from search.vectors.generations import Generation
     from search.vectors.protocol import Floats
@@ -57,8 +61,11 @@ class Publisher:
         encoder: Callable[[ModelRecord], Encoder],
         progress: Progress,
         timed: Callable[[str, int | None], AbstractContextManager[None]],
+        touched: Touched | None = None,
     ) -> None:
-        """`encoder` loads a model at the first need; `timed` surrounds a stage with its name and its extent."""
+        """`encoder` loads a model at the first need; `timed` surrounds a stage with its name and its extent; `touched`
+        knows what the run has changed, for Milvus."""
+        self._touched = touched
         self._home, self._connection = home, database.conn
         self._encoder, self._progress, self._stage = encoder, progress, timed
 
@@ -68,12 +75,19 @@ class Publisher:
         newest = generations.newest(self._connection, model.key)
         if embedded <= max(_A_LONG_RUN, newest.photos // 10 if newest else 0):
             return False
-        self._publish(model, lambda done: None)
+        if sync.remembered(self._connection) is None:
+            self._publish(model, lambda done: None)
+        elif model == model_records.active(self._connection):
+            with suppress(MilvusError):  # said at the end, if it is so then
+                self._publish(model, lambda done: None)
         return True
 
     def at_the_end(self, model: ModelRecord, *, small: bool) -> None:
         """Publish what is not published yet, but for a little, which readers gather from the catalog as soon; and again
-        where the files are gone, or more or less than before is asked of the index."""
+        where the files are gone, or more or less than before is asked of the index. What is kept in Milvus has its own
+        time, `show`."""
+        if sync.remembered(self._connection) is not None:
+            return
         newest = generations.newest(self._connection, model.key)
         little = max(_SMALL_RUNS if small else 1, newest.photos // _LITTLE if newest else 0)
         waiting = generations.unpublished(self._connection, model.key)
@@ -81,7 +95,27 @@ class Publisher:
             with self._stage("publish", None):
                 self._publish(model, lambda done: self._progress.advance(done, 0))
 
+    def show(self, report: IndexReport) -> None:
+        """Bring what Milvus holds to what is committed, where the home keeps its vectors there: captions and tags, too.
+        Where that fails, nothing is lost: `report.waits` says why, and the next run does it."""
+        active = model_records.active(self._connection)
+        if active is None or sync.remembered(self._connection) is None:
+            return
+        try:
+            with self._stage("publish", None):
+                self._publish(active, lambda done: self._progress.advance(done, 0))
+        except MilvusError as error:
+            sentence = f"{error} The photos are in the catalog; the next run brings them there."
+            if sentence not in report.waits:
+                report.waits.append(sentence)
+                self._progress.say(sentence)
+
     def _publish(self, model: ModelRecord, advance: Callable[[int], None]) -> None:
+        address = sync.remembered(self._connection)
+        if address is not None:
+            publishing.publish(self._home, self._connection, model, address, advance, touched=self._touched)
+            return
+
         def texts() -> Floats:
             return embedded_sentences(model, lambda: self._encoder(model))
 

@@ -28,6 +28,7 @@ class IndexOptions:
         grace: seconds for which photos without a file are kept.
         recall: the share of the nearest photos that a search of a large library finds; 1 for all of them, compared one
             by one.
+        vectors: where vectors are kept: `faiss`, or `milvus:` and an address.
         cause: who asked for the run: `command`, `page`, `watch` or `schedule`.
     """
 
@@ -49,6 +50,7 @@ class IndexOptions:
     keep_previous: bool | None = None
     grace: float | None = None
     recall: float | None = None
+    vectors: str | None = None
     cause: str = "command"
     executor: str = "local"
 

@@ -34,6 +34,9 @@ from search.catalog.soundness import explained
 from search.embedded_texts import embedded_sentences
 from search.errors import CatalogError, SightlineError
 from search.home import Home
+from search.milvus import sync
+from search.milvus.address import LOCAL, Address
+from search.milvus.touched import Touched
 from search.vectors.generations import sweep
 
 if TYPE_CHECKING:
@@ -90,6 +93,7 @@ def run_index(
         options = replace(options, executor="local")  # a few files are embedded here before a cluster has begun
     executors.check(options)
     rules.Rules().changed(*options.rules)
+    Address.parse(options.vectors or LOCAL)
     ranking, decoding = RankingSettings.read(), DecodingSettings.read()
     known = _known_libraries(home) if options.confirm_removals else ()
     roots = outermost([root_of(home, folder, known) for folder in folders])
@@ -139,6 +143,8 @@ class _Run:
         self.model = model or LoadedModel()
         self.keeps_model = model is not None
         self.decoders: Decoders | None = None
+        in_milvus = sync.remembered(self.connection) is not None
+        self.touched = Touched(self.connection) if in_milvus else None
 
     def close(self) -> None:
         """End the processes that decode."""
@@ -174,6 +180,8 @@ class _Run:
                 rules.keep(self.connection, rules.read(self.connection).changed(*self.options.rules))
                 if self.options.recall is not None:
                     remember_recall(self.connection, self.options.recall)
+                if self.options.vectors is not None:
+                    sync.remember(self.connection, self.options.vectors)
                 if self.options.grace is not None:
                     settings.put(self.connection, _GRACE, str(self.options.grace))
                 if self.options.keep_previous is not None:
@@ -183,7 +191,7 @@ class _Run:
             failpoints.reach("library added")
             survey = self._survey(roots, kept, places)
             failpoints.reach("scanned")
-            publisher = Publisher(self.home, self.database, self._encoder, self.progress, self._stage)
+            publisher = Publisher(self.home, self.database, self._encoder, self.progress, self._stage, self.touched)
             embedding = EmbedStage(
                 self.home,
                 self.database,
@@ -219,12 +227,14 @@ class _Run:
                 embedding.activate(model)
             self._let_go_of_models()
             tag(self.database, self._encoder, self.report, self.progress, self._stage)
+            publisher.show(self.report)
             if not self.keeps_model:
                 self.model.release()  # its memory is for whoever describes
             for stage in (CAPTIONS, TEXT):
                 stages.describe(
                     self.database, stage, self.options, self.report, self.progress, self._decoders, self._stage
                 )
+            publisher.show(self.report)
             failpoints.reach("job ending")
             self._end(job, "done", " ".join(self.report.waits) or None)
         except Preempted as preempted:

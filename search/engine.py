@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -12,26 +10,26 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from search.answer import Answer, Request, understood
+from search.answering import Answering
 from search.catalog.connection import Reader, connect_to_read, one_state
 from search.catalog.descriptions import TextLine, text_lines
-from search.catalog.model_records import ModelRecord
 from search.catalog.photo import Photo, photo_by_id
 from search.catalog.saved_searches import SavedSearch, saved_searches
 from search.catalog.tags import tags_of
-from search.catalog.words import DEPTH
+from search.catalog_candidates import CatalogCandidates, CatalogDescriptions
 from search.duplicates import DuplicateGroups, Duplicates, Kind
-from search.errors import QueryError, SightlineError, UnknownPhotoError
-from search.explanation import explained
+from search.errors import SightlineError
 from search.facets import Facets, facets
 from search.filters import allowed_keys
 from search.home import Home
-from search.listings import Listing, Listings
+from search.listings import Listing
 from search.overview import Overviews
-from search.query import Query, conditions, parse
-from search.questions import Questions, texts_to_embed
+from search.query import Query
+from search.questioners import Questioners
+from search.questions import Questions, texts_of
 from search.ranking_settings import RankingSettings
 from search.retrieval import Found, Retrieval
-from search.similarity_map import SimilarityMap, deviations, shown
+from search.similarity_map import SimilarityMap, similarity_map
 from search.status import status
 from search.suggestions import Suggestions, suggestions
 from search.vectors import stored
@@ -59,18 +57,15 @@ class Engine:
     ) -> None:
         """Use `open`, which checks that there is an index."""
         self.home = home
-        self._device = device
         self._ranking = ranking or RankingSettings.read()
         self._local = threading.local()
         self._connections: dict[threading.Thread, Reader] = {}
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
         self._shown: tuple[int, ...] = ()  # the file of the catalog that it shows
-        self._questions = questions
-        self._earlier: Questions | None = None  # for answers that began before another model was ready
-        self._next: _NextModel | None = None
+        self._questioners = Questioners(device, questions)
         self._words = WordLists()
-        self._listings = Listings()
+        self._answering = Answering(self._ranking)
         self._overviews = Overviews(home)
         self._duplicates = DuplicateGroups()
 
@@ -142,33 +137,17 @@ class Engine:
             UnknownPhotoError: `like` names no photo of this index.
             ModelError: the index's model cannot be loaded here.
         """
-        began = time.perf_counter()
         query = understood(request)
         connection = self._current_connection()
-        token = request.listing
         with one_state(connection):
-            listing = self._listings.find(request, connection.file)
-            if listing is None:
-                listing = self._found(request, query, connection)
-                # What lies deeper is seldom asked for, and would take much memory to keep.
-                shallow = request.offset + request.limit <= DEPTH
-                token = self._listings.keep(request, listing) if shallow else None
-            found, model = listing.found, listing.model
-            page = slice(request.offset, request.offset + request.limit)
-            hits = explained(connection, found, page, query, model, self._ranking)
-            counted = self._facets(connection, found, query) if request.facets else None
-        return Answer(
-            query=str(query),
-            model=model.name,
-            total=found.total,
-            collapsed=sum(map(len, found.others.values())),
-            left_out=found.left_out,
-            took_ms=(time.perf_counter() - began) * 1000,
-            listing=token,
-            hits=hits,
-            conditions=conditions(request.text),
-            facets=counted,
-        )
+            return self._answering.answer(
+                request,
+                query,
+                connection.file,
+                lambda: self._found(request, query, connection),
+                CatalogDescriptions(connection),
+                lambda found: self._facets(connection, found, query),
+            )
 
     def embed_ahead(self, requests: Sequence[Request]) -> None:
         """Embed the texts of requests that are about to be searched for: at once they take much less than one by one.
@@ -176,12 +155,7 @@ class Engine:
         Raises:
             SightlineError: the index holds no photo yet, or its model cannot be loaded here.
         """
-        texts: list[str] = []
-        for request in requests:
-            with contextlib.suppress(QueryError):  # whoever searches is told
-                query = understood(request)
-                texts += texts_to_embed(request, query)
-        if texts:
+        if texts := texts_of(requests):
             self._questioner(self._now(self._current_connection())).of_texts(texts)
 
     def suggest(self, text: str, limit: int) -> Suggestions:
@@ -215,27 +189,18 @@ class Engine:
             UnknownPhotoError: the index has no embedding of this photo.
             ModelError: the index's model cannot be loaded here.
         """
-        query = parse(text)
-        if not query.text:
-            raise QueryError("The query has no words that could be looked for in a photo; add what the photo shows.")
         connection = self._current_connection()
         snapshot = self._now(connection)
-        questions, model = self._questioner(snapshot), snapshot.model
         photo = photo_by_id(connection, photo_id)
+        model = snapshot.model
         whole = stored.of_photo(connection, model.key, photo.key, model.dimensions) if photo else None
-        if whole is None:
-            raise UnknownPhotoError(f"There is no photo {photo_id} in this index.")
-        asked = questions.of_text(query.text)
-        places = questions.encoder().places(image)
-        found = deviations(places, asked, questions.bank())
-        return SimilarityMap(
-            query.text, model.name, float(whole @ asked), places.method, places.area, found, shown(found)
-        )
+        return similarity_map(self._questioner(snapshot), photo_id, whole, image, text)
 
     def _found(self, request: Request, query: Query, connection: Reader) -> Listing:
         snapshot = self._now(connection)
         questions = self._questioner(snapshot)
-        found = Retrieval(request, query, snapshot, connection, questions, self._words, self._ranking).find()
+        candidates = CatalogCandidates(query, snapshot, connection, self._words)
+        found = Retrieval(request, query, candidates, questions, self._ranking).find()
         return Listing(connection.file, snapshot.model, found)
 
     def _facets(self, connection: Reader, found: Found, query: Query) -> Facets:
@@ -248,36 +213,17 @@ class Engine:
         with self._lock:
             # A thread that began earlier may still read a catalog whose place another has taken.
             before = self._snapshot if self._shown == connection.file else None
-            if self._next is not None and self._next.is_ready:
+            if self._questioners.next_is_ready:
                 before = None  # the model that was waited for may answer
-            self._snapshot, self._shown = take(self.home, connection, before, self._model_shown), connection.file
+            self._snapshot, self._shown = take(self.home, connection, before, self._questioners.shown), connection.file
             if self._snapshot is None:
                 raise SightlineError(
                     f"The index in {self.home.path} holds no photo yet; run `sightline index PATH` on a folder."
                 )
             return self._snapshot
 
-    def _model_shown(self, active: ModelRecord) -> ModelRecord:
-        """The model to answer with, where `active` is the one of the index: that which answered before goes on while
-        another one is being loaded, so that no search waits for it. The caller holds the lock."""
-        now = self._questions
-        if now is None or now.model == active or not now.is_loaded:
-            self._next = None
-            return active
-        if self._next is None or self._next.questions.model != active:
-            self._next = _NextModel(Questions(active, self._device))
-        if not self._next.is_ready:
-            return now.model
-        self._earlier, self._questions, self._next = now, self._next.questions, None
-        return active
-
     def _questioner(self, snapshot: Snapshot) -> Questions:
-        with self._lock:
-            if self._earlier is not None and self._earlier.model == snapshot.model:
-                return self._earlier
-            if self._questions is None or self._questions.model != snapshot.model:
-                self._questions = Questions(snapshot.model, self._device)
-            return self._questions
+        return self._questioners.of(snapshot.model)
 
     def _current_connection(self) -> Reader:
         """This thread's connection, opened anew if the catalog is another file by now: for the start of an answer."""
@@ -287,7 +233,7 @@ class Engine:
                 self._connections.pop(threading.current_thread(), None)
                 self._snapshot = None  # it may be of a catalog that is not there any more
             self._local.connection = None
-            self._listings.clear()
+            self._answering.forget()
             connection.close()
         return self._connection()
 
@@ -303,21 +249,3 @@ class Engine:
                     self._connections.pop(thread).close()
                 self._connections[threading.current_thread()] = connection
         return connection
-
-
-class _NextModel:
-    """A model that is being loaded in a thread of its own."""
-
-    def __init__(self, questions: Questions) -> None:
-        self.questions = questions
-        self._thread = threading.Thread(target=self._load, name="next-model", daemon=True)
-        self._thread.start()
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it is loaded, or cannot be; whoever asks it then is told why."""
-        return not self._thread.is_alive()
-
-    def _load(self) -> None:
-        with contextlib.suppress(SightlineError):
-            self.questions.warm()

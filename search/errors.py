@@ -63,3 +63,25 @@ class QueryError(SightlineError):
 
 class UnknownPhotoError(QueryError):
     """No photo of the index has the id that was asked for."""
+
+
+class MilvusError(SightlineError):
+    """Milvus refuses what was asked of it, or holds nothing to answer from."""
+
+
+class NoCollectionError(MilvusError):
+    """There is no collection of that name yet."""
+
+
+class UnreachableError(MilvusError):
+    """Milvus does not answer."""
+
+
+class NotHereError(SightlineError):
+    """What is asked for needs the catalog, which a node that answers from Milvus has not got."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This server answers from Milvus and keeps nothing of its own; do that on the machine where the photos are "
+            "indexed."
+        )

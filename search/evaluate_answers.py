@@ -10,6 +10,7 @@ import numpy as np
 
 from search.answer import Request
 from search.catalog import words
+from search.catalog_candidates import CatalogCandidates
 from search.evaluate import Ranks
 from search.query import MAX_LENGTH, Query, cleaned
 from search.questions import Questions
@@ -98,7 +99,8 @@ def answers(
         # Not parsed: in the query language a caption's quotes, colons and hyphens would be something else than words.
         # A query without any would list all photos by date; the dash is no word, so that nothing is looked up.
         query = Query(tuple(cleaned(text[:MAX_LENGTH]).split()) or ("-",))
-        yield Retrieval(request, query, snapshot, connection, questions, word_lists, ranking).find()
+        candidates = CatalogCandidates(query, snapshot, connection, word_lists)
+        yield Retrieval(request, query, candidates, questions, ranking).find()
         advance(done)
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import numpy as np
 
 from search.answer import Hit, Why
-from search.catalog import words
+from search.candidates import Descriptions
 from search.catalog.model_records import ModelRecord
-from search.catalog.photo import live_ids, photos_by_key
 from search.query import Query
 from search.ranking import RankedList, fuse
 from search.ranking_settings import RankingSettings
@@ -21,7 +18,7 @@ _BY_WORDS = ("literal", "some words", "all words")
 
 
 def explained(
-    connection: sqlite3.Connection,
+    descriptions: Descriptions,
     found: Found,
     page: slice,
     query: Query,
@@ -33,15 +30,15 @@ def explained(
     places = range(len(found.keys))[page]
     leaders = found.keys[page].tolist()
     moments = {place: [key, *found.others.get(key, ())] for place, key in zip(places, leaders, strict=True)}
-    ids = live_ids(connection, [key for moment in moments.values() for key in moment])
+    ids = descriptions.ids([key for moment in moments.values() for key in moment])
     moments = {place: [key for key in moment if key in ids] for place, moment in moments.items()}
     keys = [moment[0] for moment in moments.values() if moment]
-    photos = photos_by_key(connection, keys)
+    photos = descriptions.photos(keys)
     vectors = [(one, _places(one.keys, keys)) for one in found.lists if one.kind not in _BY_WORDS]
     by_words = [one for kind in _BY_WORDS for one in found.lists if one.kind == kind]
     word_places = _places(fuse(by_words, ranking)[0], keys)
     bm25 = {key: float(one.scores[place]) for one in by_words for key, place in _places(one.keys, keys).items()}
-    snippets = words.marked(connection, query.words, query.exact, list(word_places))
+    snippets = descriptions.marked(query.words, query.exact, list(word_places))
     hits = []
     for place, (key, *others) in ((place, moment) for place, moment in moments.items() if moment):
         photo = photos[key]

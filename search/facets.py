@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from search.overview import Days, Folders, Overview
-from search.query import Filter, is_sayable
+from search.query import Filter, is_sayable, parse
 from search.vectors.protocol import Keys
 
 UNITS = {"day": "D", "month": "M", "year": "Y"}
@@ -69,6 +69,20 @@ class Facets:
             },
             **{name: [value.to_json() for value in values] for name, values in self.values.items()},
         }
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Facets:
+        """What `to_json` made of it."""
+        photos, dates, values = document["photos"], document["dates"], dict(document)
+        del values["photos"], values["dates"]
+        return cls(
+            photos,
+            Dates(dates["unit"], {one["on"]: one["photos"] for one in dates["counts"]}, dates["undated"]),
+            {
+                name: [Value(one["name"], parse(one["filter"]).filters[0], one["photos"]) for one in some]
+                for name, some in values.items()
+            },
+        )
 
 
 def facets(overview: Overview, keys: Keys | None) -> Facets:

@@ -25,6 +25,9 @@ STEPS = {
     "vectors written": "a generation's files are written aside, and not flushed",
     "vectors named": "the generation's folder has its name, the catalog does not know it yet",
     "vectors committed": "the generation is in the catalog, older ones still lie beside it",
+    "collection marked": "what Milvus holds is about to change, and says that it shows no state",
+    "entities written": "some of the photos are in Milvus as the catalog has them",
+    "collection named": "Milvus' readers find the collection, the catalog does not know it yet",
     "balance kept": "inside the transaction that keeps what texts make of the photos, before its commit",
     "tags written": "inside the transaction of a group of tags, before its commit",
     "descriptions written": "inside the transaction of a group of captions or texts, before its commit",
@@ -32,6 +35,8 @@ STEPS = {
     "job ending": "all is done but the word that it is",
 }
 """Each step, and how things stand at it."""
+OF_MILVUS = {"collection marked", "entities written", "collection named"}
+"""Those that only a home comes to which keeps its vectors in Milvus."""
 
 _armed: dict[str, tuple[int, str]] = {}
 

@@ -12,7 +12,8 @@ from search.catalog import paths, words
 from search.query import Filter, Query, date_range
 from search.vectors.protocol import Keys
 
-_FORMATS = {"jpg": "JPEG", "heif": "HEIC", "tif": "TIFF"}
+FORMATS = {"jpg": "JPEG", "heif": "HEIC", "tif": "TIFF"}
+"""Formats by other names for them."""
 _TAGGED = "photos.key IN (SELECT photo_key FROM tags WHERE tag IN (SELECT value FROM json_each(?)))"
 _ORIENTATIONS = {"landscape": "width > height", "portrait": "width < height", "square": "width = height"}
 
@@ -58,15 +59,13 @@ def _one(one: Filter) -> tuple[str, list[object]]:
     if one.key == "camera":
         return "camera LIKE ? ESCAPE '\\'", [_containing(value)]
     if one.key == "folder":
-        remote = paths.is_remote(value.encode("utf-8", "replace")) and value.endswith("/")
-        if remote or (os.path.isabs(value) and value.endswith(os.sep)):
-            # A whole path: that folder and what lies below it, and not what begins so.
+        if is_whole_path(value):
             lies, needed = "substr(CAST(folder AS TEXT) || ?, 1, length(?)) = ?", [value[-1], value, value]
         else:
             lies, needed = "CAST(folder AS TEXT) || ? LIKE ? ESCAPE '\\'", [os.sep, _containing(value)]
         return f"photos.key IN (SELECT photo_key FROM files WHERE {lies})", [*needed]
     if one.key == "type":
-        return "format = ? COLLATE NOCASE", [_FORMATS.get(value.lower(), value)]
+        return "format = ? COLLATE NOCASE", [FORMATS.get(value.lower(), value)]
     if one.key == "orientation":
         return _ORIENTATIONS[value.lower()], []
     if one.key == "is":
@@ -77,6 +76,13 @@ def _one(one: Filter) -> tuple[str, list[object]]:
         " (SELECT tag FROM tag_names WHERE name IN (SELECT value FROM json_each(?)))))",
         [names, names],
     )
+
+
+def is_whole_path(folder: str) -> bool:
+    """Whether `folder:` names a whole path: it asks for that folder and what lies below it, not for what begins so."""
+    if paths.is_remote(folder.encode("utf-8", "replace")):
+        return folder.endswith("/")
+    return os.path.isabs(folder) and folder.endswith(os.sep)
 
 
 def _standing(text: str) -> tuple[str, list[object]]:

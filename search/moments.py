@@ -46,9 +46,25 @@ def moments(
     if len(keys) < 2:
         return {}
     said = dismissals.apart(connection, keys.tolist())
+    return grouped(keys, snapshot.vectors(keys), _minutes(connection, keys), snapshot.pair_distance, ranking, said)
+
+
+def grouped(
+    keys: Keys, vectors: Floats, minutes: Doubles, unit: float, ranking: RankingSettings, said: dismissals.Apart
+) -> dict[int, list[int]]:
+    """As `moments`, of what is known of the photos.
+
+    Args:
+        keys: int64[n], `COLLAPSED` at most.
+        vectors: float32[n, d].
+        minutes: float64[n], when each was taken by its camera's clock; NaN where that is not known.
+        unit: the library's `Snapshot.pair_distance`.
+        ranking: has the bounds.
+        said: which photos a person said are no duplicates, by keys.
+    """
     places = {key: place for place, key in enumerate(keys.tolist())}
     dismissed = {places[key]: {places[other] for other in others} for key, others in said.items()}
-    led = _led(snapshot.vectors(keys), _minutes(connection, keys), snapshot.pair_distance, ranking, dismissed)
+    led = _led(vectors, minutes, unit, ranking, dismissed)
     return {int(keys[leader]): keys[others].tolist() for leader, others in led.items()}
 
 

@@ -179,6 +179,14 @@ class Overview:
                 _tags(connection, all_keys),
             )
 
+    @classmethod
+    def empty(cls) -> Overview:
+        """The overview of no photos."""
+        nothing = np.empty(0, np.int64)
+        columns = {name: Column.of([]) for name in ("camera", "type", "is", "orientation")}
+        folders = Folders((), nothing, np.empty(0, np.int32))
+        return cls(nothing, columns, np.empty(0, "datetime64[D]"), folders, Tags((), nothing, nothing, {}))
+
     def places(self, keys: Keys) -> Keys:
         """Where those of the photos `keys` stand that it has, int64[m], m <= n."""
         found = np.searchsorted(self.keys, keys)

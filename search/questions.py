@@ -16,9 +16,8 @@ from search.catalog import model_records
 from search.catalog.connection import connect_to_read
 from search.catalog.model_records import ModelRecord
 from search.embedded_texts import embedded_sentences
-from search.errors import ModelError, SightlineError
+from search.errors import ModelError, QueryError, SightlineError
 from search.home import Home
-from search.query import Query
 from search.vectors.protocol import Floats
 
 if TYPE_CHECKING:
@@ -29,16 +28,21 @@ if TYPE_CHECKING:
 CACHED_TEXTS = 1024
 
 
-def texts_to_embed(request: Request, query: Query) -> list[str]:
-    """What of a request goes through the model, as a text."""
-    return [text for text in (query.text, *query.excluded) if text] if request.mode != "words" else []
+def texts_of(requests: Sequence[Request]) -> list[str]:
+    """What of some requests goes through the model, as texts; what cannot be answered as it is asked is passed over."""
+    texts: list[str] = []
+    for request in requests:
+        with suppress(QueryError):
+            query = understood(request)
+            texts += [query.text, *query.excluded] if request.mode != "words" else []
+    return [text for text in texts if text]
 
 
 def ahead_of(home: Home, request: Request, device: str) -> Questions | None:
     """The texts of a request on their way through the index's model, in a thread, for an engine that is yet to be
     imported and opened; None where there are none, or no index. What fails is told to whoever asks for the texts."""
     with suppress(SightlineError):
-        if texts := texts_to_embed(request, understood(request)):
+        if texts := texts_of([request]):
             with closing(connect_to_read(home)) as connection:
                 model = model_records.active(connection)
             if model is not None:

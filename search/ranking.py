@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,38 @@ def fuse(lists: Sequence[RankedList], ranking: RankingSettings) -> tuple[Keys, D
     scores = np.asarray(np.bincount(places, np.concatenate(earned), len(keys)), np.float64)
     order = np.lexsort((keys, -scores))
     return keys[order], scores[order]
+
+
+def less_their_level(
+    nearest: Callable[[int], tuple[Floats, Keys, Floats]],
+    k: int,
+    hub_weight: float,
+    least_level: float,
+    most: int | None = None,
+) -> tuple[Floats, Keys, Floats]:
+    """The `k` best photos for a text by similarity less `hub_weight` of their level (see `search.background`).
+
+    Args:
+        nearest: gives so many of the nearest photos, best first: cosines float32[j], keys int64[j], levels float32[j].
+        k: how many to return.
+        hub_weight: how much of its level a photo loses.
+        least_level: no photo has a lower one.
+        most: the most that `nearest` can give; what lies below is passed over.
+
+    Returns:
+        scores float32[j], keys int64[j] and cosines float32[j], j <= k, best first, ties by the smaller key.
+    """
+    depth = 2 * k + 64 if most is None else min(2 * k + 64, most)
+    least = hub_weight * least_level
+    while True:
+        cosines, keys, levels = nearest(depth)
+        scores = cosines - hub_weight * levels
+        order = np.lexsort((keys, -scores))[:k]
+        # What was not fetched has a smaller cosine, and could make up for it by the least level at most.
+        enough = len(keys) < depth or (len(order) == k and scores[order[-1]] >= cosines[-1] - least)
+        if enough or depth == most:
+            return scores[order], keys[order], cosines[order]
+        depth = 4 * depth if most is None else min(4 * depth, most)
 
 
 def expected_ranks(one: RankedList) -> Doubles:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,19 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from search.answer import Request
-from search.catalog import words
-from search.catalog.photo import photo_by_id
+from search.candidates import Candidates
 from search.catalog.words import DEPTH
 from search.errors import UnknownPhotoError
-from search.filters import allowed_keys, condition
-from search.moments import COLLAPSED, moments
+from search.moments import COLLAPSED
 from search.query import Query
 from search.questions import Questions
 from search.ranking import RankedList, fuse, is_present, least_score
-from search.vectors import stored
 from search.vectors.protocol import Doubles, Floats, Keys
-from search.vectors.snapshot import Snapshot
-from search.word_lists import WordLists
 
 if TYPE_CHECKING:
     from search.ranking_settings import RankingSettings
@@ -65,28 +58,20 @@ class Found:
 
 
 class Retrieval:
-    """One request, asked of one snapshot."""
+    """One request, asked of the photos that may answer it."""
 
     def __init__(
         self,
         request: Request,
         query: Query,
-        snapshot: Snapshot,
-        connection: sqlite3.Connection,
+        candidates: Candidates,
         questions: Questions,
-        word_lists: WordLists,
         ranking: RankingSettings,
     ) -> None:
-        """`query` is `request` as it was understood; `questions` embed with the snapshot's model; `connection` sees the
-        state that the snapshot shows."""
+        """`query` is `request` as it was understood, and `candidates` pass its filters; `questions` embed with the
+        model of the index."""
         self._request, self._query, self._ranking = request, query, ranking
-        self._snapshot, self._connection, self._questions = snapshot, connection, questions
-        self._words = word_lists
-        self._among = snapshot.live
-        self._liked: list[int] = []
-        self._allowed = allowed_keys(connection, query)
-        if self._allowed is not None:
-            self._among = self._allowed[np.isin(self._allowed, snapshot.live)]
+        self._candidates, self._questions = candidates, questions
 
     def find(self) -> Found:
         """Everything that answers, as far as the page that is asked for.
@@ -113,7 +98,7 @@ class Retrieval:
     def _together(self, lists: list[RankedList], alone: bool) -> Found:
         single = alone and bool(lists)
         keys, scores = (lists[0].keys, lists[0].scores.astype(np.float64)) if single else fuse(lists, self._ranking)
-        total, left_out = len(self._among) if single else len(keys), 0
+        total, left_out = len(self._candidates) if single else len(keys), 0
         fitting = [one.keys[: one.relevant] for one in lists]
         relevant = np.isin(keys, np.concatenate([np.empty(0, np.int64), *fitting]))
         if not self._request.include_all and not (single and lists[0].relevant is None):
@@ -128,19 +113,19 @@ class Retrieval:
         if self._request.collapse:
             # What is relevant leads, wherever the fusion put it, so that it does not vanish behind what is not.
             leading = np.argsort(~relevant, kind="stable")
-            others = moments(self._connection, self._snapshot, keys[leading], self._ranking)
+            others = self._candidates.moments(keys[leading], self._ranking)
             shown = ~np.isin(keys, [key for group in others.values() for key in group])
             total -= len(keys) - int(shown.sum())
             keys, scores, relevant = keys[shown], scores[shown], relevant[shown]
         if self._request.sort == "date":
-            order = self._by_date(keys)
+            order = self._candidates.by_date(keys)
             keys, scores, relevant = keys[order], scores[order], relevant[order]
-        return Found(keys, scores, relevant, others, tuple(lists), total, left_out, len(self._among))
+        return Found(keys, scores, relevant, others, tuple(lists), total, left_out, len(self._candidates))
 
     def _by_meaning(self, text: str, alone: bool, *, judged: bool) -> RankedList:
         plain = self._questions.of_text(text)
         vector = self._questions.without(plain, list(self._query.excluded), self._ranking.negative_weight)
-        background = self._snapshot.background if judged else None
+        background = self._candidates.background if judged else None
         ends = alone and background is not None and not self._request.include_all
         depth = min(self._page, DEPTH) if ends else self._depth(alone)
         scores, keys, cosines = self._by_text(vector, depth)
@@ -148,7 +133,7 @@ class Retrieval:
             return RankedList("meaning", keys, None, scores, cosines, self._tolerance)
         # Judged by the best of the whole library: filters and what must not be shown take nothing away from whether the
         # rest is there, nor from where it ends.
-        top = float(scores[0]) if self._among is self._snapshot.live and len(scores) else self._best(vector)
+        top = float(scores[0]) if self._candidates.are_all and len(scores) else self._best(vector)
         best = top if vector is plain else self._best(plain)
         least = least_score(top, background, self._ranking)
         if not is_present(best, background, self._ranking):
@@ -159,35 +144,19 @@ class Retrieval:
         return RankedList("meaning", keys, relevant, scores, cosines, self._tolerance)
 
     def _by_text(self, vector: Floats, k: int) -> tuple[Floats, Keys, Floats]:
-        return self._snapshot.search_text(
-            self._connection, vector, k, hub_weight=self._ranking.hub_weight, allowed=self._among
-        )
+        return self._candidates.nearest_to_text(vector, k, hub_weight=self._ranking.hub_weight)
 
     def _best(self, vector: Floats) -> float:
         """The score of the library's nearest photo."""
-        found, _, _ = self._snapshot.search_text(self._connection, vector, 1, hub_weight=self._ranking.hub_weight)
+        found, _, _ = self._candidates.nearest_to_text(vector, 1, hub_weight=self._ranking.hub_weight, of_all=True)
         return float(found[0])
 
     def _by_picture(self, vector: Floats, alone: bool) -> RankedList:
-        cosines, keys = self._snapshot.search(self._connection, vector, self._depth(alone), allowed=self._among)
+        cosines, keys = self._candidates.nearest(vector, self._depth(alone))
         return RankedList("image", keys, None, cosines, cosines)
 
     def _by_words(self) -> list[RankedList]:
         """Photos in whose words all, or some, of the query's words stand."""
-        asked = self._query.words or self._query.exact  # the condition holds for the exact ones already
-        sql, values = condition(self._query)
-        where = f"{sql} AND photos.key NOT IN (SELECT value FROM json_each(?))", [*values, json.dumps(self._liked)]
-        if self._words.are_settled(self._connection):
-            every = self._words.all_words(self._connection, asked, self._allowed, self._liked)
-            some = self._words.some_words(self._connection, asked, self._allowed, self._liked)
-        else:
-            every = words.ranked(self._connection, words.match_all(asked), *where)
-            some = words.ranked(self._connection, words.said(words.match_some(asked)), *where)
-        ranked = {
-            "literal": words.written(self._connection, self._query.words, self._query.exact, *where),
-            "all words": every,
-            "some words": some,
-        }
         return [
             RankedList(
                 kind,
@@ -195,24 +164,21 @@ class Retrieval:
                 0 if kind == "some words" else len(found),
                 np.fromiter(found.values(), np.float32),
             )
-            for kind, found in ranked.items()
+            for kind, found in self._candidates.by_words().items()
             if found
         ]
 
     def _picture(self) -> Floats | None:
         """The mean direction of all pictures that are asked for; photos of the index then do not answer themselves."""
         vectors = [self._questions.of_image(image) for image in self._request.images]
-        model = self._snapshot.model
         for photo_id in self._request.like:
-            photo = photo_by_id(self._connection, photo_id)
-            vector = stored.of_photo(self._connection, model.key, photo.key, model.dimensions) if photo else None
-            if photo is None or vector is None:
+            known = self._candidates.embedding(photo_id)
+            if known is None:
                 raise UnknownPhotoError(f"There is no photo {photo_id} in this index.")
-            self._leave_out(photo.key)
-            vectors.append(vector)
+            self._candidates.leave_out(photo_id)
+            vectors.append(known[1])
         for photo_id in self._request.apart_from:
-            if photo := photo_by_id(self._connection, photo_id):
-                self._leave_out(photo.key)
+            self._candidates.leave_out(photo_id)
         if not vectors:
             return None
         mean = np.mean(vectors, axis=0)
@@ -221,33 +187,14 @@ class Retrieval:
             return mean
         return self._questions.without(mean, list(self._query.excluded), self._ranking.negative_weight)
 
-    def _leave_out(self, key: int) -> None:
-        self._among = self._among[self._among != key]
-        self._liked.append(key)
-
     def _newest(self) -> Found:
         """Nothing to rank by: the photos that pass the filters, newest first."""
-        sql, values = condition(self._query)
-        total = self._connection.execute(f"SELECT count(*) FROM photos WHERE {sql}", values).fetchone()[0]
-        rows = self._connection.execute(
-            f"SELECT key FROM photos WHERE {sql} ORDER BY sort_at DESC, key DESC LIMIT ?",
-            (*values, max(DEPTH, self._page)),
-        )
-        keys = np.asarray([row[0] for row in rows], np.int64)
+        total, keys = self._candidates.newest(max(DEPTH, self._page))
         return Found(keys, None, np.ones(len(keys), np.bool_), {}, (), total, 0, total)
-
-    def _by_date(self, keys: Keys) -> Keys:
-        """The places in `keys` of the newest, the one before it, and so on."""
-        rows = self._connection.execute(
-            "SELECT key FROM photos WHERE key IN (SELECT value FROM json_each(?)) ORDER BY sort_at DESC, key DESC",
-            (json.dumps(keys.tolist()),),
-        )
-        places = {key: place for place, key in enumerate(keys.tolist())}
-        return np.asarray([places[row[0]] for row in rows], np.int64)
 
     @property
     def _tolerance(self) -> float:
-        background = self._snapshot.background
+        background = self._candidates.background
         return 0.0 if background is None else self._ranking.same_score * background.spread
 
     @property

@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.errors import QueryError, UnknownPhotoError
+from search.query import parse
 from search.vectors.protocol import Floats
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from search.models.dense import Places
+    from search.questions import Questions
 
 LEAST = 1.0
 """Deviations above texts in general from which on a place is shown at all."""
@@ -78,3 +83,31 @@ def shown(deviations: Floats) -> Floats:
     less stays fainter, so that a photo without the thing does not seem to show it."""
     top = max(float(deviations.max()), FULL)
     return np.asarray(np.clip((deviations - LEAST) / (top - LEAST), 0.0, 1.0), dtype=np.float32)
+
+
+def similarity_map(questions: Questions, photo_id: str, whole: Floats | None, image: Image, text: str) -> SimilarityMap:
+    """Where in the photo `photo_id` the words of a query are.
+
+    Args:
+        questions: embed with the model of the index.
+        photo_id: a photo of the index.
+        whole: its embedding, float32[d].
+        image: its picture, upright RGB, of any size.
+        text: a query; its filters and what it excludes are passed over.
+
+    Raises:
+        QueryError: the query has no words to look for.
+        UnknownPhotoError: there is no embedding.
+        ModelError: the index's model cannot be loaded here.
+    """
+    query = parse(text)
+    if not query.text:
+        raise QueryError("The query has no words that could be looked for in a photo; add what the photo shows.")
+    if whole is None:
+        raise UnknownPhotoError(f"There is no photo {photo_id} in this index.")
+    asked = questions.of_text(query.text)
+    places = questions.encoder().places(image)
+    found = deviations(places, asked, questions.bank())
+    return SimilarityMap(
+        query.text, questions.model.name, float(whole @ asked), places.method, places.area, found, shown(found)
+    )

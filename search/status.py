@@ -15,23 +15,39 @@ from search.vectors.generations import Generation
 
 def status(home: Home, connection: sqlite3.Connection) -> dict[str, Any]:
     """The contract of `sightline status --json`, but for the version."""
-
-    def one(sql: str, *values: object) -> int:
-        return int(connection.execute(sql, values).fetchone()[0])
-
     model = model_records.active(connection)
     key = model.key if model else -1
+    generation = generations.newest(connection, key)
+    return {
+        "home": str(home.path),
+        "photos": _one(connection, "SELECT count(*) FROM photos WHERE orphaned_at IS NULL"),
+        **contents(connection),
+        "model": model.name if model else None,
+        "fingerprint": model.fingerprint if model else None,
+        "dimensions": model.dimensions if model else None,
+        "generation": generation.key if generation else None,
+        "vectors": _vectors(home, generation) if generation else None,
+        "revision": settings.revision(connection),
+        "embedded": _one(
+            connection,
+            "SELECT count(*) FROM embeddings JOIN photos ON photos.key = photo_key"
+            " WHERE model_key = ? AND orphaned_at IS NULL",
+            key,
+        ),
+        "jobs": jobs.recent(home, connection),
+    }
+
+
+def contents(connection: sqlite3.Connection) -> dict[str, Any]:
+    """That part of it which does not depend on models and runs."""
     libraries = connection.execute(
         "SELECT path, indexed_at, offline, count(DISTINCT photo_key), count(photo_key), count(failure),"
         " count(missing_at) FROM libraries LEFT JOIN files ON library_key = libraries.key"
         " GROUP BY libraries.key ORDER BY libraries.key"
     )
-    generation = generations.newest(connection, key)
     return {
-        "home": str(home.path),
-        "photos": one("SELECT count(*) FROM photos WHERE orphaned_at IS NULL"),
-        "files": one("SELECT count(*) FROM files WHERE photo_key IS NOT NULL"),
-        "failures": one("SELECT count(*) FROM files WHERE failure IS NOT NULL"),
+        "files": _one(connection, "SELECT count(*) FROM files WHERE photo_key IS NOT NULL"),
+        "failures": _one(connection, "SELECT count(*) FROM files WHERE failure IS NOT NULL"),
         "libraries": [
             {
                 "path": paths.display(path),
@@ -44,22 +60,14 @@ def status(home: Home, connection: sqlite3.Connection) -> dict[str, Any]:
             }
             for path, indexed, offline, photos, files, failed, missing in libraries
         ],
-        "model": model.name if model else None,
-        "fingerprint": model.fingerprint if model else None,
-        "dimensions": model.dimensions if model else None,
-        "generation": generation.key if generation else None,
-        "vectors": _vectors(home, generation) if generation else None,
-        "revision": settings.revision(connection),
-        "embedded": one(
-            "SELECT count(*) FROM embeddings JOIN photos ON photos.key = photo_key"
-            " WHERE model_key = ? AND orphaned_at IS NULL",
-            key,
-        ),
         "captions": settings.get(connection, CAPTIONS) or STARTER,
         "ocr": settings.get(connection, TEXT) == "on",
         "described": {stage: descriptions.progress(connection, stage) for stage in (CAPTIONS, TAGS, TEXT)},
-        "jobs": jobs.recent(home, connection),
     }
+
+
+def _one(connection: sqlite3.Connection, sql: str, *values: object) -> int:
+    return int(connection.execute(sql, values).fetchone()[0])
 
 
 def _vectors(home: Home, generation: Generation) -> dict[str, Any]:
@@ -67,7 +75,7 @@ def _vectors(home: Home, generation: Generation) -> dict[str, Any]:
     tuning = generations.tuning(home, generation)
     return {
         "photos": generation.photos,
-        "exact": tuning is None,
-        "compared": tuning.visited if tuning else generation.photos,
+        "exact": generations.is_exact(generation),
+        "compared": tuning.visited if tuning else generation.photos if generations.is_exact(generation) else 0,
         "recall": tuning.recall if tuning else None,
     }

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from faults.base import Base, make_base
+from milvus_lite_server import MilvusLite
 from support import save_checkpoint
 
 from indexer.decoding.decoders import Decoders
@@ -89,6 +90,14 @@ def flickr() -> Path:
     if not FLICKR.is_dir():
         pytest.skip("flickr8k-dev is not here")
     return FLICKR
+
+
+@pytest.fixture(scope="session")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusLite]:
+    """A Milvus for all tests of this process: the server of milvus-lite, a process of its own."""
+    pytest.importorskip("milvus_lite", reason="milvus-lite is not here; `make test` installs it")
+    with MilvusLite(tmp_path_factory.mktemp("milvus")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -135,6 +135,16 @@ def active_model(connection: sqlite3.Connection, dimensions: int) -> ModelRecord
     return model
 
 
+def entity(key: int, vector: np.ndarray[Any, Any], **fields: object) -> dict[str, Any]:
+    """A row for a collection in Milvus that says nothing of its photo but what a test gives."""
+    texts = (
+        "id digest sort_at taken_at format kind camera folders folders_lowered parts caption details words said written"
+        " tags called"
+    )
+    empty: dict[str, Any] = dict.fromkeys(texts.split(), "") | dict.fromkeys(("day", "shape", "width", "height"), 0)
+    return {**empty, "apart": [], "level": 0.0, **fields, "key": key, "vector": vector}
+
+
 def as_version(catalog: Path, version: int, *further: str) -> None:
     """Make a catalog what a Sightline of an earlier schema would have left; `further` statements besides."""
     undone = [step for step in _UNDONE if step > version]

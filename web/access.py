@@ -15,8 +15,10 @@ from search.catalog.connection import Reader, connect_to_read, one_state
 from search.catalog.soundness import explained
 from search.duplicates import Duplicates, Kind
 from search.engine import Engine
-from search.errors import CatalogError, QueryError, SightlineError
+from search.errors import CatalogError, NotHereError, QueryError, SightlineError
 from search.home import Home
+from search.milvus.address import Address
+from search.milvus.engine import CollectionEngine
 from search.ranking_settings import RankingSettings
 from web.problems import NO_INDEX, ProblemError, kind_of
 
@@ -26,14 +28,27 @@ logger = logging.getLogger("sightline.web")
 class EngineAccess:
     """Opens the engine once and hands it to every request. Thread-safe."""
 
-    def __init__(self, home: Home, ranking: RankingSettings) -> None:
-        self.home = home
+    def __init__(self, home: Home, ranking: RankingSettings, vectors: Address | None = None) -> None:
+        """The engine of `home`, or of the collection that `vectors` names; then nothing of the home is asked."""
+        self._home = home
         self._ranking = ranking
+        self._vectors = vectors
         self._lock = threading.Lock()
-        self._engine: Engine | None = None
+        self._engine: Engine | CollectionEngine | None = None
         self._warming: threading.Thread | None = None
 
-    def engine(self) -> Engine:
+    @property
+    def home(self) -> Home:
+        """The home, to read or write its catalog.
+
+        Raises:
+            NotHereError: a node has none.
+        """
+        if self._vectors is not None:
+            raise NotHereError
+        return self._home
+
+    def engine(self) -> Engine | CollectionEngine:
         """The engine; call it in a worker thread, for the first call opens files.
 
         Raises:
@@ -46,7 +61,10 @@ class EngineAccess:
             if self._engine is not None:
                 return self._engine
             try:
-                self._engine = Engine.open(self.home, ranking=self._ranking)
+                if self._vectors is None:
+                    self._engine = Engine.open(self._home, ranking=self._ranking)
+                else:
+                    self._engine = CollectionEngine.open(self._vectors, ranking=self._ranking)
             except SightlineError as error:
                 raise self._problem(error) from error
             return self._engine
@@ -59,6 +77,8 @@ class EngineAccess:
         """
         try:
             return self.engine().duplicates(limit, offset, kind)
+        except NotHereError:
+            raise
         except SightlineError as error:
             raise self._problem(error) from error
 
@@ -82,6 +102,7 @@ class EngineAccess:
 
         Raises:
             ProblemError: 503, with the sentence that says what to do, where there is no catalog to read.
+            NotHereError: a node has none.
         """
         try:
             connection = connect_to_read(self.home)
@@ -95,6 +116,20 @@ class EngineAccess:
         kind = NO_INDEX if type(error) is SightlineError else kind_of(error)
         return ProblemError(503, str(error), kind=kind, headers={"Retry-After": "2"})
 
+    def check(self) -> None:
+        """See that searches can be answered; call it in a worker thread.
+
+        Raises:
+            ProblemError: 503, where they cannot.
+        """
+        if self._vectors is None:
+            self.search(Request(limit=1))
+            return
+        try:
+            self.engine().status()
+        except SightlineError as error:
+            raise self._problem(error) from error
+
     def warm_in_background(self) -> None:
         """Load the text model now, so that the first search need not wait for it."""
 
@@ -104,7 +139,7 @@ class EngineAccess:
             except (ProblemError, SightlineError):
                 pass  # nothing to search yet, or no model: the first search tries again, and says it
             except Exception as error:
-                damage = explained(self.home, error)
+                damage = explained(self._home, error)
                 if damage is not None:
                     logger.error("%s", damage)
                 else:

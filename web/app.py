@@ -38,7 +38,7 @@ from web.jobs import Jobs
 from web.outermost import Metrics, Outermost
 from web.settings import ServerSettings
 from web.uploads import Decoder
-from web.watching import Watch
+from web.watching import NodeWatch, Watch
 
 STATIC = Path(__file__).parent / "static"
 DESCRIPTION = (
@@ -71,11 +71,11 @@ def create_app(home: Home, settings: ServerSettings | None = None) -> FastAPI:
         SettingsError: an environment variable of ranking or of decoding has a value that cannot be.
     """
     settings = settings or ServerSettings()
-    access = EngineAccess(home, RankingSettings.read())
+    access = EngineAccess(home, RankingSettings.read(), settings.vectors)
     decoder = Decoder(settings)
     metrics = Metrics()
     jobs = Jobs(access)
-    events = Events(Watch(home, jobs))
+    events = Events(Watch(home, jobs) if settings.vectors is None else NodeWatch(access))
     follows = settings.watch or settings.every is not None
     following = Following(home, watch=settings.watch, every=settings.every, poll=settings.poll) if follows else None
 

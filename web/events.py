@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from web.problems import ProblemError, displayable
-from web.watching import State, Watch
+from web.watching import NodeWatch, State, Watch
 
 logger = logging.getLogger("sightline.web")
 MOST_LISTENERS = 32
@@ -33,7 +33,7 @@ _HEARTBEAT = b": still here\n\n"
 class Events:
     """Tells listeners of changes. To be used in the event loop alone."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch | NodeWatch) -> None:
         self._watch = watch
         self._listeners: set[_Listener] = set()
         self._task: asyncio.Task[None] | None = None

@@ -21,6 +21,8 @@ from search.catalog.damage import damaged, is_damage
 from search.errors import (
     DamagedError,
     MissingCatalogError,
+    NoCollectionError,
+    NotHereError,
     QueryError,
     SightlineError,
     UnknownPhotoError,
@@ -33,6 +35,7 @@ MEDIA_TYPE = "application/problem+json"
 NO_INDEX = "urn:sightline:problem:no-index"
 DAMAGED_INDEX = "urn:sightline:problem:damaged-index"
 OTHER_VERSION = "urn:sightline:problem:other-version"
+NOT_HERE = "urn:sightline:problem:not-here"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -47,7 +50,9 @@ def kind_of(error: SightlineError) -> str:
         return DAMAGED_INDEX
     if isinstance(error, VersionError):
         return OTHER_VERSION
-    return NO_INDEX if isinstance(error, MissingCatalogError) else "about:blank"
+    if isinstance(error, NotHereError):
+        return NOT_HERE
+    return NO_INDEX if isinstance(error, (MissingCatalogError, NoCollectionError)) else "about:blank"
 
 
 class ProblemError(Exception):
@@ -156,6 +161,8 @@ def install(app: FastAPI, home: Home) -> None:
             return problem(404, str(error))
         if isinstance(error, QueryError):
             return problem(400, str(error))
+        if isinstance(error, NotHereError):
+            return problem(501, str(error), kind=NOT_HERE)
         assert isinstance(error, SightlineError)
         return unavailable(error)  # a catalog or a model that cannot be used is the server's trouble
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from search.milvus.address import Address
+
 MEBIBYTE = 1024 * 1024
 
 
@@ -21,6 +23,7 @@ class ServerSettings:
         watch: whether a process beside the server follows the folders.
         every: seconds after which it looks through all of them; None: a day, or never where it does not `watch`.
         poll: whether it asks the folders for changes.
+        vectors: the collection in Milvus that a node answers from; None for a home's own catalog.
     """
 
     host: str = "127.0.0.1"
@@ -32,3 +35,4 @@ class ServerSettings:
     watch: bool = False
     every: float | None = None
     poll: bool = False
+    vectors: Address | None = None

@@ -12,15 +12,18 @@ from search.catalog import descriptions, failures, model_records, settings
 from search.catalog.connection import Reader, connect_to_read, one_state
 from search.catalog.descriptions import CAPTIONS, TAGS, TEXT
 from search.catalog.soundness import explained
-from search.errors import CatalogError, MissingCatalogError
+from search.errors import CatalogError, MissingCatalogError, SightlineError
 from search.home import Home
+from web.access import EngineAccess
 from web.jobs import Jobs
+from web.problems import NO_INDEX, ProblemError
 
 _SHARE = 20
 """Counting a large library takes a while: the next count waits so many times as long, and so never takes much from the
 indexer beside it."""
 
 _DAMAGE_SECONDS = 60.0
+_NOTHING = {"photos": 0, "failures": 0, "waiting": {}, "model": None, "generation": None, "revision": 0}
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,8 @@ class Watch:
             if damage is None and self._counts:
                 return State({**self._counts, "job": None, "detail": None, "missing": False}, None)
             error = damage or CatalogError(f"The index cannot be read at this moment: {error}.")
-        nothing = {"photos": 0, "failures": 0, "waiting": {}, "model": None, "generation": None, "revision": 0}
         missing = isinstance(error, MissingCatalogError)
-        return State({**nothing, "job": None, "detail": str(error), "missing": missing}, None)
+        return State({**_NOTHING, "job": None, "detail": str(error), "missing": missing}, None)
 
     def _explained(self, error: Exception) -> CatalogError | None:
         """The damage that led to an error; looked for once a minute at most, since that reads the whole catalog."""
@@ -123,3 +125,24 @@ class Watch:
         }
         self._seen = version
         self._counted_until = time.monotonic() + _SHARE * (time.monotonic() - began)
+
+
+class NodeWatch:
+    """Looks at the collection that a node answers from, as the home was when it was brought there."""
+
+    def __init__(self, access: EngineAccess) -> None:
+        self._access = access
+
+    def look(self) -> State:
+        """The state at this moment. Call it in a worker thread."""
+        told: dict[str, Any] = {**_NOTHING, "job": None, "detail": None, "missing": False, "node": True}
+        try:
+            status = self._access.engine().status()
+        except (ProblemError, SightlineError) as error:
+            return State({**told, "detail": str(error), "missing": getattr(error, "kind", "") == NO_INDEX}, None)
+        counts = {stage: described["waiting"] for stage, described in status["described"].items()}
+        told |= {name: status[name] for name in ("photos", "failures", "model", "generation", "revision")}
+        return State({**told, "waiting": counts}, None)
+
+    def close(self) -> None:
+        """There is nothing to let go of."""

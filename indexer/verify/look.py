@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 
 from indexer import restore
-from indexer.verify import catalog, files, links, rows, tags, thumbnails, vectors, words
+from indexer.verify import catalog, files, links, milvus, rows, tags, thumbnails, vectors, words
 from indexer.verify.findings import Finding, Mending, View, listed
 from search.catalog.connection import check_place, connect_to_any, one_state
 from search.catalog.damage import UNREADABLE, is_damage
@@ -15,7 +15,7 @@ from search.home import Home
 
 Subject = Callable[[View], Iterator[Finding]]
 
-_OF_THE_CATALOG: tuple[Subject, ...] = (rows.look, links.look, tags.look, words.look, vectors.look)
+_OF_THE_CATALOG: tuple[Subject, ...] = (rows.look, links.look, tags.look, words.look, vectors.look, milvus.look)
 """Looked at in one state of it."""
 _OF_FILES: tuple[Subject, ...] = (thumbnails.look, files.look)
 """These take so long that a run beside them could not empty its log meanwhile, were they of one state."""

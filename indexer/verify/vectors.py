@@ -63,6 +63,8 @@ def _generations(view: View, model: ModelRecord) -> tuple[list[Generation], list
     for generation in generations.of_model(view.connection, model.key):
         view.checked["generations"] += 1
         view.progress.stage("generations", None)
+        if generations.is_remote(generation):
+            continue  # see `indexer.verify.milvus`
         reason = _damage(view, generation)
         if reason is None:
             whole.append(generation)

@@ -215,26 +215,48 @@ def written(
     """As `ranked`, the photos in which each of the words stands in what a person wrote, in the picture or in its names:
     as a word, or, if it is a code with digits, as part of one, such photos last. Where there are no free words, the
     same of `exact` ones, all of which may be parts."""
-    asked = _telling(free_words) or list(exact)
-    found = ranked(connection, _written(match_all(asked)), condition, values)
-    parts = _parts(_codes(asked) if free_words else asked)
-    if not parts:
+    sought = written_sought(free_words, exact)
+    found = ranked(connection, sought.words, condition, values)
+    if not sought.parts:
         return found
     where, needed = [condition], list(values)
-    if others := match_all([word for word in asked if word not in parts]):
+    if sought.others:
         where.append(f"+parts.rowid IN ({_WORDS})")  # the plus keeps SQLite from matching anew for each of them
-        needed.append(_written(others))
-    if len(parts) > 1:  # of one alone the join below says it
-        for text, expression in parts.items():
-            word = _written(term(text))
+        needed.append(sought.others)
+    if len(sought.parts) > 1:  # of one alone the join below says it
+        for expression, word in sought.parts:
             where.append(f"+parts.rowid IN ({_PARTS}{f' UNION ALL {_WORDS}' if word else ''})")
             needed += [expression, word] if word else [expression]
-    some = " OR ".join(parts.values())
+    some = " OR ".join(expression for expression, _ in sought.parts)
     return found | {
         key: score
         for key, score in _ranked(connection, "parts", "", some, " AND ".join(where), needed).items()
         if key not in found
     }
+
+
+class Sought(NamedTuple):
+    """What `written` looks for, in FTS5 expressions.
+
+    Attributes:
+        words: for `words`: each of the words; '' where there is nothing to look up.
+        parts: for each word that may be part of another, what says so for `parts`, and what says for `words` that it
+            stands by itself ('': it cannot).
+        others: for `words`: the words that may not be parts, of which each must stand there too.
+    """
+
+    words: str
+    parts: tuple[tuple[str, str], ...]
+    others: str
+
+
+def written_sought(free_words: Sequence[str], exact: Sequence[str]) -> Sought:
+    """What `written` looks for. A photo with parts must have each, as part or as word, and one as part."""
+    asked = _telling(free_words) or list(exact)
+    parts = _parts(_codes(asked) if free_words else asked)
+    others = match_all([word for word in asked if word not in parts]) if parts else ""
+    pairs = tuple((expression, _written(term(text))) for text, expression in parts.items())
+    return Sought(_written(match_all(asked)), pairs, _written(others))
 
 
 def marked(

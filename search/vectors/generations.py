@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sqlite3
@@ -21,12 +22,15 @@ from search import failpoints
 from search.catalog.clock import now
 from search.catalog.files import flush
 from search.catalog.model_records import ModelRecord
+from search.errors import MilvusError
 from search.home import Home
 from search.vectors import building, inverted, stored
 from search.vectors.building import Former, Wanted
 from search.vectors.flat import FlatIndex
 from search.vectors.inverted import InvertedIndex, Tuning
 from search.vectors.protocol import VectorIndex
+
+logger = logging.getLogger("sightline.vectors")
 
 EXACT_UP_TO = 200_000
 """Of so many embeddings, comparing a query with every one takes some milliseconds (benchmarks/vectors.py)."""
@@ -63,12 +67,17 @@ def of_model(connection: sqlite3.Connection, model_key: int) -> list[Generation]
 
 def is_exact(generation: Generation) -> bool:
     """Whether its index compares a query with every vector."""
-    return inverted.FILE not in generation.checksums
+    return inverted.FILE not in generation.checksums and generation.checksums.get("kind") != "hnsw"
+
+
+def is_remote(generation: Generation) -> bool:
+    """Whether it is a collection in Milvus, and has no files."""
+    return "milvus" in generation.checksums
 
 
 def tuning(home: Home, generation: Generation) -> Tuning | None:
     """How an index that is not exact is searched; None of one that is, or cannot be read."""
-    if is_exact(generation):
+    if is_exact(generation) or is_remote(generation):
         return None
     with suppress(OSError, ValueError, TypeError):
         return inverted.read_tuning(home.vectors_dir / generation.folder)
@@ -158,17 +167,30 @@ def publish(home: Home, connection: sqlite3.Connection, model: ModelRecord, want
             flush(home.vectors_dir)
             failpoints.reach("vectors named")
             connection.execute("UPDATE generations SET folder = ? WHERE key = ?", (folder, key))
-            # What came before the previous generation is nobody's any more.
-            connection.execute(
-                "DELETE FROM generations WHERE model_key = ? AND key NOT IN"
-                " (SELECT key FROM generations WHERE model_key = ? ORDER BY key DESC LIMIT 2)",
-                (model.key, model.key),
-            )
+            _let_older_go(connection, model)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     failpoints.reach("vectors committed")
     sweep(home, connection)
     return Generation(key, folder, photos, through, checksums)
+
+
+def name(
+    home: Home, connection: sqlite3.Connection, model: ModelRecord, photos: int, through: int, remote: dict[str, str]
+) -> None:
+    """Name a collection in Milvus as the newest generation: its address, name and kind of index are `remote`."""
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        key = connection.execute(
+            "INSERT INTO generations (model_key, folder, photos, through, checksums, published_at)"
+            " VALUES (?, '', ?, ?, ?, ?) RETURNING key",
+            (model.key, photos, through, json.dumps(remote), now()),
+        ).fetchone()[0]
+        # Nothing lies there.
+        connection.execute("UPDATE generations SET folder = ? WHERE key = ?", (f"generation-{key:08d}", key))
+        _let_older_go(connection, model)
+    failpoints.reach("vectors committed")
+    sweep(home, connection)
 
 
 def open_generation(
@@ -178,9 +200,21 @@ def open_generation(
 
     Returns:
         the index, the number of the last embedding it covers, and the generation's number (None: built here).
+
+    Raises:
+        UnreachableError, MilvusError: it is in Milvus, which does not answer, and too large to be built here.
     """
     generation = newest(connection, model.key)
-    if generation is not None:
+    if generation is not None and is_remote(generation):
+        from search.milvus.publishing import open_collection
+
+        try:
+            return open_collection(connection, model, generation), generation.through, generation.key
+        except MilvusError as error:
+            if generation.photos > EXACT_UP_TO:
+                raise
+            logger.warning("%s Until then searches compare all photos here.", error)
+    elif generation is not None:
         with suppress(OSError, RuntimeError, ValueError, TypeError, KeyError):
             if is_whole(home, generation, quickly=True):
                 kind = FlatIndex if is_exact(generation) else InvertedIndex
@@ -207,6 +241,15 @@ def sweep(home: Home, connection: sqlite3.Connection) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def _let_older_go(connection: sqlite3.Connection, model: ModelRecord) -> None:
+    """What came before the previous generation is nobody's any more."""
+    connection.execute(
+        "DELETE FROM generations WHERE model_key = ? AND key NOT IN"
+        " (SELECT key FROM generations WHERE model_key = ? ORDER BY key DESC LIMIT 2)",
+        (model.key, model.key),
+    )
 
 
 def _committed(connection: sqlite3.Connection, model: ModelRecord) -> tuple[int, int]:

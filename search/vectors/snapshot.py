@@ -15,6 +15,7 @@ from search.catalog import model_records, settings
 from search.catalog.connection import one_state
 from search.catalog.model_records import ModelRecord
 from search.home import Home
+from search.ranking import less_their_level
 from search.vectors import stored
 from search.vectors.flat import FlatIndex
 from search.vectors.generations import newest, open_generation
@@ -71,16 +72,12 @@ class Snapshot:
             scores float32[j], keys int64[j] and cosines float32[j], j <= k.
         """
         among = self.live if allowed is None else allowed
-        least = hub_weight * float(self.levels.min()) if len(self.levels) else 0.0
-        depth = 2 * k + 64
-        while True:
+
+        def nearest(depth: int) -> tuple[Floats, Keys, Floats]:
             cosines, keys = self.search(connection, query, depth, allowed=among)
-            scores = cosines - hub_weight * self.levels[np.searchsorted(self.live, keys)]
-            order = np.lexsort((keys, -scores))[:k]
-            # What was not fetched has a smaller cosine, and could make up for it by the least level at most.
-            if len(keys) < depth or (len(order) == k and scores[order[-1]] >= cosines[-1] - least):
-                return scores[order], keys[order], cosines[order]
-            depth *= 4
+            return cosines, keys, self.levels[np.searchsorted(self.live, keys)]
+
+        return less_their_level(nearest, k, hub_weight, float(self.levels.min()) if len(self.levels) else 0.0)
 
     def search(
         self, connection: sqlite3.Connection, query: Floats, k: int, *, allowed: Keys | None = None

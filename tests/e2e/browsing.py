@@ -45,9 +45,9 @@ def index(home: Path, photos: Path, captions: str = "off") -> None:
 
 
 @contextlib.contextmanager
-def serving(home: Path, port: int = 0) -> Iterator[str]:
-    """`sightline serve` over `home`; gives its address."""
-    command = sightline("serve", "--home", home, "--port", str(port), "--json")
+def serving(home: Path, port: int = 0, *options: str) -> Iterator[str]:
+    """`sightline serve` over `home`, with further `options`; gives its address."""
+    command = sightline("serve", "--home", home, "--port", str(port), "--json", *options)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert process.stdout is not None

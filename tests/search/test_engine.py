@@ -267,7 +267,7 @@ def test_a_late_thread_brings_nothing_back_of_a_home_that_was_made_anew(one_phot
         blue = other.submit(engine.search, request).result()
         assert red.hits[0].score != blue.hits[0].score
         listing = engine._found(request, parse(request.text), late)
-        token = engine._listings.keep(request, listing)
+        token = engine._answering.listings.keep(request, listing)
         for asked in (request, replace(request, listing=token)):
             assert other.submit(engine.search, asked).result().hits == blue.hits
 
@@ -316,7 +316,7 @@ def test_what_cannot_be_asked_is_said(engine: Engine, tmp_path: Path) -> None:
 
 def test_a_repeated_text_comes_from_the_cache(engine: Engine) -> None:
     engine.search(Request("a very new text"))
-    questions = engine._questions
+    questions = engine._questioners.current
     assert questions is not None
     first = questions.of_text("a very new text")
     assert questions.of_text("a very new text") is first

@@ -179,7 +179,7 @@ def test_only_the_last_listings_are_kept(engine: Engine, monkeypatch: pytest.Mon
 
 
 def test_what_lies_too_deep_is_not_kept(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.engine.DEPTH", 10)
+    monkeypatch.setattr("search.answering.DEPTH", 10)
     monkeypatch.setattr("search.retrieval.DEPTH", 10)
     for request in (REQUESTS["newest"], REQUESTS["everything"], replace(REQUESTS["everything"], collapse=True)):
         whole = engine.search(replace(request, limit=100))

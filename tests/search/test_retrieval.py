@@ -165,7 +165,7 @@ def test_text_that_refines_a_picture_is_not_judged(engine: Engine, monkeypatch: 
 
 
 def test_exact_words_are_asked_by_meaning_too_and_are_their_own_judgement(engine: Engine) -> None:
-    questions = engine._questions
+    questions = engine._questioners.current
     assert questions is not None
     questions._texts.update({"hood": CAR, "dog hood": DOG})
     assert similarities(ask(engine, '"hood"')) == pytest.approx({"hood.jpg": 0.40}, abs=2e-3)
@@ -174,7 +174,7 @@ def test_exact_words_are_asked_by_meaning_too_and_are_their_own_judgement(engine
 
 
 def test_what_is_written_counts_as_much_as_meaning_does(engine: Engine) -> None:
-    engine._questions._texts["hood"] = DOG  # type: ignore[union-attr]
+    engine._questioners.current._texts["hood"] = DOG  # type: ignore[union-attr]
     first, second = ask(engine, "hood", mode="auto", include_all=True).hits[:2]
     assert [first.path, second.path] == ["/photos/hood.jpg", "/photos/best.jpg"]
     # Written, in all words and sixth by meaning; first by meaning alone.

@@ -75,6 +75,7 @@ class StatusEvent(Document):
     job: int | None = Field(description="The id of the running job.")
     detail: str | None = Field(description="Why there is no index to search, and what to do; else `null`.")
     missing: bool = Field(description="Whether that is because none was made yet.")
+    node: bool = Field(False, description="Whether this server answers from Milvus and keeps nothing of its own.")
 
 
 class Failure(Document):

@@ -35,7 +35,7 @@ class Vectors(Document):
 
     photos: int
     exact: bool = Field(description="Whether every vector is compared; else those that promise the most.")
-    compared: int = Field(description="So many of them.")
+    compared: int = Field(description="So many of them; 0 where a graph in Milvus is followed.")
     recall: dict[str, float] | None = Field(
         description="The share of the ten nearest photos that is found so, of `photos` and `texts`, as it was measured."
     )

@@ -45,12 +45,13 @@ def saved_router(access: EngineAccess) -> APIRouter:
     )
     def save(search: SearchToSave) -> Response:
         """Keep a search under a name: what is asked, not what is found."""
+        home = access.home
         access.engine()
         for one in search.like:
             liked(one)
         try:
             kept = saved_searches.save(
-                access.home,
+                home,
                 name=search.name,
                 q=search.q,
                 mode=search.mode,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
-from search.answer import Request
-from search.errors import SightlineError
+from search.errors import NotHereError, SightlineError
 from search.resources import version
 from web.access import EngineAccess
 from web.answers import json_answer
@@ -48,7 +48,7 @@ def service_router(access: EngineAccess, jobs: Jobs, metrics: Metrics) -> APIRou
     )
     def readyz() -> Response:
         """200 once there is an index to search; until then 503 with what to do."""
-        access.search(Request(limit=1))
+        access.check()
         return json_answer({"status": "ready"})
 
     @router.get(
@@ -61,10 +61,17 @@ def service_router(access: EngineAccess, jobs: Jobs, metrics: Metrics) -> APIRou
     def figures() -> Response:
         """Requests by route and status, their latencies, the state of the index, and its jobs."""
         try:
-            state, last = access.engine().status(), jobs.recent(_JOBS)
+            state, last = access.engine().status(), _recent(jobs)
         except (ProblemError, SightlineError, sqlite3.Error):
             state, last = {}, []
         metrics.index.set(state, last)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return router
+
+
+def _recent(jobs: Jobs) -> list[dict[str, Any]]:
+    try:
+        return jobs.recent(_JOBS)
+    except NotHereError:
+        return []

@@ -60,6 +60,8 @@ export function start(onNewPhotos) {
     telling = setTimeout(() => { told = Date.now(); onNewPhotos(); }, Math.max(0, told + GATHER - Date.now()));
   };
   events.on("status", (status) => {
+    // A node answers from a collection and keeps nothing: what only a home does is not offered.
+    document.documentElement.classList.toggle("node", Boolean(status.node));
     draw();
     recover();
     const now = `${status.photos} ${status.generation} ${status.revision}`;
@@ -70,7 +72,7 @@ export function start(onNewPhotos) {
     if (job.state === "done") lastRun = job.ended_at;
     draw();
   });
-  events.on("opened", () => { if (!events.last("status")?.detail) runs(); });
+  events.on("opened", () => { if (!events.last("status")?.detail && !events.last("status")?.node) runs(); });
   events.on("away", (error) => {
     show(make("span", { class: error.noIndex ? "" : "wrong" }, error.noIndex ? S.stateNoIndex : error.offline ? S.stateOffline : error.message));
   });

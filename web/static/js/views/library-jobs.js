@@ -98,6 +98,7 @@ function entry(job) {
 }
 
 async function runs() {
+  if (events.last("status")?.node) return; // its home has some
   try {
     const { jobs } = await api.jobs(SHOWN);
     if (!list) return;

@@ -45,7 +45,7 @@ async function ask() {
 export function open(aside) {
   details = make(
     "details",
-    { class: "card", ontoggle: () => { if (details?.open) ask(); } },
+    { class: "card models", ontoggle: () => { if (details?.open) ask(); } },
     make("summary", {}, make("h2", {}, S.models)),
     make("p", { class: "soft" }, S.modelsHint),
     make("ul", { class: "plain" }),
