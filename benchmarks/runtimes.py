@@ -16,14 +16,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import open_clip
 
 from benchmarks.model_costs import converted, network_of
-from search.models.conversions import Converted
+from search.models.conversions import Converted, Facts
 from search.models.encoder import load_encoder
 from search.models.names import PRESETS
 from search.models.network import Network
@@ -49,6 +50,16 @@ def main() -> None:
                 f"{statistics.median(ratios):5.2f} ({min(ratios):.2f})",
                 flush=True,
             )
+    print("preset    texts at once  PyTorch ms a text  OpenVINO ms a text  ratio (lowest)")
+    for preset in arguments.presets:
+        for count in (1, 16):
+            ours, theirs = text_times(preset, count, arguments.rounds)
+            ratios = [other / one for one, other in zip(ours, theirs, strict=True)]
+            print(
+                f"{preset:9} {count:13}  {statistics.median(theirs):17.2f}  {statistics.median(ours):18.2f}  "
+                f"{statistics.median(ratios):5.2f} ({min(ratios):.2f})",
+                flush=True,
+            )
     load_encoder("starter", device="cpu", convert=True)
     begun = [(start("auto"), start("pytorch")) for _ in range(arguments.rounds)]
     for name, seconds in zip(("OpenVINO", "PyTorch"), zip(*begun, strict=True), strict=True):
@@ -57,17 +68,41 @@ def main() -> None:
 
 def rates(preset: str, precision: str, rounds: int) -> tuple[list[float], list[float]]:
     """Photos a second on ready batches with all cores: in OpenVINO, and in PyTorch."""
-    with tempfile.TemporaryDirectory() as scratch:
-        facts = converted(preset, Path(scratch) / preset)
-        network = network_of(preset)
-        tokenizer = open_clip.SimpleTokenizer(context_length=network.context_length)
-        ways = (Converted(Path(scratch) / preset, facts, precision, 1), Network(network, tokenizer, "cpu", precision))
+    with both(preset, precision) as (ways, facts):
         size = Preprocess.from_config(facts.preprocess).size
         batch = np.random.default_rng(0).integers(0, 256, (_BATCH[preset], *size, 3), dtype=np.uint8)
         for way in ways:
             rate(way.embed_images, batch)  # the first pass prepares what the others use
-        both = [tuple(rate(way.embed_images, batch) for way in ways) for _ in range(rounds)]
-    return [ours for ours, _ in both], [theirs for _, theirs in both]
+        measured = [tuple(rate(way.embed_images, batch) for way in ways) for _ in range(rounds)]
+    return [ours for ours, _ in measured], [theirs for _, theirs in measured]
+
+
+def text_times(preset: str, count: int, rounds: int) -> tuple[list[float], list[float]]:
+    """Milliseconds a text, of queries that are embedded so many at once in bf16: in OpenVINO, and in PyTorch."""
+    texts = [f"photo number {number} of a dog on the beach" for number in range(count)]
+
+    def taken(embed: Callable[[list[str]], object]) -> float:
+        began = time.perf_counter()
+        for _ in range(_BATCHES):
+            embed(texts)
+        return (time.perf_counter() - began) * 1000 / (_BATCHES * count)
+
+    with both(preset, "bf16") as (ways, _):
+        measured = [tuple(taken(way.embed_texts) for way in ways) for _ in range(rounds + 1)]
+    return [ours for ours, _ in measured[1:]], [theirs for _, theirs in measured[1:]]
+
+
+@contextmanager
+def both(preset: str, precision: str) -> Iterator[tuple[tuple[Converted, Network], Facts]]:
+    """The preset in OpenVINO and in PyTorch."""
+    with tempfile.TemporaryDirectory() as scratch:
+        facts = converted(preset, Path(scratch) / preset)
+        network = network_of(preset)
+        tokenizer = open_clip.SimpleTokenizer(context_length=network.context_length)
+        yield (
+            (Converted(Path(scratch) / preset, facts, precision, 1), Network(network, tokenizer, "cpu", precision)),
+            facts,
+        )
 
 
 def rate(embed: Callable[[np.ndarray], object], batch: np.ndarray) -> float:
