@@ -17,6 +17,7 @@ import numpy.typing as npt
 from search.errors import SettingsError
 
 AUTO, PYTORCH = "auto", "pytorch"
+_LOADING = threading.Lock()
 
 
 def is_wanted() -> bool:
@@ -109,7 +110,12 @@ class CompiledNetwork:
 def _core() -> Any:
     """OpenVINO's `Core`, or None where it is not installed or cannot be loaded."""
     try:
-        return _openvino().Core()
+        with _LOADING:
+            openvino = _openvino()
+            # Its bindings look up numpy when they first need it, and two threads that do so at once wait for each other
+            # for ever.
+            openvino.Type.f32.to_dtype()
+            return openvino.Core()
     except (ImportError, OSError, RuntimeError):
         return None
 

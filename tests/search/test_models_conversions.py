@@ -117,6 +117,25 @@ assert sys.modules["openvino_telemetry"] is None
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONWARNINGS": "error"})
 
 
+def test_threads_may_ask_for_the_first_texts_at_once(cache: Path) -> None:
+    load_encoder("starter", device="cpu", convert=True)
+    program = """
+import sys, threading
+from search.models.encoder import load_encoder
+encoder = load_encoder("starter")
+barrier, found = threading.Barrier(4), []
+def ask(number):
+    barrier.wait()
+    found.append(encoder.embed_texts([f"a dog {number}"]).shape)
+threads = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join(20)
+sys.stdout.write(str(found))
+"""
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=120)
+    assert said.stdout == str([(1, 384)] * 4)
+
+
 def test_a_conversion_belongs_to_the_files_it_was_made_from(cache: Path, tmp_path: Path) -> None:
     name = save_checkpoint(tmp_path / "checkpoint", seed=0)
     first = load_encoder(name, device="cpu", convert=True)
