@@ -119,6 +119,9 @@ def workplace(objects: str) -> Iterator[Workplace]:
         tempfile.TemporaryDirectory(prefix="sightline-", dir="/tmp", ignore_cleanup_errors=True) as folder,
     ):
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # Where Ray writes which cluster there is; not in a folder that only other clusters of this machine have made.
+        patch.setenv("RAY_TMPDIR", folder)
+        os.mkdir(os.path.join(folder, "ray"))
         place = Workplace(folder)
         patch.setenv("RAY_ADDRESS", place.cluster.address)
         yield place
