@@ -73,7 +73,9 @@ class LocalStorage:
                     for entry in entries:
                         if entry.is_dir(follow_symlinks=False):
                             real.append((entry.path, partial(within.enter, entry.name)))
-                        elif entry.is_symlink() and _leads_to_folder(entry):
+                        elif (linked_folder := entry.is_symlink() and _leads_to_folder(entry)) is None:
+                            continue
+                        elif linked_folder:
                             linked.append((entry.path, partial(within.enter, entry.name)))
                         elif is_photo_name(entry.name) and (found := _regular(entry)) is not None:
                             files.append((entry.name, found))
@@ -108,11 +110,13 @@ class LocalStorage:
 LOCAL = LocalStorage()
 
 
-def _leads_to_folder(link: os.DirEntry[bytes]) -> bool:
+def _leads_to_folder(link: os.DirEntry[bytes]) -> bool | None:
+    """None where it cannot be followed: it leads round in a circle, through a file, to where nobody may look. Such a
+    link is passed over; the folder that it is in is sound."""
     try:
         return link.is_dir()
-    except OSError:  # it leads round in a circle
-        return False
+    except OSError:
+        return None
 
 
 def _regular(entry: os.DirEntry[bytes]) -> os.stat_result | None:
