@@ -12,11 +12,11 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,7 +122,9 @@ def read_files(
     done: dict[int, ReadFile] = {}
     waiting: dict[int, _Opened] = {}
     # Side by side where they are fetched from afar; else each is read when it is asked for.
-    fetched = storage_of(some[0].path).each(_fetched, [found for found in some if found.size <= LARGE])
+    storage = storage_of(some[0].path)
+    together = _of_bounded_size([found for found in some if found.size <= LARGE])
+    fetched = chain.from_iterable(storage.each(_fetched, group) for group in together)
     for place, found in enumerate(some):
         if found.size > LARGE:
             done.update(_decoded(waiting, preprocess, decoders))  # nothing else is held while it waits for room
@@ -139,6 +141,21 @@ def read_files(
             waiting.clear()
     done.update(_decoded(waiting, preprocess, decoders))
     return [done[place] for place in range(len(some))]
+
+
+def _of_bounded_size(some: Sequence[FoundFile]) -> Iterator[list[FoundFile]]:
+    """Files in their order, as many together as have `LARGE` bytes: what a thread holds of files that are fetched side
+    by side is no more than what it holds of one."""
+    group: list[FoundFile] = []
+    size = 0
+    for found in some:
+        if group and size + found.size > LARGE:
+            yield group
+            group, size = [], 0
+        group.append(found)
+        size += found.size
+    if group:
+        yield group
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,8 @@ def _listing(folder: bytes) -> _Listing:
     no path could lead to, is passed over."""
     with _asking(folder) as (system, inner):
         entries: list[dict[str, Any]] = system.ls(inner, detail=True)
+    if len(entries) == 1 and entries[0].get("type") == "file" and str(entries[0]["name"]) == inner:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))  # what is said of an object itself
     above = inner.rstrip("/") + "/"
     files: dict[bytes, os.stat_result] = {}
     folders: list[bytes] = []

@@ -226,6 +226,8 @@ def test_a_library_that_is_lost_from_the_catalog_comes_back_by_its_files(home: H
     ("address", "said"),
     [
         ("s3://key:secret@bucket/x", "holds a password"),
+        ("s3://key:with/slash/secret@bucket/x", "holds a password"),
+        ("generic://bucket", "cannot hold a library"),
         ("s3://", "is no address"),
         ("s3:///x", "is no address"),
         ("s3://bucket/a/../b", "without an empty one"),
@@ -251,6 +253,12 @@ def test_what_is_not_there_does_not_become_a_library(
     bucket.away = error
     with pytest.raises(SightlineError, match=said):
         run_index(home, ["memory://photos/2025"], STARTER)
+    assert not home.path.exists()
+
+
+def test_an_object_is_no_library(home: Home, bucket: Bucket) -> None:
+    with pytest.raises(SightlineError, match="is an object; name the folder"):
+        run_index(home, [f"{ROOT}/0.jpg"], STARTER)
     assert not home.path.exists()
 
 
