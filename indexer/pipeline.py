@@ -40,6 +40,8 @@ FILES_A_TASK = 8
 UNREADABLE = "it cannot be read"
 """So begins what is said of a file that the system does not let be read."""
 _BYTES_AT_ONCE = 4 * 2**20
+_TRIES = 3
+"""What cannot be read from afar is tried so often again, with a rest in between where its storage does not answer."""
 
 _MANY = 3_000
 """Of so many photos PyTorch, whose kernel resizes them (`search.models.preprocess`), saves the second or two that its
@@ -187,6 +189,17 @@ def _unless_known(file: ReadFile | _Opened, known: Callable[[str], bool]) -> Rea
 
 
 def _fetched(found: FoundFile) -> ReadFile | _Opened:
+    file = _fetched_now(found)
+    for _ in range(_TRIES):
+        if isinstance(file, _Opened) or file.mtime_ns != FAILED_FOR_NOW:
+            break
+        if not storage_of(found.path).has_rested(found.path):
+            break
+        file = _fetched_now(found)
+    return file
+
+
+def _fetched_now(found: FoundFile) -> ReadFile | _Opened:
     now = time.time_ns()
     try:
         content, status = whole_file(found.path)

@@ -102,6 +102,10 @@ class LocalStorage:
         """See `Storage.may_be_read`."""
         return os.access(path, os.R_OK)
 
+    def has_rested(self, path: bytes) -> bool:
+        """See `Storage.has_rested`."""
+        return False
+
     def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """See `Storage.each`. One after the other, each when it is asked for."""
         return map(function, items)

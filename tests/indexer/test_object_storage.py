@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -179,6 +180,25 @@ def test_what_cannot_be_read_in_the_midst_is_tried_again(home: Home, bucket: Buc
         (failed,) = failures.page(connection)
     assert failed["path"] == f"{ROOT}/inner/6.jpg" and "the connection was reset" in failed["reason"]
     assert counts(run_index(home)) == {"added": 1, "embedded": 1, "unchanged": 7}
+
+
+def test_a_storage_that_does_not_answer_for_a_while_costs_few_photos(
+    home: Home, bucket: Bucket, monkeypatch: Any
+) -> None:
+    for number in range(100, 200):
+        bucket.put(f"{number}.jpg", jpeg(number))
+    monkeypatch.setattr(remote, "_REST", 0.2)
+    info = MemoryFileSystem.info
+    asked = itertools.count()
+
+    def away_for_a_while(system: Any, path: str, *arguments: Any, **options: Any) -> Any:
+        if path.endswith(".jpg") and 100 < next(asked) < 105:
+            raise RuntimeError("slow down")
+        return info(system, path, *arguments, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "info", away_for_a_while)
+    report = run_index(home, [ROOT], STARTER)
+    assert report.failed <= 4 and report.added + report.failed == 108
 
 
 def test_an_object_that_is_written_while_it_is_read_is_left_to_the_next_run(
