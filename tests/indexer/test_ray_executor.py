@@ -119,7 +119,10 @@ def workplace(objects: str) -> Iterator[Workplace]:
         tempfile.TemporaryDirectory(prefix="sightline-", dir="/tmp", ignore_cleanup_errors=True) as folder,
     ):
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        place = Workplace(folder)
+        # Ray notes there which cluster is the last one, and does not make the folder that it does so in.
+        patch.setenv("RAY_TMPDIR", folder)
+        os.mkdir(os.path.join(folder, "ray"))
+        place = Workplace(os.path.join(folder, "ray"))
         patch.setenv("RAY_ADDRESS", place.cluster.address)
         yield place
         place.cluster.shutdown()
