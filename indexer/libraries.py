@@ -57,6 +57,8 @@ def check_new(roots: Collection[bytes], known: Callable[[], list[bytes]]) -> Non
             raise SightlineError(
                 f"There is nothing at {paths.display(root)}: name a bucket or a folder in it."
             ) from error
+        except NotADirectoryError as error:
+            raise SightlineError(f"{paths.display(root)} is an object; name the folder that it is in.") from error
         except OSError as error:
             raise SightlineError(
                 f"{paths.display(root)} cannot be listed ({(error.strerror or str(error)).lower()}): see to its "

@@ -12,11 +12,11 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,6 +40,8 @@ FILES_A_TASK = 8
 UNREADABLE = "it cannot be read"
 """So begins what is said of a file that the system does not let be read."""
 _BYTES_AT_ONCE = 4 * 2**20
+_TRIES = 3
+"""What cannot be read from afar is tried so often again, with a rest in between where its storage does not answer."""
 
 _MANY = 3_000
 """Of so many photos PyTorch, whose kernel resizes them (`search.models.preprocess`), saves the second or two that its
@@ -122,7 +124,9 @@ def read_files(
     done: dict[int, ReadFile] = {}
     waiting: dict[int, _Opened] = {}
     # Side by side where they are fetched from afar; else each is read when it is asked for.
-    fetched = storage_of(some[0].path).each(_fetched, [found for found in some if found.size <= LARGE])
+    storage = storage_of(some[0].path)
+    together = _of_bounded_size([found for found in some if found.size <= LARGE])
+    fetched = chain.from_iterable(storage.each(_fetched, group) for group in together)
     for place, found in enumerate(some):
         if found.size > LARGE:
             done.update(_decoded(waiting, preprocess, decoders))  # nothing else is held while it waits for room
@@ -139,6 +143,21 @@ def read_files(
             waiting.clear()
     done.update(_decoded(waiting, preprocess, decoders))
     return [done[place] for place in range(len(some))]
+
+
+def _of_bounded_size(some: Sequence[FoundFile]) -> Iterator[list[FoundFile]]:
+    """Files in their order, as many together as have `LARGE` bytes: what a thread holds of files that are fetched side
+    by side is no more than what it holds of one."""
+    group: list[FoundFile] = []
+    size = 0
+    for found in some:
+        if group and size + found.size > LARGE:
+            yield group
+            group, size = [], 0
+        group.append(found)
+        size += found.size
+    if group:
+        yield group
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +189,17 @@ def _unless_known(file: ReadFile | _Opened, known: Callable[[str], bool]) -> Rea
 
 
 def _fetched(found: FoundFile) -> ReadFile | _Opened:
+    file = _fetched_now(found)
+    for _ in range(_TRIES):
+        if isinstance(file, _Opened) or file.mtime_ns != FAILED_FOR_NOW:
+            break
+        if not storage_of(found.path).has_rested(found.path):
+            break
+        file = _fetched_now(found)
+    return file
+
+
+def _fetched_now(found: FoundFile) -> ReadFile | _Opened:
     now = time.time_ns()
     try:
         content, status = whole_file(found.path)

@@ -13,7 +13,7 @@ def probe(address: str, seconds: float = 3.0) -> None:
     Raises:
         ExecutorError: nobody does, or it is no address that a run can use.
     """
-    if address in ("auto", "local"):
+    if address == "auto":
         return
     what = f"RAY_ADDRESS is {address}"
     if "://" in address:

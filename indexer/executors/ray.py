@@ -10,6 +10,7 @@ import os
 import pickle
 import queue
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -59,6 +60,8 @@ _ENVIRONMENT = {
     # Nobody is told that photos are indexed here.
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Whoever asks Ray for something while the cluster is being left would start another one.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
 }
 # A cluster of this machine alone: it listens at the loopback address. Ray has this for systems whose firewalls ask.
 _ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -77,10 +80,16 @@ def check() -> None:
         raise ExecutorError(
             "`--executor ray` needs Ray, which is not installed: `pip install 'sightline[scale]'`, or leave it out."
         )
-    if address := os.environ.get("RAY_ADDRESS"):
+    if address := _address():
         from indexer.executors.addresses import probe
 
         probe(address)
+
+
+def _address() -> str | None:
+    """RAY_ADDRESS; None where a cluster of this machine is to be started, which is `local` in Ray's words."""
+    address = os.environ.get("RAY_ADDRESS")
+    return None if address in (None, "", "local") else address
 
 
 class RayExecutor:
@@ -94,7 +103,7 @@ class RayExecutor:
         self._precision = precision
         self._say = say
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (until `close`)
-        address = self._address = os.environ.get("RAY_ADDRESS") or None
+        address = self._address = _address()
         # Sockets lie in it, whose paths must be short. Ray writes there until the last of its processes has ended.
         short = "/tmp" if os.path.isdir("/tmp") else None
         self._folder = None if address else tempfile.mkdtemp(prefix="sightline-", dir=short)
@@ -113,6 +122,7 @@ class RayExecutor:
         self._ready = False
         self._closed = False
         self._unread: Counter[str] = Counter()
+        self._able: set[str] = set()
         self._listener = threading.Thread(target=self._listen, name="ray", daemon=True)
         self._listener.start()
         self._send(Start(address, self._folder, options.workers, options.device, PATIENCE))
@@ -162,9 +172,13 @@ class RayExecutor:
             self._listener.join(_ENDING)
             stdout.close()
             self._log.close()
-            self._remove_folder()
+            self._clear_away()
 
-    def _remove_folder(self) -> None:
+    def _clear_away(self) -> None:
+        """What a process that was killed has left of a cluster of this machine."""
+        if self._folder is not None and hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         until = time.monotonic() + _ENDING
         while self._folder is not None and os.path.isdir(self._folder) and time.monotonic() < until:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -184,8 +198,11 @@ class RayExecutor:
 
     def _group(self, answer: Answer) -> Group:
         files, unread = without_unread(answer)
-        if unread and unread == len(files):
-            # It would take shard after shard, faster than those that work.
+        if unread < len(files):
+            self._able.add(answer.node)
+        elif unread and answer.node not in self._able:
+            # It would take shard after shard, faster than those that work. One that could read before has a storage
+            # that did not answer for a while.
             where = paths.display(files[0].found.path)
             raise ExecutorError(
                 f"The Ray worker on {answer.node} cannot read {where}, which can be read here: all machines of the "

@@ -12,6 +12,7 @@ import pickle
 import queue
 import re
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -77,13 +78,13 @@ class Pool:
 
 
 class Driver:
-    """Connects to the cluster, and has files embedded there."""
+    """Connects to the cluster, and has files embedded there. `folder` is what a cluster of this machine writes in."""
 
     def __init__(self, answers: BinaryIO) -> None:
         """Speak through `answers`."""
         self._answers = answers
         self._lock = threading.Lock()
-        self._folder: str | None = None
+        self.folder: str | None = None
         self._leaving = threading.Lock()
 
     def run(self, inbox: queue.SimpleQueue[Any]) -> None:
@@ -111,7 +112,7 @@ class Driver:
     def leave(self) -> None:
         """Take down what was started here, and end the process. Does not return."""
         with self._leaving:
-            end = threading.Timer(_LEAVING, os._exit, (1,))  # whatever Ray may wait for
+            end = threading.Timer(_LEAVING, self._end)  # whatever Ray may wait for
             end.daemon = True
             end.start()
             try:
@@ -119,9 +120,15 @@ class Driver:
 
                 ray.shutdown()
             finally:
-                if self._folder is not None:  # the parent may be gone, which does the same
-                    shutil.rmtree(self._folder, ignore_errors=True)
-                os._exit(0)
+                self._end()
+
+    def _end(self) -> None:
+        if self.folder is not None:  # the parent may be gone, which does the same
+            shutil.rmtree(self.folder, ignore_errors=True)
+            # Whoever is still there, of a cluster that was just being started, say, would make the folder anew.
+            if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+                os.killpg(0, signal.SIGKILL)
+        os._exit(0)
 
     def _connect(self, start: Start) -> Pool:
         import ray
@@ -129,7 +136,6 @@ class Driver:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if start.address is None:
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            self._folder = start.folder
             try:
                 ray.init(
                     "local",
@@ -254,7 +260,10 @@ def main() -> None:
     def listen() -> None:
         try:
             while True:
-                inbox.put(pickle.load(sys.stdin.buffer))
+                message = pickle.load(sys.stdin.buffer)
+                if isinstance(message, Start):
+                    driver.folder = message.folder  # which is there from now on
+                inbox.put(message)
         except (EOFError, OSError, pickle.UnpicklingError):
             driver.leave()
 

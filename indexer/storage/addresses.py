@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -11,6 +12,8 @@ from search.catalog import paths
 from search.errors import SightlineError
 
 _BASE = re.compile(rb"([a-z][a-z0-9+.-]*)://([^/]*)")
+# A colon, then an `@`; keys of Amazon have slashes. The colon may also be that of a port or of an ARN.
+_PASSWORD = re.compile(rb"[^/@]*:[^/]*@|(?!arn:)[^/@:]*:(?!\d+(?:/|$))[^@]*@")
 _WITHOUT_CACHE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
 _LOCAL = frozenset({"file", "local"})
 # A request that is not answered fails soon, and is tried once more; without these it would take minutes.
@@ -35,7 +38,7 @@ def checked_root(named: bytes) -> bytes:
     root = protocol.lower() + b"://" + rest.rstrip(b"/")
     shown = paths.display(root)
     place = rest.partition(b"/")[0]
-    if b"@" in place and b":" in place.partition(b"@")[0]:
+    if _PASSWORD.match(rest):
         # Never repeated: it would stand in the terminal, the log, the catalog.
         raise SightlineError(
             f"The address of {protocol.decode()}:// holds a password: leave it out, and give it as its library expects "
@@ -47,7 +50,8 @@ def checked_root(named: bytes) -> bytes:
         raise SightlineError(f"{shown} is no address: name its folders, without an empty one, “.” or “..”.")
     if protocol.lower().decode() in _LOCAL:
         raise SightlineError(f"{shown} lies on this machine: name the folder itself.")
-    system_of(base_of(root))
+    with contextlib.suppress(OSError):  # one that connects at once, and may be away
+        system_of(base_of(root))
     return root
 
 
@@ -77,5 +81,9 @@ def system_of(base: bytes) -> tuple[Any, str]:
     except ValueError as error:
         raise SightlineError(
             f"{protocol}:// is no protocol that is known here: s3, gs and az are, and others of fsspec."
+        ) from error
+    except (TypeError, AttributeError) as error:  # one that wants more than an address
+        raise SightlineError(
+            f"{protocol}:// cannot hold a library: what fsspec needs to know of it is more than an address says."
         ) from error
     return system, inner

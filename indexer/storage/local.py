@@ -73,7 +73,9 @@ class LocalStorage:
                     for entry in entries:
                         if entry.is_dir(follow_symlinks=False):
                             real.append((entry.path, partial(within.enter, entry.name)))
-                        elif entry.is_symlink() and _leads_to_folder(entry):
+                        elif (linked_folder := entry.is_symlink() and _leads_to_folder(entry)) is None:
+                            continue
+                        elif linked_folder:
                             linked.append((entry.path, partial(within.enter, entry.name)))
                         elif is_photo_name(entry.name) and (found := _regular(entry)) is not None:
                             files.append((entry.name, found))
@@ -100,6 +102,10 @@ class LocalStorage:
         """See `Storage.may_be_read`."""
         return os.access(path, os.R_OK)
 
+    def has_rested(self, path: bytes) -> bool:
+        """See `Storage.has_rested`."""
+        return False
+
     def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """See `Storage.each`. One after the other, each when it is asked for."""
         return map(function, items)
@@ -108,11 +114,13 @@ class LocalStorage:
 LOCAL = LocalStorage()
 
 
-def _leads_to_folder(link: os.DirEntry[bytes]) -> bool:
+def _leads_to_folder(link: os.DirEntry[bytes]) -> bool | None:
+    """None where it cannot be followed: it leads round in a circle, through a file, to where nobody may look. Such a
+    link is passed over; the folder that it is in is sound."""
     try:
         return link.is_dir()
-    except OSError:  # it leads round in a circle
-        return False
+    except OSError:
+        return None
 
 
 def _regular(entry: os.DirEntry[bytes]) -> os.stat_result | None:

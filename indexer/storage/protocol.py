@@ -64,6 +64,11 @@ class Storage(Protocol):
         """Whether a file may be opened, as far as that can be told for nothing. Never raises."""
         ...
 
+    def has_rested(self, path: bytes) -> bool:
+        """Whether a file that could not be read is worth another try; while its storage is not asked for anything,
+        that is waited for. Never raises."""
+        ...
+
     def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """`function` of each of some items, in their order, as many side by side as this storage likes."""
         ...

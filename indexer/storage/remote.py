@@ -45,6 +45,8 @@ _BEHIND_PATHS = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?\"'<>]*)\?[^\s\"'<>]*")
 _FAILURES = 3
 _REST = 10.0
 """After so many failures in a row nothing is asked for so many seconds: each may have taken as long to fail."""
+_PATIENCE = 60.0
+"""For so many seconds what is to be read waits for the rest to be over: all of a library would else fail in it."""
 
 
 class RemoteStorage:
@@ -133,6 +135,10 @@ class RemoteStorage:
         """See `Storage.may_be_read`."""
         return True
 
+    def has_rested(self, path: bytes) -> bool:
+        """See `Storage.has_rested`."""
+        return _health_of(base_of(path)).has_rested()
+
     def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """See `Storage.each`."""
         return _pool().map(function, items)
@@ -176,6 +182,8 @@ def _listing(folder: bytes) -> _Listing:
     no path could lead to, is passed over."""
     with _asking(folder) as (system, inner):
         entries: list[dict[str, Any]] = system.ls(inner, detail=True)
+    if len(entries) == 1 and entries[0].get("type") == "file" and str(entries[0]["name"]) == inner:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))  # what is said of an object itself
     above = inner.rstrip("/") + "/"
     files: dict[bytes, os.stat_result] = {}
     folders: list[bytes] = []
@@ -227,7 +235,7 @@ class _Health:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._failures = 0
-        self._until = 0.0
+        self._began = self._until = 0.0
         self._why = ""
 
     def check(self) -> None:
@@ -238,19 +246,38 @@ class _Health:
 
     def heard(self, failure: str | None) -> None:
         """It answered, or failed."""
+        now = time.monotonic()
         with self._lock:
+            if self._failures == 0:
+                self._began = now
             self._failures = 0 if failure is None else self._failures + 1
-            self._until, self._why = time.monotonic() + _REST, failure or ""
+            self._until, self._why = now + _REST, failure or ""
+
+    def has_rested(self) -> bool:
+        """Wait until it may be asked again; False where it has not answered for long."""
+        with self._lock:
+            now = time.monotonic()
+            if self._failures < _FAILURES:
+                return True
+            if now - self._began >= _PATIENCE:
+                return False
+            rest = self._until - now
+        time.sleep(max(0.0, rest))
+        return True
 
 
 _health: dict[bytes, _Health] = {}
+
+
+def _health_of(base: bytes) -> _Health:
+    return _health.setdefault(base, _Health())
 
 
 @contextlib.contextmanager
 def _asking(path: bytes) -> Iterator[tuple[Any, str]]:
     """Fsspec's file system for a path, and what it calls the path. Within, whatever fails is an `OSError`."""
     base = base_of(path)
-    health = _health.setdefault(base, _Health())
+    health = _health_of(base)
     health.check()
     try:
         system, inner = system_of(base)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -181,6 +182,25 @@ def test_what_cannot_be_read_in_the_midst_is_tried_again(home: Home, bucket: Buc
     assert counts(run_index(home)) == {"added": 1, "embedded": 1, "unchanged": 7}
 
 
+def test_a_storage_that_does_not_answer_for_a_while_costs_few_photos(
+    home: Home, bucket: Bucket, monkeypatch: Any
+) -> None:
+    for number in range(100, 200):
+        bucket.put(f"{number}.jpg", jpeg(number))
+    monkeypatch.setattr(remote, "_REST", 0.2)
+    info = MemoryFileSystem.info
+    asked = itertools.count()
+
+    def away_for_a_while(system: Any, path: str, *arguments: Any, **options: Any) -> Any:
+        if path.endswith(".jpg") and 100 < next(asked) < 105:
+            raise RuntimeError("slow down")
+        return info(system, path, *arguments, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "info", away_for_a_while)
+    report = run_index(home, [ROOT], STARTER)
+    assert report.failed <= 4 and report.added + report.failed == 108
+
+
 def test_an_object_that_is_written_while_it_is_read_is_left_to_the_next_run(
     home: Home, bucket: Bucket, monkeypatch: Any
 ) -> None:
@@ -226,6 +246,8 @@ def test_a_library_that_is_lost_from_the_catalog_comes_back_by_its_files(home: H
     ("address", "said"),
     [
         ("s3://key:secret@bucket/x", "holds a password"),
+        ("s3://key:with/slash/secret@bucket/x", "holds a password"),
+        ("generic://bucket", "cannot hold a library"),
         ("s3://", "is no address"),
         ("s3:///x", "is no address"),
         ("s3://bucket/a/../b", "without an empty one"),
@@ -251,6 +273,12 @@ def test_what_is_not_there_does_not_become_a_library(
     bucket.away = error
     with pytest.raises(SightlineError, match=said):
         run_index(home, ["memory://photos/2025"], STARTER)
+    assert not home.path.exists()
+
+
+def test_an_object_is_no_library(home: Home, bucket: Bucket) -> None:
+    with pytest.raises(SightlineError, match="is an object; name the folder"):
+        run_index(home, [f"{ROOT}/0.jpg"], STARTER)
     assert not home.path.exists()
 
 

@@ -150,6 +150,8 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_found(home: Home, photos: P
     os.symlink(photos, photos / "round")
     os.symlink(photos / "nowhere.jpg", photos / "dangling.jpg")
     os.symlink("self.jpg", photos / "self.jpg")
+    os.symlink(photos / "0.jpg" / "x.jpg", photos / "through a file.jpg")
+    os.symlink("x" * 300, photos / "too long.jpg")
     report = run_index(home, [photos], STARTER)
     assert counts(report) == {"added": 11, "failed": 3, "embedded": 11}
     with closing(connect_to_read(home)) as connection:
