@@ -286,7 +286,7 @@ def test_a_name_that_stands_for_what_others_keep_is_left_to_them(
     another = Library(Home(tmp_path / "another"), library.address)
     with closing(another.connection):
         for ask in (another.publish, lambda: another.differences):
-            with pytest.raises(MilvusError, match="what another home keeps there .*#NAME"):
+            with pytest.raises(MilvusError, match=r"what another home keeps there .*#NAME"):
                 ask()
         assert facts.named(server) == before and library.differences == (0, 0)
         with another.connection:
