@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from search.catalog.saved_searches import SavedSearch, saved_searches
 from search.catalog.tags import tags_of
 from search.catalog_candidates import CatalogCandidates, CatalogDescriptions
 from search.duplicates import DuplicateGroups, Duplicates, Kind
-from search.errors import SightlineError
+from search.errors import MilvusError, SightlineError
 from search.facets import Facets, facets
 from search.filters import allowed_keys
 from search.home import Home
@@ -32,12 +32,14 @@ from search.retrieval import Found, Retrieval
 from search.similarity_map import SimilarityMap, similarity_map
 from search.status import status
 from search.suggestions import Suggestions, suggestions
-from search.vectors import stored
+from search.vectors import generations, stored
 from search.vectors.snapshot import Snapshot, take
 from search.word_lists import WordLists
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+Result = TypeVar("Result")
 
 
 class Engine:
@@ -174,7 +176,9 @@ class Engine:
         """
         connection = self._current_connection()
         with one_state(connection):
-            return self._duplicates.page(connection, lambda: self._now(connection), limit, offset, kind)
+            return self._answered(
+                lambda: self._duplicates.page(connection, lambda: self._now(connection), limit, offset, kind)
+            )
 
     def where(self, photo_id: str, image: Image, text: str) -> SimilarityMap:
         """Where in a photo the words of a query are.
@@ -197,11 +201,28 @@ class Engine:
         return similarity_map(self._questioner(snapshot), photo_id, whole, image, text)
 
     def _found(self, request: Request, query: Query, connection: Reader) -> Listing:
-        snapshot = self._now(connection)
-        questions = self._questioner(snapshot)
-        candidates = CatalogCandidates(query, snapshot, connection, self._words)
-        found = Retrieval(request, query, candidates, questions, self._ranking).find()
-        return Listing(connection.file, snapshot.model, found)
+        def found() -> Listing:
+            snapshot = self._now(connection)
+            questions = self._questioner(snapshot)
+            candidates = CatalogCandidates(query, snapshot, connection, self._words)
+            retrieval = Retrieval(request, query, candidates, questions, self._ranking)
+            return Listing(connection.file, snapshot.model, retrieval.find())
+
+        return self._answered(found)
+
+    def _answered(self, ask: Callable[[], Result]) -> Result:
+        """What `ask` says; asked again with the vectors opened anew where they are in Milvus, which has stopped to
+        answer: then they come from the catalog, unless they are too many for memory."""
+        try:
+            return ask()
+        except MilvusError:
+            with self._lock:
+                shown = self._snapshot
+                if shown is None or len(shown.base) > generations.EXACT_UP_TO:
+                    raise
+                if shown.generation is not None:
+                    self._snapshot = None  # opened anew it is built here, or Milvus is back
+        return ask()
 
     def _facets(self, connection: Reader, found: Found, query: Query) -> Facets:
         # Of a list that goes on below what is kept of it, every photo that passes the filters is a hit.

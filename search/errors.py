@@ -77,6 +77,10 @@ class UnreachableError(MilvusError):
     """Milvus does not answer."""
 
 
+class DeniedError(MilvusError):
+    """Milvus does not let this program in, or not do that."""
+
+
 class NotHereError(SightlineError):
     """What is asked for needs the catalog, which a node that answers from Milvus has not got."""
 

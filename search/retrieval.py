@@ -147,9 +147,9 @@ class Retrieval:
         return self._candidates.nearest_to_text(vector, k, hub_weight=self._ranking.hub_weight)
 
     def _best(self, vector: Floats) -> float:
-        """The score of the library's nearest photo."""
+        """The score of the library's nearest photo; -inf where there is none any more."""
         found, _, _ = self._candidates.nearest_to_text(vector, 1, hub_weight=self._ranking.hub_weight, of_all=True)
-        return float(found[0])
+        return float(found[0]) if len(found) else -np.inf
 
     def _by_picture(self, vector: Floats, alone: bool) -> RankedList:
         cosines, keys = self._candidates.nearest(vector, self._depth(alone))

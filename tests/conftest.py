@@ -54,7 +54,9 @@ def decoders() -> Iterator[Decoders]:
 @pytest.fixture(scope="session")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Base:
     """A home with all that one may hold, over three dozen small pictures; for copies that are damaged."""
-    return make_base(tmp_path_factory.mktemp("sound"), 36)
+    with pytest.MonkeyPatch.context() as patch:
+        load_once(patch)  # its answers are compared with those of the model that tests have loaded already
+        return make_base(tmp_path_factory.mktemp("sound"), 36)
 
 
 @pytest.fixture
@@ -68,6 +70,11 @@ def copy(sound: Base, home: Home) -> Home:
 def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model stays loaded between the runs and engines of tests, for as long as its files are the same: loading it
     takes half a second."""
+    load_once(monkeypatch)
+
+
+def load_once(patch: pytest.MonkeyPatch) -> None:
+    """See `loaded_once`."""
     load = encoder.load_encoder
 
     def loaded(name: str, **options: Any) -> encoder.Encoder:
@@ -81,7 +88,7 @@ def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
             _loaded[identity] = load(name, **options)
         return _loaded[identity]
 
-    monkeypatch.setattr(encoder, "load_encoder", loaded)
+    patch.setattr(encoder, "load_encoder", loaded)
 
 
 @pytest.fixture(scope="session")

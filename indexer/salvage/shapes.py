@@ -20,8 +20,8 @@ _OF_INDEXES = {
     "sequence": ("TEXT", "INTEGER"),
 }
 _SETTINGS = re.compile(
-    "active_model|captions|captions_author|concepts|dismissals|grace|keep_previous|model|pace|precision|revision"
-    "|rules|tag_names|tags_author|text|text_author|weights_stamp|words_form|words_state"
+    "active_model|captions|captions_author|concepts|dismissals|grace|keep_previous|milvus_id|model|pace|precision"
+    "|recall|revision|rules|tag_names|tags_author|text|text_author|vectors|weights_stamp|words_form|words_state"
 )
 # What tells rows from others of the same types.
 _TELLS: dict[str, Callable[[Sequence[Value]], bool]] = {

@@ -16,6 +16,7 @@ TOKEN_VARIABLE = "SIGHTLINE_MILVUS_TOKEN"
 DEFAULT_NAME = "sightline"
 _PREFIX = "milvus:"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_FOLDER = re.compile(rf"{_PREFIX}[~./](?!/)")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,12 @@ class Address:
         """
         if text == LOCAL:
             return None
+        if "@" in text and not _FOLDER.match(text):
+            # Not quoted: it would stand in logs and in lists of processes.
+            raise SettingsError(
+                f"The address of Milvus has a user or a password in it; put USER:PASSWORD into {TOKEN_VARIABLE} "
+                "instead, and write milvus:http://HOST:19530."
+            )
         if not text.startswith(_PREFIX):
             raise SettingsError(
                 f"Vectors cannot be kept in “{text}”; say {LOCAL}, milvus:http://HOST:19530 or milvus:/FOLDER/NAME.db."
@@ -66,11 +73,6 @@ def _checked_url(uri: str) -> str:
         parts.port  # noqa: B018  # reading it checks it
     except ValueError:
         raise SettingsError("The address of Milvus is no URL; write milvus:http://HOST:19530.") from None
-    if parts.username is not None or parts.password is not None:
-        # Not quoted: it would stand in logs and in lists of processes.
-        raise SettingsError(
-            f"The address of Milvus has a user or a password in it; put USER:PASSWORD into {TOKEN_VARIABLE} instead."
-        )
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise SettingsError(f"“{uri}” is no address of Milvus; write milvus:http://HOST:19530.")
     return uri.rstrip("/")

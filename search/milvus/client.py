@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from search.errors import MilvusError, SightlineError, UnreachableError
+from search.errors import DeniedError, MilvusError, SightlineError, UnreachableError
 from search.milvus.address import TOKEN_VARIABLE, Address, token
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ CONNECT_SECONDS, READ_SECONDS, WRITE_SECONDS, LOAD_SECONDS = 4.0, 10.0, 60.0, 60
 _AT_ONCE = 8_192  # rows of those that are read one after the other
 _NOT_LOADED = 101
 _UNREACHABLE = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "Fail connecting", "channel", "Connection refused")
-_DENIED = ("auth check failure", "UNAUTHENTICATED", "PERMISSION_DENIED", "PermissionDenied")
+_DENIED = ("auth check failure", "UNAUTHENTICATED", "PERMISSION_DENIED", "PermissionDenied", "permission deny")
+_REFUSING = ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED")
+"""Answers of gRPC that come from a server which is there."""
 
 
 class Server:
@@ -80,6 +82,7 @@ class Server:
 
         Raises:
             UnreachableError: there was no answer within `timeout` seconds.
+            DeniedError: the token does not do.
             MilvusError: it refuses.
         """
         return _told(self.address, lambda: getattr(self._client, method)(*args, timeout=timeout, **options))
@@ -188,12 +191,14 @@ def _told(address: Address, call: Callable[[], Result]) -> Result:
         raise
     except (MilvusException, grpc.RpcError, OSError, RuntimeError, ValueError) as error:
         said = " ".join(str(getattr(error, "message", None) or error).split())
-        if isinstance(error, MilvusException) and any(word in said for word in _DENIED):
-            raise MilvusError(
+        status, details = _answered(error)
+        if status in _DENIED or (isinstance(error, MilvusException) and any(word in said for word in _DENIED)):
+            raise DeniedError(
                 f"Milvus at {address} does not let this program in; set {TOKEN_VARIABLE} to USER:PASSWORD or a key."
             ) from error
-        code = getattr(error, "code", None)
-        unreachable = isinstance(error, grpc.RpcError) or not isinstance(code, int)
+        if status in _REFUSING:
+            raise MilvusError(f"Milvus at {address} refuses: {details[:300]}.") from error
+        unreachable = isinstance(error, grpc.RpcError) or not isinstance(getattr(error, "code", None), int)
         if unreachable or any(word in said for word in _UNREACHABLE):
             raise UnreachableError(
                 f"Milvus at {address} does not answer; start it, or see that the address is right."
@@ -204,3 +209,19 @@ def _told(address: Address, call: Callable[[], Result]) -> Result:
                 "time, stop that one, or run `milvus-lite server` and name its address."
             ) from error
         raise MilvusError(f"Milvus at {address} refuses: {said[:300]}.") from error
+
+
+def _answered(error: BaseException | None) -> tuple[str, str]:
+    """The status of gRPC behind an error, and what was said; pymilvus tells a connection that was refused as one that
+    failed."""
+    import grpc
+
+    # It also raises errors as their own causes.
+    while error is not None and not isinstance(error, grpc.RpcError) and error.__cause__ is not error:
+        error = error.__cause__
+    if not isinstance(error, grpc.RpcError):
+        return "", ""
+    code, details = getattr(error, "code", None), getattr(error, "details", None)
+    if not callable(code) or not callable(details):
+        return "", ""
+    return str(code().name), " ".join(str(details()).split())

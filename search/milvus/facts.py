@@ -125,6 +125,23 @@ def named(server: Server) -> str | None:
     return str(found["collection_name"])
 
 
+def named_of(server: Server, prefix: str) -> str | None:
+    """As `named`, of a home whose collections' names begin with `prefix`.
+
+    Raises:
+        MilvusError: the name stands for what somebody else keeps there.
+    """
+    collection = named(server)
+    if collection is not None and not collection.startswith(prefix):
+        address = server.address
+        raise MilvusError(
+            f"At {address} readers find what another home keeps there ({collection}); choose another name, "
+            f"`sightline index --vectors milvus:{address.uri}#NAME`, or drop the alias {address.name} if that home is "
+            "no more."
+        )
+    return collection
+
+
 def point(server: Server, collection: str) -> None:
     """Let the address's name stand for a collection: at once, for every reader."""
     before = named(server)

@@ -108,23 +108,23 @@ def sync(
 
     Raises:
         UnreachableError: Milvus does not answer; what was written before stays, and the next try goes on from there.
-        MilvusError: it refuses.
+        MilvusError: it refuses, or the name stands for what another home keeps there.
     """
     with one_state(connection), Server.connect(address) as server:
         prefix, state, through = _prefix(connection), state_of(connection), _through(connection, model)
         (photos,) = connection.execute(f"SELECT count(*) {_LIVE}", (model.key,)).fetchone()
-        existing = set(server.call("list_collections"))
+        existing, named = set(server.call("list_collections")), all_facts.named_of(server, prefix)
         now = next((kind for kind in (EXACT, GRAPH) if _name(prefix, model, kind) in existing), None)
         kind = index_kind(photos, now)
         collection = _name(prefix, model, kind)
         is_there, known = collection in existing, all_facts.read(server, collection)
         if is_there and known is not None and known.state == state and not thoroughly:
             whole = server.count(collection) == photos
-            if whole and all_facts.named(server) == collection:
+            if whole and named == collection:
                 return Synced(collection, kind, photos, through)
         entities = Entities(connection, model)
         target = _facts(connection, model, collection, kind, entities, state)
-        if is_there and known is None and all_facts.named(server) != collection:
+        if is_there and known is None and named != collection:
             # It was made and never named: what it lacks cannot be told.
             all_facts.forget(server, target.collection)
             is_there = False
@@ -177,7 +177,7 @@ def differences(connection: sqlite3.Connection, model: ModelRecord, address: Add
     """
     with one_state(connection), Server.connect(address) as server:
         entities = Entities(connection, model)
-        collection = all_facts.named(server)
+        collection = all_facts.named_of(server, _prefix(connection))
         known = all_facts.read(server, collection) if collection else None
         if collection is None or known is None or known.model.fingerprint != model.fingerprint:
             return len(entities.keys), 0
@@ -205,13 +205,13 @@ def _differences(
             break
         if end == start:  # nothing in this range any more; whatever the collection has there goes
             high = int(keys[start])
-            yield [], _held(server, collection, low, high)
+            yield from _superfluous(server, collection, low, high)
             low = high
             continue
         condition = f"key >= {low} and key < {low + _RANGE}"
         yield _compared(server, collection, condition, entities, keys[start:end])
         low += _RANGE
-    yield [], _held(server, collection, low, None)
+    yield from _superfluous(server, collection, low, None)
 
 
 def _compared(
@@ -225,19 +225,13 @@ def _compared(
     return [row for row in wanted if digests.get(row["key"]) != row["digest"]], gone
 
 
-def _held(server: Server, collection: str, low: int, high: int | None) -> Keys:
-    """The keys from `low` on and below `high` that a collection has, int64[n]."""
-    found: list[int] = []
+def _superfluous(server: Server, collection: str, low: int, high: int | None) -> Iterator[tuple[list[Row], Keys]]:
+    """The keys from `low` on and below `high` that a collection has, to be deleted, some at a time."""
     bound = "" if high is None else f" and key < {high}"
-    while rows := server.rows(collection, f"key >= {low}{bound}" + _but(found), ["key"]):
-        found += [row["key"] for row in rows]
-        if len(rows) < _RANGE:
-            break
-    return np.asarray(sorted(found), np.int64)
-
-
-def _but(found: list[int]) -> str:
-    return f" and not (key in {found})" if found else ""
+    rows = server.all_rows(collection, f"key >= {low}{bound}", ["key"], "Strong")
+    found = np.asarray([row["key"] for row in rows], np.int64)
+    for start in range(0, len(found), _RANGE):
+        yield [], found[start : start + _RANGE]
 
 
 def _batches(rows: list[Row]) -> Iterator[list[Row]]:

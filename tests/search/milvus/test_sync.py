@@ -9,13 +9,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from milvus_lite_server import MilvusLite, free_port
-from support import active_model
+from support import active_model, entity
 
 from indexer.verify.run import verify
 from search import failpoints
@@ -261,6 +264,78 @@ def test_a_server_that_is_gone_is_a_sentence_at_once_and_searches_go_on(library:
     assert len(found) == 1 and "could not be checked" in found[0].what
 
 
+def test_searches_go_on_when_the_server_is_lost_under_them(home: Home, tmp_path: Path) -> None:
+    pytest.importorskip("milvus_lite")
+    with MilvusLite(tmp_path / "milvus") as milvus:
+        library = Library(home, milvus.address())
+        with closing(library.connection), Engine.open(home) as engine:
+            library.publish()
+            like = Request(like=(f"{3:032x}",), limit=100)
+            found = [hit.id for hit in engine.search(like).hits]
+            assert isinstance(engine._now(engine._connection()).base, MilvusIndex)
+            milvus.kill()
+            assert [hit.id for hit in engine.search(like).hits] == found
+            assert isinstance(engine._now(engine._connection()).base, FlatIndex)
+
+
+def test_a_name_that_stands_for_what_others_keep_is_left_to_them(
+    library: Library, server: Server, milvus: MilvusLite, tmp_path: Path
+) -> None:
+    library.publish()
+    before = facts.named(server)
+    another = Library(Home(tmp_path / "another"), library.address)
+    with closing(another.connection):
+        for ask in (another.publish, lambda: another.differences):
+            with pytest.raises(MilvusError, match=r"what another home keeps there .*#NAME"):
+                ask()
+        assert facts.named(server) == before and library.differences == (0, 0)
+        with another.connection:
+            sync.remember(another.connection, str(other := milvus.address()))
+        assert sync.sync(another.connection, another.model, other).written == PHOTOS
+
+
+def test_much_that_no_photo_is_goes_in_parts(library: Library, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = library.sync().collection
+    rows = [entity(key, unit(1)[0]) for key in (*range(100_000, 100_020), *range(200_000, 200_010))]
+    server.call("upsert", name, rows)
+    with library.connection:  # the next photo's key is one between those
+        library.connection.execute("UPDATE sqlite_sequence SET seq = 150000 WHERE name = 'photos'")
+    library.add(unit(1, seed=5), first=100)
+    monkeypatch.setattr(sync, "_RANGE", 8)
+    assert library.differences == (1, 30)
+    again = library.sync()
+    assert (again.written, again.deleted) == (1, 30) and library.differences == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("UNAUTHENTICATED", "does not let this program in; set SIGHTLINE_MILVUS_TOKEN"),
+        ("PERMISSION_DENIED", "does not let this program in; set SIGHTLINE_MILVUS_TOKEN"),
+        ("RESOURCE_EXHAUSTED", "refuses: what the server says"),
+    ],
+)
+def test_a_server_that_refuses_is_not_said_to_be_away(status: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_MILVUS_TOKEN", "me:hunter2")
+
+    class Refusing(grpc.GenericRpcHandler):  # type: ignore[misc]
+        def service(self, handler_call_details: object) -> object:
+            def refuse(request: bytes, context: Any) -> None:
+                context.abort(grpc.StatusCode[status], "what the server says")
+
+            return grpc.unary_unary_rpc_method_handler(refuse)
+
+    refusing = grpc.server(ThreadPoolExecutor(1), handlers=[Refusing()])
+    port = refusing.add_insecure_port("127.0.0.1:0")
+    refusing.start()
+    try:
+        with pytest.raises(MilvusError, match=said) as failed:
+            Server.connect(Address(f"http://127.0.0.1:{port}"))
+        assert not isinstance(failed.value, UnreachableError) and "hunter2" not in str(failed.value)
+    finally:
+        refusing.stop(None).wait()
+
+
 def test_a_library_too_large_for_memory_is_not_searched_without_its_server(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,6 +448,10 @@ def test_a_password_stands_in_no_sentence(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(SettingsError) as refused:
         Address.parse("milvus:http://me:hunter2@host:19530")
     assert "hunter2" not in str(refused.value) and "SIGHTLINE_MILVUS_TOKEN" in str(refused.value)
+    for text in ("milvus://me:hunter2@host", "milvus:http://me:hun#ter2@host", "http://me:hunter2@host"):
+        with pytest.raises(SettingsError) as refused:
+            Address.parse(text)
+        assert "ter2" not in str(refused.value) and "SIGHTLINE_MILVUS_TOKEN" in str(refused.value)
     monkeypatch.setenv("SIGHTLINE_MILVUS_TOKEN", "me:hunter2")
     assert token() == "me:hunter2"
     with pytest.raises(MilvusError) as failed:
@@ -391,6 +470,7 @@ def test_a_package_that_is_missing_is_told_with_its_command(monkeypatch: pytest.
 
 
 def test_addresses_are_read() -> None:
+    assert str(Address.parse("milvus:/home/me@work/lite.db")) == "milvus:/home/me@work/lite.db"
     assert Address.parse("faiss") is None
     assert str(Address.parse("milvus:https://host/")) == "milvus:https://host"
     found = Address.parse("milvus:/a/b.db#mine")
