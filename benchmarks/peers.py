@@ -1,6 +1,6 @@
 """Sightline beside rclip and clip-retrieval: the same photos and architecture, whole commands, one machine.
 
-    python -m benchmarks.peers PHOTOS [--environments FOLDER] [--photos 1000] [--rounds 2]
+    python -m benchmarks.peers PHOTOS [--environments FOLDER] [--count 1000] [--rounds 2]
 
 The peers come from PyPI, each into an environment of its own in FOLDER, which is made where it is not there yet. All
 three use ViT-B-32 at 256 pixels, which is what rclip offers, with the same random weights in the form that each reads;

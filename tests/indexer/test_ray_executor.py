@@ -35,8 +35,10 @@ pytest.importorskip("s3fs")
 ROOT = Path(__file__).parents[2]
 PHOTOS = 64
 OBJECTS = 8
-# How soon a machine that does not answer counts as gone.
-HASTY = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
+# How soon a machine that does not answer counts as gone; one that is just starting may take its time.
+HASTY = {"health_check_initial_delay_ms": 15_000, "health_check_period_ms": 1_000, "health_check_failure_threshold": 5}
+STARTS = 3
+"""Ray gives a machine half a minute to start, which it may need where others are at work."""
 LOCAL = IndexOptions(model="starter", captions="off", download=False)
 RAY = IndexOptions(model="starter", captions="off", download=False, executor="ray")
 
@@ -92,15 +94,25 @@ class Workplace:
     def __init__(self, folder: str) -> None:
         from ray.cluster_utils import Cluster
 
-        own = {"include_dashboard": False, "object_store_memory": 80 * 2**20}
+        self._own = {"include_dashboard": False, "object_store_memory": 80 * 2**20}
         head = {"num_cpus": 0, "temp_dir": folder, "_system_config": HASTY}
-        self.cluster = Cluster(initialize_head=True, head_node_args={**own, **head})
-        self.machines = [self.cluster.add_node(num_cpus=1, **own) for _ in range(2)]
+        self.cluster = _started(lambda: Cluster(initialize_head=True, head_node_args={**self._own, **head}))
+        self.machines = [_started(lambda: self.cluster.add_node(num_cpus=1, **self._own)) for _ in range(2)]
 
     def workers_at_work(self, machine: Any = None) -> list[psutil.Process]:
         """Processes that have photos decoded now, of all machines or of one."""
         root = psutil.Process(None if machine is None else machine.all_processes["raylet"][0].process.pid)
         return [one for one in root.children(recursive=True) if _is_at_work(one)]
+
+
+def _started(start: Callable[[], Any]) -> Any:
+    for number in range(STARTS):
+        try:
+            return start()
+        except Exception:
+            if number == STARTS - 1:
+                raise
+    return None
 
 
 def _is_at_work(process: psutil.Process) -> bool:
