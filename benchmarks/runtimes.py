@@ -19,8 +19,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import open_clip
 
 from benchmarks.model_costs import converted, network_of
@@ -30,6 +32,7 @@ from search.models.names import PRESETS
 from search.models.network import Network
 from search.models.preprocess import Preprocess
 
+Batch = TypeVar("Batch", npt.NDArray[np.uint8], list[str])
 _BATCHES, _BATCH = 4, {"starter": 32, "fast": 32, "balanced": 8, "best": 2}
 _START = "from search.models.encoder import load_encoder; load_encoder('starter', device='cpu').embed_texts(['a dog'])"
 
@@ -40,30 +43,26 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", choices=PRESETS, default=["starter", "fast", "balanced"])
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    print("preset    precision  PyTorch photos/s  OpenVINO photos/s  ratio (lowest)")
+    print("preset     what                    PyTorch  OpenVINO  times as fast (lowest)")
     for preset in arguments.presets:
         for precision in ("fp32", "bf16"):
-            ours, theirs = rates(preset, precision, arguments.rounds)
-            ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
-            print(
-                f"{preset:9} {precision:9}  {statistics.median(theirs):16.1f}  {statistics.median(ours):17.1f}  "
-                f"{statistics.median(ratios):5.2f} ({min(ratios):.2f})",
-                flush=True,
-            )
-    print("preset    texts at once  PyTorch ms a text  OpenVINO ms a text  ratio (lowest)")
-    for preset in arguments.presets:
+            show(preset, f"{precision}, photos/s", *rates(preset, precision, arguments.rounds))
         for count in (1, 16):
-            ours, theirs = text_times(preset, count, arguments.rounds)
-            ratios = [other / one for one, other in zip(ours, theirs, strict=True)]
-            print(
-                f"{preset:9} {count:13}  {statistics.median(theirs):17.2f}  {statistics.median(ours):18.2f}  "
-                f"{statistics.median(ratios):5.2f} ({min(ratios):.2f})",
-                flush=True,
-            )
+            show(preset, f"{count} at once, texts/s", *text_rates(preset, count, arguments.rounds))
     load_encoder("starter", device="cpu", convert=True)
     begun = [(start("auto"), start("pytorch")) for _ in range(arguments.rounds)]
     for name, seconds in zip(("OpenVINO", "PyTorch"), zip(*begun, strict=True), strict=True):
         print(f"a first text, {name:8}: {statistics.median(seconds):.2f} s (most {max(seconds):.2f})")
+
+
+def show(preset: str, what: str, ours: list[float], theirs: list[float]) -> None:
+    """Print the medians of rates in OpenVINO and in PyTorch, and how they compare round by round."""
+    ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
+    print(
+        f"{preset:9}  {what:20}  {statistics.median(theirs):9.1f}  {statistics.median(ours):8.1f}  "
+        f"{statistics.median(ratios):5.2f} ({min(ratios):.2f})",
+        flush=True,
+    )
 
 
 def rates(preset: str, precision: str, rounds: int) -> tuple[list[float], list[float]]:
@@ -77,18 +76,11 @@ def rates(preset: str, precision: str, rounds: int) -> tuple[list[float], list[f
     return [ours for ours, _ in measured], [theirs for _, theirs in measured]
 
 
-def text_times(preset: str, count: int, rounds: int) -> tuple[list[float], list[float]]:
-    """Milliseconds a text, of queries that are embedded so many at once in bf16: in OpenVINO, and in PyTorch."""
+def text_rates(preset: str, count: int, rounds: int) -> tuple[list[float], list[float]]:
+    """Texts a second, of queries that are embedded so many at once in bf16: in OpenVINO, and in PyTorch."""
     texts = [f"photo number {number} of a dog on the beach" for number in range(count)]
-
-    def taken(embed: Callable[[list[str]], object]) -> float:
-        began = time.perf_counter()
-        for _ in range(_BATCHES):
-            embed(texts)
-        return (time.perf_counter() - began) * 1000 / (_BATCHES * count)
-
     with both(preset, "bf16") as (ways, _):
-        measured = [tuple(taken(way.embed_texts) for way in ways) for _ in range(rounds + 1)]
+        measured = [tuple(rate(way.embed_texts, texts) for way in ways) for _ in range(rounds + 1)]
     return [ours for ours, _ in measured[1:]], [theirs for _, theirs in measured[1:]]
 
 
@@ -105,8 +97,8 @@ def both(preset: str, precision: str) -> Iterator[tuple[tuple[Converted, Network
         )
 
 
-def rate(embed: Callable[[np.ndarray], object], batch: np.ndarray) -> float:
-    """Photos a second."""
+def rate(embed: Callable[[Batch], object], batch: Batch) -> float:
+    """Photos, or texts, a second."""
     began = time.perf_counter()
     for _ in range(_BATCHES):
         embed(batch)

@@ -223,8 +223,8 @@ def write(network: torch.nn.Module, tokenizer: Any, facts: Facts, folder: Path) 
     written = Tokenizer(folder)
     if not np.array_equal(written(_PROBES), full.numpy()):
         raise ValueError("its tokenizer makes other tokens")
-    few = torch.from_numpy(written(_PROBES[:2], short=True))
-    short = few.shape != full[:2].shape and takes_short_texts(network, full[:2], few)
+    few = torch.from_numpy(written(_PROBES[:-1], short=True))  # but for the one that fills the context
+    short = few.shape != full[:-1].shape and takes_short_texts(network, full[:-1], few)
     preprocess = Preprocess.from_config(facts.preprocess)
     pixels = torch.from_numpy(
         np.random.default_rng(0).integers(0, 256, (len(_PROBES), *preprocess.size, 3), dtype=np.uint8)

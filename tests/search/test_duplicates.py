@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
-from support import as_version
+from support import active_model, as_version
 
 from indexer.demo import gather_samples
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from search import copies, duplicates
-from search.catalog import changes, dismissals, model_records, settings
+from search.catalog import changes, dismissals, settings
 from search.catalog.connection import connect_to_read, connect_to_write
 from search.catalog.editing import dismiss, take_dismissal_back
 from search.duplicates import Duplicates, Group
@@ -70,17 +70,7 @@ def fill(home: Home, made: Sequence[Made]) -> None:
     rest = [Made(width=10) for _ in REST]
     with closing(connect_to_write(home)) as connection, connection:
         library = changes.add_library(connection, b"/photos")
-        model = model_records.register(
-            connection,
-            name="m",
-            weights="f" * 16,
-            preprocessing="p",
-            precision="auto",
-            dimensions=_DIMENSIONS,
-            logit_scale=1.0,
-            logit_bias=None,
-        )
-        model_records.activate(connection, model.key)
+        model = active_model(connection, _DIMENSIONS)
         for number, one in enumerate([*made, *rest]):
             own = number < len(made)
             code = int(_RANDOM.integers(1, 2**63)) if not own else HASH ^ (2 ** (one.flipped or 0) - 1)

@@ -19,7 +19,9 @@ from search.catalog.connection import Reader, connect_to_write
 from search.engine import Engine, Request
 from search.errors import CatalogError, QueryError, UnknownPhotoError
 from search.home import Home
+from search.models import encoder
 from search.query import parse
+from search.questions import ahead_of
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
 
@@ -371,3 +373,28 @@ def test_many_unwanted_texts_go_through_the_model_at_once(engine: Engine, monkey
 def test_a_page_beyond_all_numbers_is_empty(engine: Engine) -> None:
     for text in ("", "a cat"):
         assert engine.search(Request(text, offset=10**20, limit=10**20)).hits == ()
+
+
+def test_a_text_on_its_way_before_there_is_an_engine_goes_through_one_model_once(
+    one_photo: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+    batches: list[list[str]] = []
+    load, embed = encoder.load_encoder, encoder.Encoder.embed_texts
+    monkeypatch.setattr(encoder, "load_encoder", lambda name, **options: (loads.append(name), load(name, **options))[1])
+    monkeypatch.setattr(
+        encoder.Encoder, "embed_texts", lambda self, texts: (batches.append(texts), embed(self, texts))[1]
+    )
+    asked = Request("a red field -green")
+    questions = ahead_of(one_photo, asked, "auto")
+    with Engine.open(one_photo, questions=questions) as engine:
+        assert engine.search(asked).hits
+    assert loads == ["starter"]
+    assert [batch for batch in batches if {"a red field", "green"} & set(batch)] == [["a red field", "green"]]
+
+
+def test_what_needs_no_model_loads_none_ahead(one_photo: Home, tmp_path: Path) -> None:
+    assert ahead_of(one_photo, Request("a red field", mode="words"), "auto") is None
+    assert ahead_of(one_photo, Request("type:png"), "auto") is None
+    assert ahead_of(one_photo, Request("after:2021-99"), "auto") is None  # which the engine says
+    assert ahead_of(Home(tmp_path / "nothing"), Request("a red field"), "auto") is None
