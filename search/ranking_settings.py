@@ -9,11 +9,8 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from pydantic import Field
-from pydantic_settings import SettingsConfigDict
 
 from search.environment import EnvironmentSettings
-
-PREFIX = "SIGHTLINE_RANKING_"
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Spreads = Annotated[float, Field(allow_inf_nan=False)]
@@ -40,7 +37,7 @@ class RankingSettings(EnvironmentSettings):
     """
 
     kind: ClassVar[str] = "ranking"
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
+    prefix: ClassVar[str] = "SIGHTLINE_RANKING_"
 
     meaning_weight: Weight = 1.0
     image_weight: Weight = 1.0

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = ["search", "indexer", "web", "sightline"]
 OURS = {*FLOORS, "training", "benchmarks", "tests"}
 MODULES = sorted([ROOT / "sightline.py", *(path for floor in FLOORS[:-1] for path in (ROOT / floor).rglob("*.py"))])
-HEAVY = ["torch", "open_clip", "faiss", "numpy", "pydantic_settings", "ray", "pyarrow", "fsspec"]
+HEAVY = ["torch", "open_clip", "faiss", "numpy", "ray", "pyarrow", "fsspec"]
 MAX_LINES = 400
 
 

@@ -8,9 +8,8 @@ import typer.main
 
 import sightline
 import training.__main__
-from indexer.decoding.settings import PREFIX as DECODING
 from indexer.decoding.settings import DecodingSettings
-from search.ranking_settings import PREFIX, RankingSettings
+from search.ranking_settings import RankingSettings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docker" / "README.md"]
@@ -92,16 +91,16 @@ def test_every_environment_variable_is_documented() -> None:
 @pytest.mark.parametrize("name", RankingSettings.model_fields)
 def test_every_setting_of_ranking_is_documented_with_its_default(name: str) -> None:
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-    row = re.search(rf"^\| `{PREFIX}{name.upper()}` \|.*\| ([\d.]+) \|$", page, re.MULTILINE)
-    assert row, f"docs/settings.md has no row for {PREFIX}{name.upper()}"
+    row = re.search(rf"^\| `{RankingSettings.prefix}{name.upper()}` \|.*\| ([\d.]+) \|$", page, re.MULTILINE)
+    assert row, f"docs/settings.md has no row for {RankingSettings.prefix}{name.upper()}"
     assert float(row[1]) == RankingSettings.model_fields[name].default
 
 
 @pytest.mark.parametrize("name", DecodingSettings.model_fields)
 def test_every_setting_of_decoding_is_documented(name: str) -> None:
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-    row = re.search(rf"^\| `{DECODING}{name.upper()}` \|.*\| (.+) \|$", page, re.MULTILINE)
-    assert row, f"docs/settings.md has no row for {DECODING}{name.upper()}"
+    row = re.search(rf"^\| `{DecodingSettings.prefix}{name.upper()}` \|.*\| (.+) \|$", page, re.MULTILINE)
+    assert row, f"docs/settings.md has no row for {DecodingSettings.prefix}{name.upper()}"
     default = DecodingSettings.model_fields[name].default
     assert default is None or float(row[1]) == default
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from pydantic import Field
-from pydantic_settings import SettingsConfigDict
 
 from search.environment import EnvironmentSettings
 
-PREFIX = "SIGHTLINE_DECODING_"
 MEBIBYTE = 2**20
 
 # The hungriest of our formats, a lossless WebP with transparency that is turned, takes 21, and what is handed over 6
@@ -30,7 +28,7 @@ class DecodingSettings(EnvironmentSettings):
     """
 
     kind: ClassVar[str] = "decoding"
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
+    prefix: ClassVar[str] = "SIGHTLINE_DECODING_"
 
     seconds: Annotated[float, Field(gt=0, le=_MOST_SECONDS, allow_inf_nan=False)] = 60.0
     memory: Annotated[int | None, Field(ge=64, le=_MOST_MEBIBYTES)] = None

@@ -18,7 +18,7 @@ from search.answer import Answer, Request
 from search.engine import Engine
 from search.errors import SettingsError
 from search.home import Home
-from search.ranking_settings import PREFIX, RankingSettings
+from search.ranking_settings import RankingSettings
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
 
@@ -26,8 +26,8 @@ Ask = Callable[[Request, RankingSettings], Answer]
 
 
 def test_a_variable_sets_what_it_names_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(f"{PREFIX}FUSION_CONSTANT", "60")
-    monkeypatch.setenv(f"{PREFIX}FLOOR", "")  # as if it were not there
+    monkeypatch.setenv(f"{RankingSettings.prefix}FUSION_CONSTANT", "60")
+    monkeypatch.setenv(f"{RankingSettings.prefix}FLOOR", "")  # as if it were not there
     assert RankingSettings.read() == RankingSettings(fusion_constant=60)
     assert RankingSettings.read().floor == RankingSettings.model_fields["floor"].default
 
@@ -49,7 +49,7 @@ def test_a_variable_sets_what_it_names_and_nothing_else(monkeypatch: pytest.Monk
 def test_what_cannot_be_is_said_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
 ) -> None:
-    monkeypatch.setenv(f"{PREFIX}{name}", value)
+    monkeypatch.setenv(f"{RankingSettings.prefix}{name}", value)
     with pytest.raises(SettingsError, match=re.escape(sentence)) as caught:
         RankingSettings.read()
     assert "\n" not in str(caught.value)
@@ -61,7 +61,7 @@ def test_they_never_change() -> None:
 
 
 def test_a_folder_s_own_files_set_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / ".env").write_text(f"{PREFIX}FLOOR=9\n")
+    (tmp_path / ".env").write_text(f"{RankingSettings.prefix}FLOOR=9\n")
     monkeypatch.chdir(tmp_path)
     assert RankingSettings.read() == RankingSettings()
 
@@ -117,7 +117,7 @@ def test_another_way_to_measure_the_library_measures_it_anew(samples: Home, monk
             return [row[0] for row in connection.execute("SELECT level FROM levels ORDER BY photo_key")]
 
     before = levels()
-    monkeypatch.setenv(f"{PREFIX}HUB_SENTENCES", "1")
+    monkeypatch.setenv(f"{RankingSettings.prefix}HUB_SENTENCES", "1")
     nearest = levels()
     assert len(nearest) == len(before) == 11
     assert all(one > other for one, other in zip(nearest, before, strict=True))  # of the nearest sentence alone
