@@ -24,10 +24,10 @@ from PIL import Image
 
 from benchmarks.model_costs import converted
 from search.evaluate import read_karpathy, retrieval
+from search.models.compiled import CompiledNetwork
 from search.models.conversions import Facts
 from search.models.encoder import load_encoder
 from search.models.names import PRESETS, STARTER
-from search.models.openvino_runtime import CompiledNetwork
 from search.models.preprocess import Pixels, Preprocess
 from search.vectors.protocol import Floats
 

@@ -108,6 +108,8 @@ class Engine:
 
     def warm(self) -> None:
         """Load the vectors and the model now, so that the first search does not wait for them."""
+        import faiss  # noqa: F401  few vectors go without, which is slower in the long run
+
         self._questioner(self._now(self._current_connection())).prepare()
 
     def photo(self, photo_id: str) -> Photo | None:

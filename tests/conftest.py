@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import faiss  # noqa: F401  tests in one process find one way to search few vectors, whichever of them is first
 import pytest
 from faults.base import Base, make_base
 from milvus_lite_server import MilvusLite

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -25,9 +26,9 @@ import numpy.typing as npt
 
 from search.home import cache_dir
 from search.models import hub, openvino_runtime, tokens
+from search.models.compiled import CompiledNetwork
 from search.models.device import is_out_of_memory
 from search.models.names import ModelName
-from search.models.openvino_runtime import CompiledNetwork
 from search.models.preprocess import Preprocess
 from search.models.tokens import Tokenizer
 
@@ -104,14 +105,20 @@ class Converted:
         self._images.get()
 
     def _compiled(self, tower: str) -> CompiledNetwork:
-        self._check(tower)
+        self._check(f"{tower}.xml")
         file = self._folder / f"{tower}.xml"
-        try:
-            return CompiledNetwork(file, self._precision, self._streams)
-        except RuntimeError as error:
-            if is_out_of_memory(error):
-                raise
-            raise UnusableError(f"{file} cannot be used here: {error}") from error
+        # Of large weights the checksum takes as long as compiling, which nothing is computed with before both are done.
+        with ThreadPoolExecutor(1) as beside:
+            checked = beside.submit(self._check, f"{tower}.bin")
+            try:
+                compiled = CompiledNetwork(file, self._precision, self._streams, self._folder / "compiled")
+            except RuntimeError as error:
+                checked.result()
+                if is_out_of_memory(error):
+                    raise
+                raise UnusableError(f"{file} cannot be used here: {error}") from error
+            checked.result()
+        return compiled
 
     def _read_tokenizer(self) -> Tokenizer:
         self._check("tokenizer")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import threading
@@ -10,9 +11,6 @@ import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from search.errors import SettingsError
 
@@ -29,12 +27,12 @@ def is_wanted() -> bool:
     said = os.environ.get("SIGHTLINE_RUNTIME", "") or AUTO
     if said not in (AUTO, PYTORCH):
         raise SettingsError(f"SIGHTLINE_RUNTIME cannot be “{said}”: it is {AUTO} or {PYTORCH}; or unset it.")
-    return said == AUTO and _core() is not None
+    return said == AUTO and core() is not None
 
 
 def computes_bf16() -> bool:
     """Whether this processor computes in bf16 natively. Of no worth without OpenVINO."""
-    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def threads() -> int:
@@ -72,42 +70,8 @@ def convert(module: Any, example: Any, file: Path, any_length: bool = False) -> 
     openvino.save_model(model, file, compress_to_fp16=True)
 
 
-class CompiledNetwork:
-    """A network that `convert` has written, ready to compute. Several threads may call it."""
-
-    def __init__(self, file: Path, precision: str, streams: int) -> None:
-        """Compile it for this processor, which has its `threads` in `streams` that compute side by side.
-
-        Raises:
-            RuntimeError: the file is damaged, or memory is short.
-        """
-        self._compiled = _core().compile_model(
-            file,
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
-                "NUM_STREAMS": streams,
-                "INFERENCE_NUM_THREADS": max(streams, threads()),
-                # Other processes work beside this one: decoders, servers, other people's.
-                "ENABLE_CPU_PINNING": False,
-            },
-        )
-        self._idle: list[Any] = []
-        self._lock = threading.Lock()
-
-    def __call__(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """What it says of a batch."""
-        with self._lock:
-            request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
-        request.infer([batch], share_inputs=True)
-        result: npt.NDArray[np.float32] = np.array(request.get_output_tensor(0).data, dtype=np.float32)
-        with self._lock:
-            self._idle.append(request)
-        return result
-
-
 @cache
-def _core() -> Any:
+def core() -> Any:
     """OpenVINO's `Core`, or None where it is not installed or cannot be loaded."""
     try:
         with _LOADING:
@@ -123,6 +87,21 @@ def _core() -> Any:
 def _openvino() -> Any:
     # It reports each import and each conversion to its makers, wherever this package is found.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    import openvino
+    if "openvino" in sys.modules or "openvino.tools" in sys.modules:
+        import openvino
 
+        return openvino
+    # Its converter, which it imports with itself, takes half as long as all the rest of it, and is not needed here. It
+    # passes over one that is not installed. Whoever uses both in one process finds it where it always is.
+    sys.modules["openvino.tools"] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    finally:
+        del sys.modules["openvino.tools"]
+    openvino.convert_model = _convert_model
     return openvino
+
+
+def _convert_model(*arguments: Any, **options: Any) -> Any:
+    """OpenVINO's own, imported when somebody calls it."""
+    return importlib.import_module("openvino.tools.ovc").convert_model(*arguments, **options)

@@ -135,9 +135,11 @@ def _of_clip(tokenizer: Any) -> Any:
 
 
 def _clean(text: str, how: str) -> str:
-    import ftfy
+    # Of most queries ftfy changes nothing, and its import takes as long as embedding them.
+    if not (text.isascii() and text.isprintable() and "&" not in text):
+        import ftfy
 
-    text = html.unescape(html.unescape(ftfy.fix_text(text)))
+        text = html.unescape(html.unescape(ftfy.fix_text(text)))
     if how == "canonicalize":
         text = text.replace("_", " ").translate(_NO_PUNCTUATION)
     text = " ".join(text.split())

@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from search.vectors import building, inverted, stored
 from search.vectors.building import Former, Wanted
 from search.vectors.flat import FlatIndex
 from search.vectors.inverted import InvertedIndex, Tuning
+from search.vectors.matrix import FEW, MatrixIndex
 from search.vectors.protocol import VectorIndex
 
 logger = logging.getLogger("sightline.vectors")
@@ -196,7 +198,8 @@ def name(
 def open_generation(
     home: Home, connection: sqlite3.Connection, model: ModelRecord
 ) -> tuple[VectorIndex, int, int | None]:
-    """The newest generation's index, or the same built from the catalog where its files are missing or damaged.
+    """The newest generation's index, or the same built from the catalog where its files are missing or damaged; also
+    where they are of few photos, and FAISS, which reads them, would have to be imported first.
 
     Returns:
         the index, the number of the last embedding it covers, and the generation's number (None: built here).
@@ -205,6 +208,8 @@ def open_generation(
         UnreachableError, MilvusError: it is in Milvus, which does not answer, and too large to be built here.
     """
     generation = newest(connection, model.key)
+    photos, through = _committed(connection, model)
+    few = photos <= FEW and "faiss" not in sys.modules
     if generation is not None and is_remote(generation):
         from search.milvus.publishing import open_collection
 
@@ -214,14 +219,16 @@ def open_generation(
             if generation.photos > EXACT_UP_TO:
                 raise
             logger.warning("%s Until then searches compare all photos here.", error)
-    elif generation is not None:
+    elif generation is not None and not few:
         with suppress(OSError, RuntimeError, ValueError, TypeError, KeyError):
             if is_whole(home, generation, quickly=True):
                 kind = FlatIndex if is_exact(generation) else InvertedIndex
                 index = kind.read(home.vectors_dir / generation.folder)
                 if len(index) == generation.photos:
                     return index, generation.through, generation.key
-    _, through = _committed(connection, model)
+    if few:
+        keys, vectors, through = stored.load(connection, model.key, model.dimensions)
+        return MatrixIndex(keys, vectors), through, None
     return FlatIndex.of(stored.chunks(connection, model.key, model.dimensions), model.dimensions), through, None
 
 

@@ -109,10 +109,18 @@ encoder = load_encoder("starter")
 encoder.embed_texts(["a dog"])
 encoder.embed_images(__import__("numpy").zeros((3, 160, 160, 3), "uint8"))
 assert encoder.runtime == "openvino"
-heavy = {"torch", "open_clip", "transformers", "timm"} & set(sys.modules)
+heavy = {"torch", "open_clip", "transformers", "timm", "openvino.tools", "ftfy"} & set(sys.modules)
 assert not heavy, heavy
 # OpenVINO's own package of that name reports imports and conversions to its makers.
 assert sys.modules["openvino_telemetry"] is None
+# Its converter is imported for whoever asks for it, and not before.
+from openvino import convert_model
+try:
+    convert_model("nothing.xml")
+except Exception as error:
+    assert "nothing.xml" in str(error)
+else:
+    raise AssertionError("it converts nothing")
 """
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONWARNINGS": "error"})
 
@@ -175,6 +183,32 @@ def test_a_damaged_one_is_never_used_and_made_anew(cache: Path, tmp_path: Path, 
         np.testing.assert_allclose(found, wanted, atol=1e-3)
     assert encoder.runtime == "pytorch"
     assert load_encoder(name, device="cpu", precision="fp32", convert=True).runtime == "openvino"
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "of another"])
+def test_what_compiling_made_is_kept_and_made_anew_where_it_is_damaged(
+    cache: Path, tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = save_checkpoint(tmp_path / "checkpoint")
+    expected = embeddings(load_encoder(name, device="cpu", convert=True))
+    folder = cache / kept(cache)[0] / "compiled"
+    texts, images = sorted(folder.iterdir(), reverse=True)
+    again = embeddings(load_encoder(name, device="cpu"))
+    assert sorted(folder.iterdir(), reverse=True) == [texts, images]
+    before = {file: file.read_bytes() for file in (texts, images)}
+    for file, content in before.items():
+        changed = bytearray(content)
+        changed[len(changed) // 2] ^= 0x40
+        file.write_bytes({"flipped": changed, "cut": content[:-10], "of another": before[images]}[damage])
+    encoder = load_encoder(name, device="cpu")
+    for found, kept_ones, wanted in zip(embeddings(encoder), again, expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(kept_ones, wanted)
+    assert encoder.runtime == "openvino"
+    assert {len(list(folder.glob(f"{tower}-*.blob"))) for tower in ("texts", "images")} == {1}
+    # What is kept is compiled no second time.
+    monkeypatch.setattr(type(openvino_runtime.core()), "compile_model", None)
+    np.testing.assert_array_equal(embeddings(load_encoder(name, device="cpu"))[1], expected[1])
 
 
 def test_one_that_cannot_be_compiled_is_left_aside(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -39,6 +41,29 @@ def test_search_equals_brute_force_with_and_without_a_filter(tmp_path: Path) -> 
     index.write(tmp_path)
     again = FlatIndex.read(tmp_path)
     assert again.search(query, 5)[1].tolist() == index.search(query, 5)[1].tolist()
+
+
+def test_few_photos_are_searched_without_importing_faiss(
+    home: Home, filled: tuple[sqlite3.Connection, ModelRecord, Floats]
+) -> None:
+    connection, model, vectors = filled
+    with closing(connection):
+        publish(home, connection, model)
+    program = f"""
+import sys
+from pathlib import Path
+from search.catalog.connection import connect_to_read
+from search.home import Home
+from search.vectors.snapshot import take
+import numpy
+connection = connect_to_read(Home(Path({str(home.path)!r})))
+snapshot = take(Home(Path({str(home.path)!r})), connection, None)
+query = numpy.frombuffer(sys.stdin.buffer.read(), numpy.float32)
+print(*snapshot.search(connection, query, 5)[1], "faiss" in sys.modules)
+"""
+    said = subprocess.run([sys.executable, "-c", program], input=vectors[7].tobytes(), capture_output=True, check=True)
+    best = np.argsort(-(vectors @ vectors[7]))[:5] + 1
+    assert said.stdout.decode().split() == [*map(str, best), "False"]
 
 
 def test_half_precision_moves_a_cosine_by_less_than_a_thousandth() -> None:

@@ -1,5 +1,5 @@
-"""What every `VectorIndex` does, whichever engine is behind it: one suite over FAISS, exact and approximate, and
-Milvus."""
+"""What every `VectorIndex` does, whichever engine is behind it: one suite over a plain product of
+matrices, FAISS, exact and approximate, and Milvus."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from search.vectors import milvus as milvus_vectors
 from search.vectors.building import Wanted
 from search.vectors.flat import FlatIndex
 from search.vectors.inverted import InvertedIndex
+from search.vectors.matrix import MatrixIndex
 from search.vectors.milvus import MilvusIndex
 from search.vectors.protocol import Floats, Keys, VectorIndex
 from search.vectors.recall import fetched
@@ -31,7 +32,7 @@ KEYS = np.arange(COUNT, dtype=np.int64) * 3 + 1
 """With gaps, as after photos were deleted."""
 TWINS = (40, 777, 9000)
 """Places of the same vector: ties."""
-ENGINES = ("flat", "inverted", "milvus")
+ENGINES = ("matrix", "flat", "inverted", "milvus")
 Make = Callable[[str], VectorIndex]
 
 
@@ -67,6 +68,8 @@ def make(vectors: Floats, server: Server, tmp_path_factory: pytest.TempPathFacto
 
 
 def _made(engine: str, vectors: Floats, server: Server, folder: Path) -> VectorIndex:
+    if engine == "matrix":
+        return MatrixIndex(KEYS, vectors)
     if engine == "flat":
         return FlatIndex(KEYS, vectors)
     if engine == "inverted":
@@ -197,7 +200,11 @@ def test_its_keys_are_the_photos_it_was_made_of(index: VectorIndex) -> None:
 def test_an_empty_index_finds_nothing(server: Server) -> None:
     create(server, "nothing", DIMENSIONS, "flat")
     empty = KEYS[:0]
-    indexes = (FlatIndex(empty, unit(0, 0)), MilvusIndex(server, "nothing", "flat", empty, DIMENSIONS))
+    indexes = (
+        MatrixIndex(empty, unit(0, 0)),
+        FlatIndex(empty, unit(0, 0)),
+        MilvusIndex(server, "nothing", "flat", empty, DIMENSIONS),
+    )
     for index in indexes:
         assert len(index) == 0
         for allowed in (None, KEYS, empty):
