@@ -7,7 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +210,15 @@ def _sample(file: Path, size: int) -> str:
 
 
 def _cached(repo: str, filename: str) -> Path | None:
+    from huggingface_hub import constants
+
+    # Where a file lies in nearly every case, as the hub's documentation has it: what looks for it anywhere else takes a
+    # fifth of a search to import.
+    with suppress(OSError, ValueError):
+        kept = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+        here = kept / "snapshots" / (kept / "refs" / "main").read_text(encoding="utf-8") / filename
+        if here.is_file():
+            return here
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
