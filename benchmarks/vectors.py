@@ -15,6 +15,7 @@ import argparse
 import functools
 import importlib
 import importlib.util
+import itertools
 import os
 import platform
 import sqlite3
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.embeddings import Embeddings
 from search.catalog import model_records, settings
@@ -41,6 +43,9 @@ DIMENSIONS = 512
 AT = 10
 EFFORTS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 SHARES = (0.5, 0.01, 0.0001)
+IN_MEMORY = 3_000_000
+"""Of more photos nothing is measured that holds them all in memory."""
+_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -106,11 +111,13 @@ class Table:
         """Measure `search` and print its row."""
         times, found = timed(search, self.asked)
         p50, p95 = np.percentile(np.asarray(times) * 1000, [50, 95])
-        self.exact = self.exact or float(p50)
+        if self.library.photos <= IN_MEMORY:
+            self.exact = self.exact or float(p50)
+        ratio = f"{self.exact / p50:.1f}" if self.exact else "-"
         bytes_each = size / self.library.photos
         print(
             f"{self.library.photos:<9} {name:<20} {build:7.1f}  {bytes_each:12.0f}  {p50:6.2f}  {p95:6.2f}"
-            f"  {hits(found, self.truth):9.3f}  {self.exact / p50:7.1f}",
+            f"  {hits(found, self.truth):9.3f}  {ratio:>7}",
             flush=True,
         )
 
@@ -132,19 +139,24 @@ def main() -> None:
 def measure(library: Embeddings, recall: float, peers: bool) -> None:
     """One size: exact search, then Sightline's index in a catalog on the disk, then those of others."""
     asked, tuning = library.texts(300, seed=2), library.texts(256, seed=3)
-    truth = nearest(library, np.concatenate([asked, tuning]))
+    truth = nearest(library, np.concatenate([asked, tuning]))[0]
     table = Table(library, asked, truth)
-    held_in_memory(table, "FAISS IndexFlatIP", exact, tuning, 0.0)
+    if library.photos <= IN_MEMORY:
+        held_in_memory(table, "FAISS IndexFlatIP", exact, tuning, 0.0)
     with tempfile.TemporaryDirectory() as folder, closing(connect_to_write(Home(Path(folder)))) as connection:
         commit(connection, library)
-        for target in (1.0, recall):
+        for target in (1.0, recall) if library.photos <= IN_MEMORY else (recall,):
             seconds, size, snapshot = published(Home(Path(folder)), connection, library, target)
             if snapshot.base.is_exact and target < 1:
                 break  # small enough for nothing else
             name = "Sightline, exact" if snapshot.base.is_exact else "Sightline"
             table.row(name, seconds, size, lambda query, s=snapshot: s.search(connection, query, AT)[1] - 1)  # type: ignore[misc]
         filters(library, snapshot, connection, asked[:100])
-    for name, build in (("FAISS HNSW32", hnsw), ("hnswlib", hnswlib), ("usearch", usearch)) if peers else ():
+    for name, build in (
+        (("FAISS HNSW32", hnsw), ("hnswlib", hnswlib), ("usearch", usearch))
+        if peers and library.photos <= IN_MEMORY
+        else ()
+    ):
         if name.startswith("FAISS") or importlib.util.find_spec(name):
             held_in_memory(table, name, build, tuning, recall)
 
@@ -192,15 +204,19 @@ def commit(connection: sqlite3.Connection, library: Embeddings) -> None:
             logit_bias=None,
         )
         model_records.activate(connection, model.key)
-        connection.executemany(
-            "INSERT INTO photos (key, id, width, height, format, bytes, sort_at, added_at)"
-            " VALUES (?, ?, 4, 3, 'JPEG', 9, '2020', '2020')",
-            ((key, f"{key:032x}") for key in range(1, library.photos + 1)),
-        )
-        connection.executemany(
-            "INSERT INTO embeddings (model_key, photo_key, vector) VALUES (?, ?, ?)",
-            ((model.key, key, vector.tobytes()) for key, vector in enumerate(halves(library), 1)),
-        )
+    rows = enumerate(halves(library), 1)
+    while some := list(itertools.islice(rows, _ROWS)):  # in pieces: what waits for its commit lies on the disk twice
+        with connection:
+            connection.executemany(
+                "INSERT INTO photos (key, id, width, height, format, bytes, sort_at, added_at)"
+                " VALUES (?, ?, 4, 3, 'JPEG', 9, '2020', '2020')",
+                ((key, f"{key:032x}") for key, _ in some),
+            )
+            connection.executemany(
+                "INSERT INTO embeddings (model_key, photo_key, vector) VALUES (?, ?, ?)",
+                ((model.key, key, vector.tobytes()) for key, vector in some),
+            )
+    with connection:
         settings.grow_revision(connection)
 
 
@@ -210,37 +226,43 @@ def halves(library: Embeddings) -> Iterator[Any]:
         yield from chunk.astype("<f2")
 
 
-def nearest(library: Embeddings, queries: Floats) -> Keys:
-    """The places of the nearest photos to each query, best first: int64[q, AT]."""
-    best, scores = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
+def nearest(library: Embeddings, queries: Floats, *passing: npt.NDArray[np.bool_]) -> list[Keys]:
+    """The places of the nearest photos to each query, best first, int64[q, AT]: of all photos, then of those that pass
+    each filter, bool[n]."""
+    best = [np.empty((len(queries), 0), np.int64) for _ in range(1 + len(passing))]
+    scores = [np.empty((len(queries), 0), np.float32) for _ in best]
     start = 0
     for chunk in library.chunks():
         near = queries @ chunk.astype(np.float16).astype(np.float32).T
-        places = np.argpartition(-near, AT, axis=1)[:, :AT]
-        best = np.hstack([best, places + start])
-        scores = np.hstack([scores, np.take_along_axis(near, places, axis=1)])
-        order = np.argsort(-scores, axis=1)[:, :AT]
-        best, scores = np.take_along_axis(best, order, axis=1), np.take_along_axis(scores, order, axis=1)
+        for number, table in enumerate((None, *passing)):
+            among = np.arange(len(chunk)) if table is None else np.flatnonzero(table[start : start + len(chunk)])
+            best[number] = np.hstack([best[number], np.broadcast_to(among + start, (len(queries), len(among)))])
+            scores[number] = np.hstack([scores[number], near[:, among]])
+            if scores[number].shape[1] > AT:
+                some = np.argpartition(-scores[number], AT, axis=1)[:, :AT]
+                best[number] = np.take_along_axis(best[number], some, axis=1)
+                scores[number] = np.take_along_axis(scores[number], some, axis=1)
         start += len(chunk)
-    return best
+    orders = [np.argsort(-some, axis=1) for some in scores]
+    return [np.take_along_axis(places, order, axis=1) for places, order in zip(best, orders, strict=True)]
 
 
 def filters(library: Embeddings, snapshot: Snapshot, connection: sqlite3.Connection, asked: Floats) -> None:
     """What is left of the recall behind filters that let photos pass which lie anywhere, or those of some events."""
-    vectors = np.concatenate([chunk.astype(np.float16) for chunk in library.chunks()])
+    named: list[tuple[str, Keys]] = []
     for share in SHARES:
         count = max(AT, int(share * library.photos))
         anywhere = np.sort(np.random.default_rng(0).choice(library.photos, count, replace=False))
-        for name, places in (("anywhere", anywhere), ("of some events", library.events(share))):
-            parts = np.array_split(places, 1 + len(places) // 50_000)
-            near = np.hstack([asked @ vectors[part].astype(np.float32).T for part in parts])
-            truth = places[np.argsort(-near, axis=1)[:, :AT]]
-            times, found = timed(functools.partial(filtered, snapshot, connection, places + 1), asked)
-            print(
-                f"{library.photos:<9} {share:7.2%} {name:<14} {'':21} {np.median(times) * 1000:6.2f} {'':7}"
-                f"  {hits(found, truth):9.3f}",
-                flush=True,
-            )
+        named += [(f"{share:7.2%} anywhere", anywhere), (f"{share:7.2%} of some events", library.events(share))]
+    tables = [np.zeros(library.photos, np.bool_) for _ in named]
+    for table, (_, places) in zip(tables, named, strict=True):
+        table[places] = True
+    for (name, places), truth in zip(named, nearest(library, asked, *tables)[1:], strict=True):
+        times, found = timed(functools.partial(filtered, snapshot, connection, places + 1), asked)
+        print(
+            f"{library.photos:<9} {name:<22} {'':21} {np.median(times) * 1000:6.2f} {'':7}  {hits(found, truth):9.3f}",
+            flush=True,
+        )
 
 
 def filtered(snapshot: Snapshot, connection: sqlite3.Connection, keys: Keys, query: Floats) -> Keys:
