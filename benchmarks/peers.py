@@ -1,6 +1,6 @@
 """Sightline beside rclip and clip-retrieval: the same photos and architecture, whole commands, one machine.
 
-    python -m benchmarks.peers PHOTOS [--environments FOLDER] [--count 1000] [--rounds 2]
+    python -m benchmarks.peers PHOTOS [--environments FOLDER] [--count 1000] [--more 50] [--rounds 2]
 
 The peers come from PyPI, each into an environment of its own in FOLDER, which is made where it is not there yet. All
 three use ViT-B-32 at 256 pixels, which is what rclip offers, with the same random weights in the form that each reads;
@@ -8,7 +8,7 @@ speed does not depend on what they say. Each command is timed from its start to 
 
 - cold: every photo is new. rclip indexes when it is asked, so that Sightline's search is counted too.
 - again: nothing has changed. clip-retrieval knows no such thing, and does everything again.
-- some: 50 more photos have come.
+- some: --more photos have come.
 - search: one text, in a process of its own. clip-retrieval has a server alone for that.
 
 Sightline converts a model when it is first used; how long the very first run took is told apart.
@@ -33,7 +33,6 @@ from indexer.suffixes import SUFFIXES
 
 ARCHITECTURE = "ViT-B-32-256"
 PACKAGES = {"rclip": ["rclip==3.3.0"], "clip-retrieval": ["clip-retrieval==2.45.0", "setuptools<81", "onnx"]}
-MORE = 50
 _QUERY = "a dog runs on the beach"
 _CLI = Path(__file__).parents[1] / "sightline.py"
 # rclip's files, as it would have downloaded them. Run by clip-retrieval's environment, which has PyTorch and open_clip.
@@ -107,11 +106,13 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--environments", type=Path, default=Path(tempfile.gettempdir()) / "sightline-peers")
     parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--more", type=int, default=50, help="so many of --count come later")
     parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
     files = sorted(file for file in arguments.photos.rglob("*") if file.suffix.lower() in SUFFIXES)
     files = files[: arguments.count]
-    photos, more = files[: -min(MORE, len(files) // 2)], files[-min(MORE, len(files) // 2) :]
+    later = min(arguments.more, len(files) // 2)
+    photos, more = files[:-later], files[-later:]
     rclip, clip_retrieval = (environment(arguments.environments, peer) for peer in PACKAGES)
     with tempfile.TemporaryDirectory() as scratch:
         model = random_checkpoint(ARCHITECTURE, Path(scratch) / "checkpoint")

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 BATCH_SIZE = {"cpu": 32, "cuda": 256}
 """Photos in one forward pass: enough to keep the device busy, few enough for its caches or its memory."""
 _MOST_STREAMS = 8
+_SMALL, _BATCHES = 8, 4
+"""Where photos are few, each core has so many batches, of so many photos at least."""
 _STREAMING = 64
 """Photos in all streams of a CPU together: each holds its activations, and a crash loses them."""
 
@@ -50,8 +52,10 @@ def embed(
     streams = streams_on(encoder.device)
     if batch_size is None:
         batch_size = BATCH_SIZE[encoder.device]
-        if streams > 1:  # small enough that a short run has work for every core
-            batch_size = max(1, min(batch_size, _STREAMING // streams, -(-total // streams)))
+        if streams > 1:
+            # Small enough that a short run has work for every core, at once and to its end.
+            share = -(-total // streams)
+            batch_size = max(1, min(batch_size, _STREAMING // streams, share, max(_SMALL, -(-share // _BATCHES))))
     try:
         encoder.prepare_images()
     except Exception as error:
