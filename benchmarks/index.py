@@ -37,7 +37,8 @@ from search.models.encoder import Encoder
 
 
 def random_checkpoint(architecture: str, folder: Path) -> str:
-    """Save `architecture` with random weights in open_clip's own format; returns its `local-dir:` name."""
+    """Save `architecture` with random weights in open_clip's own format, and CLIP's tokenizer in place of one that would
+    have to be downloaded; returns its `local-dir:` name."""
     import open_clip
     from safetensors.torch import save_file
 
@@ -45,8 +46,11 @@ def random_checkpoint(architecture: str, folder: Path) -> str:
     network = open_clip.create_model(architecture)
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder / "open_clip_model.safetensors")
     keys = ("mean", "std", "interpolation", "resize_mode")
+    model = open_clip.get_model_config(architecture)
+    for name in ("hf_tokenizer_name", "tokenizer_kwargs"):
+        model["text_cfg"].pop(name, None)
     config = {
-        "model_cfg": open_clip.get_model_config(architecture),
+        "model_cfg": model,
         "preprocess_cfg": {key: network.visual.preprocess_cfg[key] for key in keys},
     }
     (folder / "open_clip_config.json").write_text(json.dumps(config))
