@@ -32,14 +32,14 @@ class LocalExecutor:
 
     def embed(self, encoder: Encoder, files: Sequence[FoundFile], known: KnownPhotos) -> Generator[Group]:
         """See `Executor.embed`."""
-        from indexer.embed import BATCH_SIZE, embed
+        from indexer.embed import embed, look_ahead
 
         read = read_ahead(
             files,
             encoder.preprocess,
             self._decoders,
             known=known,
-            look_ahead=3 * (self._batch_size or BATCH_SIZE[encoder.device]),
+            look_ahead=look_ahead(encoder.device, self._batch_size),
         )
         self.meter = EmbeddingMeter(len(files), self._decoders)
         embedded = embed(encoder, read, len(files), self._batch_size, self.meter.model_seconds)
