@@ -7,10 +7,13 @@ folder (`--scratch` says where: it takes about 4 MB for each), all different. Th
 
 - copies to the GPU, from pageable and from pinned memory;
 - the image tower on ready batches, as they come and recorded, on one GPU and on all;
-- decoding alone: by nvJPEG from memory, and as indexing reads, hashes, decodes and measures;
+- decoding alone: by nvJPEG from memory, and as indexing reads, hashes, decodes and measures, on the processors and on
+  these and GPUs;
 - whole runs of indexing into a new home, without captions, and what they are of the lower of both limits.
 
-Files that were just made lie in the system's cache. Without a GPU it says so and exits with 1.
+Files that were just made lie in the system's cache. Runs of few photos do without GPUs that decode
+(`indexer.decoding.gpu`); in those of many they start within the run, and before it where decoding alone is measured.
+Without a GPU it says so and exits with 1.
 """
 
 from __future__ import annotations
@@ -33,9 +36,12 @@ from PIL import Image
 
 from benchmarks.index import decode_rate, found_files, random_checkpoint
 from indexer.decoding.decoders import Decoders
+from indexer.decoding.gpu import GpuDecoders
 from indexer.embed import BATCH_SIZE
+from indexer.pipeline import read_ahead
 from indexer.report import IndexOptions
 from indexer.run import run_index
+from indexer.scan import FoundFile
 from indexer.suffixes import SUFFIXES
 from search.home import Home
 from search.models.encoder import Encoder, load_encoder
@@ -124,6 +130,17 @@ def nvjpeg(gpu: Gpu, contents: list[bytes]) -> None:
         print(f"nvJPEG: not to be had ({str(error).splitlines()[0]})")
 
 
+def decode_rate_with(gpus: GpuDecoders, encoder: Encoder, files: list[FoundFile], decoders: Decoders) -> float:
+    """Photos a second of reading, hashing, decoding and resizing alone, where GPUs decode as well."""
+    gpus.settled.wait()
+    began = time.perf_counter()
+    for _ in read_ahead(
+        files, encoder.preprocess, decoders, known=lambda _: False, look_ahead=len(files), on_gpus=gpus
+    ):
+        pass
+    return len(files) / (time.perf_counter() - began)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
@@ -166,13 +183,16 @@ def main() -> None:
         decoders = opened.enter_context(Decoders.of_process(arguments.workers))
         ratios = []
         for number in range(1, arguments.rounds + 1):
-            decoding = decode_rate(encoder, files, decoders)
+            alone = decode_rate(encoder, files, decoders)
+            on_gpus = GpuDecoders([gpu.place for gpu in gpus], decoders.pool.settings)
+            decoding = decode_rate_with(on_gpus, encoder, files, decoders)
+            on_gpus.close()
             with tempfile.TemporaryDirectory(dir=scratch) as home:
                 run = run_index(Home(Path(home)), [folder], options).photos_per_second
-            ratios.append(run / min(decoding, model))
+            ratios.append(run / min(max(alone, decoding), model))
             print(
-                f"round {number}: read, decoded and measured {decoding:.0f} photos/s; whole run {run:.0f} photos/s, "
-                f"{ratios[-1]:.2f} of the lower limit",
+                f"round {number}: read, decoded and measured {alone:.0f} photos/s by processors, {decoding:.0f} with "
+                f"GPUs; whole run {run:.0f} photos/s, {ratios[-1]:.2f} of the lower limit",
                 flush=True,
             )
         print(f"median {statistics.median(ratios):.2f} of the lower limit")

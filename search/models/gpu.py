@@ -78,8 +78,9 @@ class Gpu:
                     work(given)
             torch.cuda.current_stream().wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
-            # What other threads do meanwhile with the GPU is none of the recording.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            # On a stream of this GPU: PyTorch's own for recordings is of the GPU that was recorded on first. What other
+            # threads do meanwhile is none of the recording.
+            with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
                 made = work(given)
 
         def replay(pixels: torch.Tensor) -> torch.Tensor:
