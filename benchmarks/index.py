@@ -37,8 +37,8 @@ from search.models.encoder import Encoder
 
 
 def random_checkpoint(architecture: str, folder: Path) -> str:
-    """Save `architecture` with random weights in open_clip's own format, and CLIP's tokenizer in place of one that would
-    have to be downloaded; returns its `local-dir:` name."""
+    """Save `architecture` with random weights in open_clip's own format, and CLIP's tokenizer in place of one that must
+    be downloaded; returns its `local-dir:` name."""
     import open_clip
     from safetensors.torch import save_file
 

@@ -7,6 +7,7 @@ through, while the last is recorded.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -20,13 +21,14 @@ import psutil
 
 from indexer.pipeline import ReadFile
 from search.errors import ModelError
-from search.models import openvino_runtime
+from search.models import gpu, openvino_runtime
 from search.models.device import free_memory, is_out_of_memory
 
 if TYPE_CHECKING:
     from search.models.encoder import Encoder
     from search.vectors.protocol import Floats
 
+logger = logging.getLogger("sightline.index")
 BATCH_SIZE = {"cpu": 32, "cuda": 256}
 """Photos in one forward pass: enough to keep the device busy, few enough for its caches or its memory."""
 _MOST_STREAMS = 8
@@ -49,7 +51,7 @@ def embed(
     Yields:
         groups of files in their order, each with the embeddings, float32[m, d], of those that have pixels.
     """
-    streams = streams_on(encoder.device)
+    streams = streams_on_cpu() if encoder.device == "cpu" else 1
     if batch_size is None:
         batch_size = BATCH_SIZE[encoder.device]
         if streams > 1:
@@ -57,7 +59,7 @@ def embed(
             share = -(-total // streams)
             batch_size = max(1, min(batch_size, _STREAMING // streams, share, max(_SMALL, -(-share // _BATCHES))))
     try:
-        encoder.prepare_images()
+        streams = encoder.prepare_images(total, batch_size) or streams
     except Exception as error:
         if is_out_of_memory(error):
             raise _does_not_fit(encoder) from None
@@ -75,10 +77,11 @@ def embed(
         pool = ThreadPoolExecutor(streams, "embed")
     elsewhere = _seconds_elsewhere()
     taken: list[float] = []
+    fitting = _Fitting(encoder)
 
     def vectors_of(group: list[ReadFile]) -> Floats:
         began = time.thread_time()
-        vectors = _vectors(encoder, group)
+        vectors = _vectors(fitting, group)
         # A batch's other threads in PyTorch work as long as the one that waits for them.
         taken.append((time.thread_time() - began) * each)
         return vectors
@@ -104,9 +107,15 @@ def embed(
                 model_seconds.append(sum(taken) + in_threads_of_its_own)
 
 
-def streams_on(device: str) -> int:
-    """How many batches are in the model side by side."""
-    return min(openvino_runtime.threads(), _MOST_STREAMS) if device == "cpu" else 1
+def look_ahead(device: str, batch_size: int | None) -> int:
+    """How many files to read ahead of a model there: three batches, for each GPU."""
+    devices = len(gpu.visible_gpus()) if device == "cuda" else 1
+    return 3 * devices * (batch_size or BATCH_SIZE[device])
+
+
+def streams_on_cpu() -> int:
+    """How many batches are in the model side by side on a CPU."""
+    return min(openvino_runtime.threads(), _MOST_STREAMS)
 
 
 def _seconds_elsewhere() -> float:
@@ -133,33 +142,64 @@ def _groups(files: Iterable[ReadFile], size: int) -> Iterator[list[ReadFile]]:
         yield group
 
 
-def _vectors(encoder: Encoder, group: list[ReadFile]) -> Floats:
+def _vectors(fitting: _Fitting, group: list[ReadFile]) -> Floats:
     pixels = [file.pixels for file in group if file.pixels is not None]
     if not pixels:
-        return np.empty((0, encoder.dim), np.float32)
-    return _embed(encoder, np.stack(pixels))
+        return np.empty((0, fitting.encoder.dim), np.float32)
+    return fitting.embed(np.stack(pixels))
 
 
-def _embed(encoder: Encoder, pixels: npt.NDArray[np.uint8]) -> Floats:
-    """The embeddings of a batch; of one that does not fit into the memory of the device, in halves.
+class _Fitting:
+    """Embeds batches: those that do not fit into the memory of the device in halves, and so, from then on, the others.
+    Thread-safe."""
 
-    Raises:
-        ModelError: not even a single photo fits.
-    """
-    try:
-        return encoder.embed_images(pixels)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(pixels) == 1:
-            raise _does_not_fit(encoder) from None
-    free_memory()
-    middle = len(pixels) // 2
-    return np.concatenate([_embed(encoder, pixels[:middle]), _embed(encoder, pixels[middle:])])
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self._most: int | None = None
+
+    def embed(self, pixels: npt.NDArray[np.uint8]) -> Floats:
+        """The embeddings of a batch, of at least one photo.
+
+        Raises:
+            ModelError: not even a single photo fits, or the GPU failed.
+        """
+        parts: list[Floats] = []
+        at = 0
+        while at < len(pixels):
+            part = pixels[at : at + (self._most or len(pixels))]
+            try:
+                parts.append(self.encoder.embed_images(part))
+                at += len(part)
+                continue
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    if "CUDA error" in str(error):  # after which this process can do nothing more with the GPU
+                        raise _gpu_failed(error) from error
+                    raise
+                if len(part) == 1:
+                    raise _does_not_fit(self.encoder) from None
+            free_memory()
+            self._halve(len(part))
+        return np.concatenate(parts)
+
+    def _halve(self, size: int) -> None:
+        """So many photos did not fit."""
+        half = size // 2
+        if self._most is None or half < self._most:  # else another thread has found so meanwhile
+            self._most = half
+            logger.warning("%d photos at once do not fit into memory: %d go through the model", size, half)
 
 
 def _does_not_fit(encoder: Encoder) -> ModelError:
     return ModelError(
         f"The model {encoder.name} does not fit into the memory of the device {encoder.device}, even with one photo at "
         "a time: use `--device cpu` or a smaller model."
+    )
+
+
+def _gpu_failed(error: Exception) -> ModelError:
+    reason = str(error).partition("\n")[0].rstrip(".")
+    return ModelError(
+        f"A GPU failed while it embedded photos ({reason}): run the command again, which goes on where this run was, "
+        "or use `--device cpu`."
     )

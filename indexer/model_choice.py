@@ -34,7 +34,7 @@ class LoadedModel:
             device, precision = "auto", "auto"
         wanted = (name, weights_stamp(name), device, precision)
         if self._encoder is None or self._of != wanted:
-            from indexer.embed import streams_on
+            from indexer.embed import streams_on_cpu
             from search.models.encoder import load_encoder
 
             self._encoder = None
@@ -44,7 +44,7 @@ class LoadedModel:
                 precision=precision,
                 allow_download=options.download,
                 convert=True,
-                streams=streams_on("cpu"),
+                streams=streams_on_cpu(),
             )
             self._of = wanted
         return self._encoder

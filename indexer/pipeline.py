@@ -33,6 +33,7 @@ from search.catalog.changes import NewPhoto
 from search.errors import FileChangedError, PhotoError, PhotoForNowError, PhotoMemoryError
 
 if TYPE_CHECKING:
+    from indexer.decoding.gpu import GpuDecoders
     from search.models.preprocess import Preprocess
 
 FILES_A_TASK = 8
@@ -40,6 +41,8 @@ FILES_A_TASK = 8
 UNREADABLE = "it cannot be read"
 """So begins what is said of a file that the system does not let be read."""
 _BYTES_AT_ONCE = 4 * 2**20
+_BYTES_FOR_A_GPU = 32 * 2**20
+"""A GPU decodes several photos at once."""
 _TRIES = 3
 """What cannot be read from afar is tried so often again, with a rest in between where its storage does not answer."""
 
@@ -79,27 +82,29 @@ def read_ahead(
     *,
     known: Callable[[str], bool],
     look_ahead: int,
+    on_gpus: GpuDecoders | None = None,
 ) -> Generator[ReadFile]:
     """Read `files` in their order with a thread for each of the `decoders`, at most about `look_ahead` files ahead of
     the caller.
 
-    A photo whose id is `known` is not decoded.
+    A photo whose id is `known` is not decoded. Those that `on_gpus` takes are decoded there, from threads of their own.
     """
 
     def task(some: list[FoundFile]) -> list[ReadFile]:
-        return read_files(some, preprocess, known, own)
+        return read_files(some, preprocess, known, own, on_gpus)
 
     own = Decoders(decoders.pool)
+    threads = decoders.size + (on_gpus.threads if on_gpus is not None else 0)
     remaining = iter(files)
     waiting: deque[Future[list[ReadFile]]] = deque()
     if len(files) < _MANY and "torch" not in sys.modules:
-        pool = ThreadPoolExecutor(decoders.size, "read")
+        pool = ThreadPoolExecutor(threads, "read")
     else:
         import torch
 
         # Photos are resized side by side. Were each resize shared out among all cores, its threads would wait for each
         # other, spinning, and take the cores from the model.
-        pool = ThreadPoolExecutor(decoders.size, "read", torch.set_num_threads, (1,))
+        pool = ThreadPoolExecutor(threads, "read", torch.set_num_threads, (1,))
     try:
         while True:
             while len(waiting) * FILES_A_TASK < look_ahead and (some := list(islice(remaining, FILES_A_TASK))):
@@ -114,13 +119,18 @@ def read_ahead(
 
 
 def read_files(
-    some: Sequence[FoundFile], preprocess: Preprocess, known: Callable[[str], bool], decoders: Decoders
+    some: Sequence[FoundFile],
+    preprocess: Preprocess,
+    known: Callable[[str], bool],
+    decoders: Decoders,
+    on_gpus: GpuDecoders | None = None,
 ) -> list[ReadFile]:
     """Read, hash and decode some files; never raises for what a file is or holds.
 
     Raises:
-        DecodingError: no process that decodes can be started, or `decoders` were closed.
+        DecodingError: no process that decodes can be started, or `decoders` or `on_gpus` were closed.
     """
+    at_once = _BYTES_AT_ONCE if on_gpus is None else _BYTES_FOR_A_GPU
     done: dict[int, ReadFile] = {}
     waiting: dict[int, _Opened] = {}
     # Side by side where they are fetched from afar; else each is read when it is asked for.
@@ -129,7 +139,8 @@ def read_files(
     fetched = chain.from_iterable(storage.each(_fetched, group) for group in together)
     for place, found in enumerate(some):
         if found.size > LARGE:
-            done.update(_decoded(waiting, preprocess, decoders))  # nothing else is held while it waits for room
+            # Nothing else is held while it waits for room.
+            done.update(_decoded(waiting, preprocess, decoders, on_gpus))
             waiting.clear()
             done[place] = _read_large(found, preprocess, known, decoders)
             continue
@@ -138,10 +149,10 @@ def read_files(
             done[place] = file
             continue
         waiting[place] = file
-        if sum(len(file.content) for file in waiting.values()) >= _BYTES_AT_ONCE:
-            done.update(_decoded(waiting, preprocess, decoders))
+        if sum(len(file.content) for file in waiting.values()) >= at_once:
+            done.update(_decoded(waiting, preprocess, decoders, on_gpus))
             waiting.clear()
-    done.update(_decoded(waiting, preprocess, decoders))
+    done.update(_decoded(waiting, preprocess, decoders, on_gpus))
     return [done[place] for place in range(len(some))]
 
 
@@ -222,12 +233,19 @@ def _time_to_keep(found: FoundFile, status: os.stat_result, read_ns: int) -> int
     return settled_ns(status, read_ns)
 
 
-def _decoded(waiting: dict[int, _Opened], preprocess: Preprocess, decoders: Decoders) -> dict[int, ReadFile]:
-    if not waiting:
-        return {}
-    with decoders.worker() as worker:
-        found = measured(worker, [file.content for file in waiting.values()], preprocess)
-        return {place: _read(file, one, preprocess) for (place, file), one in zip(waiting.items(), found, strict=True)}
+def _decoded(
+    waiting: dict[int, _Opened], preprocess: Preprocess, decoders: Decoders, on_gpus: GpuDecoders | None = None
+) -> dict[int, ReadFile]:
+    done: dict[int, ReadFile] = {}
+    if on_gpus is not None:
+        found = on_gpus.measured({place: file.content for place, file in waiting.items()}, preprocess)
+        done = {place: _read(waiting[place], photo, preprocess) for place, photo in found.items()}
+    left = {place: file for place, file in waiting.items() if place not in done}
+    if left:
+        with decoders.worker() as worker:
+            answers = measured(worker, [file.content for file in left.values()], preprocess)
+            done |= {place: _read(left[place], one, preprocess) for place, one in zip(left, answers, strict=True)}
+    return done
 
 
 def _read(opened: _Opened, found: MeasuredPhoto | PhotoError, preprocess: Preprocess) -> ReadFile:

@@ -130,7 +130,7 @@ def _decode(image: ImageFile, name: str, draft: tuple[int, int] | None, limit: i
         exif = read_exif(image)
     if jpeg is not None and draft is not None:
         jpeg.draft(None, draft if exif.orientation < 5 else (draft[1], draft[0]))
-    if jpeg is not None and jpeg.size != (width, height) and _decodes_by_rows(jpeg):
+    if jpeg is not None and jpeg.size != (width, height) and decodes_by_rows(jpeg):
         _check_pixels(width, height, limit * DRAFT_ALLOWANCE)
         _check_pixels(*jpeg.size, limit)
     else:
@@ -144,22 +144,26 @@ def _load(image: ImageFile, name: str, exif: ExifData, width: int, height: int) 
     image.load()
     if exif is NO_EXIF and _has_exif(image) and not jpeg and name != "TIFF":
         exif = read_exif(image)
-    turn = None if name == "TIFF" else _UPRIGHT.get(exif.orientation)
-    upright = to_rgb(image)
-    if turn is not None:
-        upright = upright.transpose(turn)
-        if exif.orientation >= 5:
-            width, height = height, width
-    elif name == "HEIC":
-        width, height = upright.size
-    return DecodedPhoto(upright, width, height, name, exif)
+    orientation = 1 if name == "TIFF" else exif.orientation
+    upright, full_size = turned(to_rgb(image), (width, height), orientation)
+    if name == "HEIC" and orientation not in _UPRIGHT:
+        full_size = upright.size
+    return DecodedPhoto(upright, *full_size, name, exif)
+
+
+def turned(image: Image.Image, full_size: tuple[int, int], orientation: int) -> tuple[Image.Image, tuple[int, int]]:
+    """An RGB picture turned upright, as EXIF's `orientation` says, and the width and height of the whole photo then."""
+    turn = _UPRIGHT.get(orientation)
+    if turn is None:
+        return image, full_size
+    return image.transpose(turn), full_size[::-1] if orientation >= 5 else full_size
 
 
 def _has_exif(image: Image.Image) -> bool:
     return any(key in image.info for key in _EXIF_KEYS) or hasattr(image, "tag_v2")
 
 
-def _decodes_by_rows(jpeg: JpegImageFile) -> bool:
+def decodes_by_rows(jpeg: JpegImageFile) -> bool:
     """Whether libjpeg decodes the file as it comes, rather than holding every coefficient of every scan."""
     assert jpeg.fp is not None
     if "progressive" in jpeg.info:

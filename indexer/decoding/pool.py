@@ -40,6 +40,7 @@ class Pool:
 
     Attributes:
         size: how many there are at most.
+        settings: what each may use.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Pool:
             shared: whether pixels come through shared memory, where the platform has it.
         """
         self.size = size
-        self._settings = settings
+        self.settings = settings
         self._tasks = tasks
         self._shared = shared
         self._changed = threading.Condition()
@@ -150,7 +151,7 @@ class Pool:
                 raise DecodingError(f"No thread can be started to watch the decoding of photos: {error}.") from error
             self._watched = True
         free = default_max_pixels() // _OWN_SHARE // self.size
-        worker = Worker(self._settings, self._tasks, shared=self._shared, room=self.room, free=free)
+        worker = Worker(self.settings, self._tasks, shared=self._shared, room=self.room, free=free)
         self._workers[worker] = None
         return worker
 
@@ -159,7 +160,7 @@ class Pool:
         self._seconds += worker.seconds
 
     def _watch(self) -> None:
-        look = min(_LOOK_SECONDS, self._settings.seconds / 4)
+        look = min(_LOOK_SECONDS, self.settings.seconds / 4)
         last = time.monotonic()
         while not self._closed.wait(look):
             now = time.monotonic()

@@ -13,7 +13,7 @@ from typing import Any
 from indexer import pictures, thumbnails
 from indexer.look import preview_and_hash
 from indexer.pixels import Room, flatness
-from indexer.read import decode
+from indexer.read import DecodedPhoto, decode
 from search.models.preprocess import Preprocess
 
 Outcome = tuple[dict[str, Any], bytes]
@@ -22,12 +22,22 @@ Outcome = tuple[dict[str, Any], bytes]
 def measured(content: bytes, room: Room, *, max_pixels: int, preprocess: dict[str, Any]) -> Outcome:
     """What indexing wants to know of a photo, and pixels for the model: at its size where `ready`, else as they were
     decoded, for PyTorch's kernel, which the process that embeds may have."""
-    given: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in preprocess.items()}
-    prepare = Preprocess(**given)
+    prepare = preprocess_of(preprocess)
     decoded = decode(content, draft=prepare.draft_size, max_pixels=max_pixels, room=room)
+    full_size = (decoded.width, decoded.height)
+    return measures(decoded, prepare, ready=not prepare.suits_kernel(decoded.image.size, full_size))
+
+
+def preprocess_of(fields: dict[str, Any]) -> Preprocess:
+    """From its fields, as JSON has brought them here."""
+    given: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in fields.items()}
+    return Preprocess(**given)
+
+
+def measures(decoded: DecodedPhoto, prepare: Preprocess, *, ready: bool) -> Outcome:
+    """What is measured of a photo that is decoded, and its pixels: at the model's size where they are to be `ready`."""
     image, full_size = decoded.image, (decoded.width, decoded.height)
     preview, perceptual_hash = preview_and_hash(image)
-    ready = not prepare.suits_kernel(image.size, full_size)
     pixels = prepare(image, full_size).tobytes() if ready else image.tobytes()
     return {
         "full_size": full_size,

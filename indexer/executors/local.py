@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from indexer.executors.protocol import Group
@@ -32,19 +32,25 @@ class LocalExecutor:
 
     def embed(self, encoder: Encoder, files: Sequence[FoundFile], known: KnownPhotos) -> Generator[Group]:
         """See `Executor.embed`."""
-        from indexer.embed import BATCH_SIZE, embed
+        from indexer.decoding.gpu import decoders_for
+        from indexer.embed import embed, look_ahead
 
-        read = read_ahead(
-            files,
-            encoder.preprocess,
-            self._decoders,
-            known=known,
-            look_ahead=3 * (self._batch_size or BATCH_SIZE[encoder.device]),
-        )
-        self.meter = EmbeddingMeter(len(files), self._decoders)
-        embedded = embed(encoder, read, len(files), self._batch_size, self.meter.model_seconds)
-        with closing(read), closing(embedded):  # however it ends, threads end too
-            yield from embedded
+        with ExitStack() as stack:  # however it ends, threads and processes end too
+            on_gpus = decoders_for(encoder.device, files, self._decoders)
+            read = read_ahead(
+                files,
+                encoder.preprocess,
+                self._decoders,
+                known=known,
+                look_ahead=look_ahead(encoder.device, self._batch_size),
+                on_gpus=on_gpus,
+            )
+            stack.enter_context(closing(read))
+            if on_gpus is not None:
+                stack.callback(on_gpus.close)  # before `read`, whose threads may wait for them
+            self.meter = EmbeddingMeter(len(files), self._decoders)
+            embedded = embed(encoder, read, len(files), self._batch_size, self.meter.model_seconds)
+            yield from stack.enter_context(closing(embedded))
 
     def close(self) -> None:
         """Nothing is held: the decoders are the run's."""

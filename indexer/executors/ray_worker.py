@@ -31,7 +31,7 @@ class Loaded:
         """Load them. Raises `SightlineError`."""
         os.environ.update(task.environment)  # before anything reads them
         from indexer.decoding.decoders import Decoders
-        from indexer.embed import streams_on
+        from indexer.embed import streams_on_cpu
         from search.models import openvino_runtime
         from search.models.encoder import load_encoder
 
@@ -41,7 +41,7 @@ class Loaded:
             precision=task.precision,
             allow_download=task.download,
             convert=True,
-            streams=streams_on("cpu"),
+            streams=streams_on_cpu(),
         )
         if (self.encoder.fingerprint, self.encoder.preprocess.fingerprint) != (task.weights, task.preprocessing):
             raise ModelError(
@@ -80,7 +80,7 @@ class EmbedFiles:
     def _embedded(self, node: str, files: dict[int, FoundFile]) -> pa.Table:
         import ray
 
-        from indexer.embed import BATCH_SIZE, embed
+        from indexer.embed import embed, look_ahead
         from indexer.pipeline import read_ahead
 
         ready = self._loaded()
@@ -91,7 +91,7 @@ class EmbedFiles:
             encoder.preprocess,
             ready.decoders,
             known=lambda identity: is_among(known, identity),
-            look_ahead=3 * (size or BATCH_SIZE[encoder.device]),
+            look_ahead=look_ahead(encoder.device, size),
         )
         embedded = embed(encoder, read, len(files), size)
         done, vectors = [], [np.empty((0, encoder.dim), np.float32)]

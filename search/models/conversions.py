@@ -100,9 +100,10 @@ class Converted:
         tokens = self._tokenizer.get()(texts, short=self.facts.short_texts)
         return _unit(self._texts.get()(tokens))
 
-    def prepare_images(self) -> None:
-        """Compile now what embeds photos."""
+    def prepare_images(self, total: int, size: int) -> int:
+        """Compile now what embeds photos. Returns 0: there is no GPU."""
         self._images.get()
+        return 0
 
     def _compiled(self, tower: str) -> CompiledNetwork:
         self._check(f"{tower}.xml")

@@ -6,10 +6,19 @@ import ctypes
 import sys
 
 from search.errors import ModelError
-from search.models import openvino_runtime
+from search.models import gpu, openvino_runtime
 
 DEVICES = ("auto", "cpu", "cuda")
-_NO_MEMORY = ("out of memory", "out_of_memory", "can't allocate memory", "failed to allocate", "bad_alloc")
+_NO_MEMORY = (
+    "out of memory",
+    "out_of_memory",
+    "can't allocate memory",
+    "failed to allocate",
+    "bad_alloc",
+    # cuBLAS and cuDNN, which take memory of their own.
+    "status_alloc_failed",
+    "device_allocation_failed",
+)
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -23,12 +32,12 @@ def choose_device(device: str = "auto") -> str:
         raise ModelError(f"There is no device “{device}”: use one of {', '.join(DEVICES)}.")
     if device == "cpu" or (device == "auto" and not _has_driver()):
         return "cpu"
-    import torch
-
-    if torch.cuda.is_available():
+    if gpu.visible_gpus():
         return "cuda"
     if device == "auto":
         return "cpu"
+    import torch
+
     build = "sees no NVIDIA GPU" if torch.version.cuda else "was built without CUDA"
     raise ModelError(f"The device cuda was asked for, but PyTorch {build} here: use `--device cpu` or `--device auto`.")
 
@@ -49,9 +58,7 @@ def choose_precision(precision: str, device: str) -> str:
     if precision != "auto":
         return precision
     if device == "cuda":
-        import torch
-
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        return "bf16" if all(one.computes_bf16 for one in gpu.visible_gpus()) else "fp16"
     return "bf16" if _cpu_has_bf16() else "fp32"
 
 
@@ -65,7 +72,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what PyTorch keeps of a GPU's memory for itself; outside of any handler, for an exception holds on to
+    """Give back what PyTorch keeps of the GPUs' memory for itself; outside of any handler, for an exception holds on to
     the tensors of what failed."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():

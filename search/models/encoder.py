@@ -57,8 +57,9 @@ class Towers(Protocol):
         """Texts, one at least, to float32 [n, d], L2-normalised."""
         ...
 
-    def prepare_images(self) -> None:
-        """Do now what the first photos would have to wait for."""
+    def prepare_images(self, total: int, size: int) -> int:
+        """Do now what the first of about `total` photos, in batches of `size`, would have to wait for. Returns how many
+        batches GPUs take side by side; 0 without one."""
         ...
 
 
@@ -131,9 +132,19 @@ class Encoder:
         """
         return self._in_chunks(texts, _TEXT_CHUNK, lambda towers, some: towers.embed_texts(some))
 
-    def prepare_images(self) -> None:
-        """Do now what the first photos would have to wait for. After this, `runtime` stays what it is."""
-        self._ask(lambda towers, _: towers.prepare_images(), None)
+    def prepare_images(self, total: int, size: int) -> int:
+        """Do now what the first of about `total` photos, in batches of `size`, would have to wait for. After this,
+        `runtime` stays what it is.
+
+        Returns:
+            how many batches GPUs take side by side, from as many threads: it takes as many GPUs as the photos keep
+            busy. 0 without one.
+
+        Raises:
+            RuntimeError: a GPU fails.
+        """
+        size = min(size, _CHUNK[self.device])
+        return self._ask(lambda towers, _: towers.prepare_images(total, size), None)
 
     def places(self, image: Image) -> Places:
         """How much each place of an upright RGB picture speaks for texts.

@@ -3,6 +3,8 @@ asked of them."""
 
 from __future__ import annotations
 
+import logging
+import queue
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -11,27 +13,39 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from search.models import dense, occlusion
+from search.models import dense, gpu, occlusion
 from search.models.dense import Places
+from search.models.device import is_out_of_memory
 from search.models.preprocess import Preprocess
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
+    from search.models.image_tower import ImageTower
+
+logger = logging.getLogger("sightline.models")
+_RECORDING = 4
+"""Full batches that each GPU must have before it, so that the second which recording takes is saved."""
 # How much larger a picture is for a map than for an embedding, where the tower takes any size.
 _FINER = 1.6
 
 
 class Network:
-    """The towers on one device. Several threads may use them."""
+    """The towers on one device, and where many photos are embedded the image tower on all GPUs. Several threads may use
+    them.
+
+    Attributes:
+        device: what PyTorch calls the device, as `cpu` or `cuda:0`.
+    """
 
     def __init__(self, network: torch.nn.Module, tokenizer: Any, device: str, precision: str) -> None:
-        """Takes over `network`, in fp32 on the CPU as open_clip has loaded it."""
+        """Takes over `network`, in fp32 on the CPU as open_clip has loaded it; `device` is `cpu` or `cuda`."""
         import torch
 
         loaded: Any = network.eval()
-        self.device = device
+        self._gpus = gpu.visible_gpus() if device == "cuda" else []
+        self.device = self._gpus[0].place if self._gpus else "cpu"
         self.preprocess = Preprocess.from_config(loaded.visual.preprocess_cfg)
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
@@ -40,14 +54,26 @@ class Network:
         loaded.visual.to(memory_format=torch.channels_last)
         if self._dtype != torch.float32:
             _cast_weights(network, self._dtype)
-        self._network: Any = network.to(device)
-        self._mean = torch.tensor(self.preprocess.mean, device=device).mul_(255).view(1, 3, 1, 1)
-        self._std = torch.tensor(self.preprocess.std, device=device).mul_(255).view(1, 3, 1, 1)
+        self._network: Any = network.to(self.device)
+        self._mean = torch.tensor(self.preprocess.mean, device=self.device).mul_(255).view(1, 3, 1, 1)
+        self._std = torch.tensor(self.preprocess.std, device=self.device).mul_(255).view(1, 3, 1, 1)
+        self._towers: list[ImageTower] = []
+        self._idle: queue.SimpleQueue[ImageTower] = queue.SimpleQueue()
+        if self._gpus:
+            from search.models.image_tower import ImageTower
+
+            self._add(ImageTower(self._gpus[0], self._network.visual, self.preprocess, self._dtype))
 
     def embed_images(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """uint8 [n, height, width, 3], n at least 1, to float32 [n, d], L2-normalised."""
+        """uint8 [n, height, width, 3], n at least 1, to float32 [n, d], L2-normalised; on a GPU that is idle."""
         import torch
 
+        if self._towers:
+            tower = self._idle.get()
+            try:
+                return tower.embed(batch)
+            finally:
+                self._idle.put(tower)
         with torch.inference_mode(), self._autocast():
             return _unit(self._network.encode_image(self._normalised(batch), normalize=False))
 
@@ -60,8 +86,34 @@ class Network:
         with torch.inference_mode(), self._autocast():
             return _unit(self._network.encode_text(tokens.to(self.device), normalize=False))
 
-    def prepare_images(self) -> None:
-        """Nothing: it is ready."""
+    def prepare_images(self, total: int, size: int) -> int:
+        """Have the image tower on as many GPUs as `total` photos in batches of `size` keep busy. Returns how many
+        batches these take side by side; 0 without one."""
+        if not self._towers:
+            return 0
+        from search.models.image_tower import AT_ONCE
+
+        batches = -(-total // size)
+        try:
+            while len(self._towers) < min(len(self._gpus), batches):
+                self._add(self._towers[0].copied_to(self._gpus[len(self._towers)], self.preprocess))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            left = ", ".join(one.place for one in self._gpus[len(self._towers) :])
+            logger.warning("the model does not fit into the memory of %s: it is left out", left)
+            del self._gpus[len(self._towers) :]
+        if total // size >= _RECORDING * len(self._towers):
+            for tower in self._towers:
+                tower.record(size)
+        return AT_ONCE * len(self._towers)
+
+    def _add(self, tower: ImageTower) -> None:
+        from search.models.image_tower import AT_ONCE
+
+        self._towers.append(tower)
+        for _ in range(AT_ONCE):
+            self._idle.put(tower)
 
     def places(self, image: Image) -> Places:
         """As `search.models.encoder.Encoder.places`."""
@@ -108,7 +160,7 @@ class Network:
         if self._dtype == torch.float32:
             return nullcontext()
         # The cache would only hold copies of the few parameters that are still cast here.
-        return torch.autocast(self.device, dtype=self._dtype, cache_enabled=False)
+        return torch.autocast(self.device.partition(":")[0], dtype=self._dtype, cache_enabled=False)
 
 
 def _cast_weights(network: torch.nn.Module, dtype: torch.dtype) -> None:
