@@ -112,7 +112,7 @@ def main() -> None:
     files = sorted(file for file in arguments.photos.rglob("*") if file.suffix.lower() in SUFFIXES)
     files = files[: arguments.count]
     later = min(arguments.more, len(files) // 2)
-    photos, more = files[:-later], files[-later:]
+    photos, more = files[: len(files) - later], files[len(files) - later :]
     rclip, clip_retrieval = (environment(arguments.environments, peer) for peer in PACKAGES)
     with tempfile.TemporaryDirectory() as scratch:
         model = random_checkpoint(ARCHITECTURE, Path(scratch) / "checkpoint")

@@ -1,8 +1,8 @@
 """What large libraries take, by the measured costs of one photo: the tables of docs/scale.md.
 
-    python -m benchmarks.scale [--core-hour 0.04] [--disk-month 0.05] [--machine-cores 32] [--machine-memory 128]
+    python -m benchmarks.scale [--core-hour 0.04] [--disk-month 0.08] [--machine-cores 32] [--machine-memory 128]
 
-The costs are those that benchmarks/RESULTS.md has, with the commands that measure them. Prices are options, not facts.
+The costs are those of docs/scale.md, which names the commands that measure them. Prices are options, not facts.
 """
 
 from __future__ import annotations

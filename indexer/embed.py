@@ -20,7 +20,7 @@ import numpy.typing as npt
 import psutil
 
 from indexer.pipeline import ReadFile
-from search.errors import ModelError
+from search.errors import GpuError, ModelError
 from search.models import gpu, openvino_runtime
 from search.models.device import free_memory, is_out_of_memory
 
@@ -63,6 +63,8 @@ def embed(
     except Exception as error:
         if is_out_of_memory(error):
             raise _does_not_fit(encoder) from None
+        if _is_of_a_gpu(error):
+            raise _gpu_failed(error) from error
         raise
     in_pytorch = encoder.runtime == "pytorch"
     each = 1
@@ -173,7 +175,7 @@ class _Fitting:
                 continue
             except Exception as error:
                 if not is_out_of_memory(error):
-                    if "CUDA error" in str(error):  # after which this process can do nothing more with the GPU
+                    if _is_of_a_gpu(error):
                         raise _gpu_failed(error) from error
                     raise
                 if len(part) == 1:
@@ -197,9 +199,14 @@ def _does_not_fit(encoder: Encoder) -> ModelError:
     )
 
 
-def _gpu_failed(error: Exception) -> ModelError:
+def _is_of_a_gpu(error: Exception) -> bool:
+    """Whether CUDA says it, which gives this process the same answer to whatever it asks from then on."""
+    return "CUDA error" in str(error)
+
+
+def _gpu_failed(error: Exception) -> GpuError:
     reason = str(error).partition("\n")[0].rstrip(".")
-    return ModelError(
+    return GpuError(
         f"A GPU failed while it embedded photos ({reason}): run the command again, which goes on where this run was, "
         "or use `--device cpu`."
     )

@@ -130,7 +130,7 @@ def read_files(
     Raises:
         DecodingError: no process that decodes can be started, or `decoders` or `on_gpus` were closed.
     """
-    at_once = _BYTES_AT_ONCE if on_gpus is None else _BYTES_FOR_A_GPU
+    at_once = _BYTES_AT_ONCE if on_gpus is None or on_gpus.given_up else _BYTES_FOR_A_GPU
     done: dict[int, ReadFile] = {}
     waiting: dict[int, _Opened] = {}
     # Side by side where they are fetched from afar; else each is read when it is asked for.

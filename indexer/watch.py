@@ -27,7 +27,7 @@ from indexer.scan import Scan, scan_places
 from indexer.schedule import Schedule
 from search.catalog import model_records, paths
 from search.catalog.connection import connect_to_read
-from search.errors import CatalogError, LockedError, SightlineError
+from search.errors import CatalogError, GpuError, LockedError, SightlineError
 from search.home import Home
 
 DAILY = 24 * 3600.0
@@ -174,6 +174,8 @@ class Follower:
             if places is None:
                 whole.bring_forward(_LOCKED)
             self._stopped.wait(_LOCKED)
+        except GpuError:
+            raise  # only another process can go on
         except (SightlineError, sqlite3.Error) as error:
             self._progress.say(str(error))
             whole.bring_forward(_FAILED)

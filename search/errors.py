@@ -9,6 +9,10 @@ class ModelError(SightlineError):
     """A model cannot be named, found, loaded or used with this index."""
 
 
+class GpuError(ModelError):
+    """A GPU failed, with which this process can do nothing any more; another one may."""
+
+
 class CatalogError(SightlineError):
     """The catalog cannot be used."""
 

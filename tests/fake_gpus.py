@@ -16,6 +16,7 @@ class FakeGpu(Gpu):
     """One of them. `place` is the CPU; `work` counts what was done: `recorded`, `replayed`, `finished`."""
 
     computes_bf16 = True
+    model = "one of many"
 
     def __init__(self, number: int = 0) -> None:
         self.number = number

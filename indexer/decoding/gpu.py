@@ -18,6 +18,7 @@ from search.errors import DecodingError, PhotoError
 
 if TYPE_CHECKING:
     from indexer.decoding.decoders import Decoders
+    from indexer.decoding.worker import Worker
     from indexer.scan import FoundFile
     from search.models.preprocess import Preprocess
 
@@ -45,6 +46,7 @@ class GpuDecoders:
         closed: whether they are wanted no more.
         threads: how many may ask at once.
         settled: whether all processes are ready, or are known to be of no use.
+        given_up: whether nothing is taken any more.
     """
 
     def __init__(
@@ -55,14 +57,14 @@ class GpuDecoders:
         self.settled = threading.Event()
         self.threads = _EACH * len(places)
         self._begun = 0
-        self._idle: queue.SimpleQueue[tuple[str, Pool]] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._failures = self._offered = self._taken = 0
-        self._given_up = False
+        self.given_up = False
         with_room = settings.model_copy(update={"memory": _MEMORY})
-        self._pools = [(place, Pool(_EACH, with_room, tasks=tasks)) for place in places]
-        for slot in self._pools * _EACH:
-            threading.Thread(target=self._begin, args=slot, name="gpu decoder", daemon=True).start()
+        self._slots = [_Slot(place, Pool(1, with_room, tasks=tasks)) for place in places for _ in range(_EACH)]
+        for slot in self._slots:
+            threading.Thread(target=self._begin, args=(slot,), name="gpu decoder", daemon=True).start()
 
     def measured(self, contents: Mapping[int, bytes], preprocess: Preprocess) -> dict[int, MeasuredPhoto]:
         """What indexing wants to know of those photos that a GPU decodes now, with pixels at the model's size, by the
@@ -72,14 +74,14 @@ class GpuDecoders:
             DecodingError: these were closed.
         """
         offered = [number for number, content in contents.items() if is_worth_it(content)]
-        if not offered or self._given_up:
+        if not offered or self.given_up:
             return {}
         try:
             slot = self._idle.get_nowait()
         except queue.Empty:
             return {}
         try:
-            found = self._asked(*slot, [contents[number] for number in offered], preprocess)
+            found = self._asked(slot, [contents[number] for number in offered], preprocess)
         finally:
             self._idle.put(slot)
         return {number: photo for number, photo in zip(offered, found, strict=False) if photo is not None}
@@ -87,37 +89,37 @@ class GpuDecoders:
     def close(self) -> None:
         """End the processes; whoever waits for them has a `DecodingError`."""
         self.closed = True
-        for _, pool in self._pools:
-            pool.close()
+        for slot in self._slots:
+            slot.pool.close()
 
-    def _begin(self, place: str, pool: Pool) -> None:
+    def _begin(self, slot: _Slot) -> None:
         try:
-            with pool.worker(self) as worker:
-                (answer,) = worker.ask("begin", [b""], {"place": place, "saves": place != STAND_IN})
+            with slot.pool.worker(self) as worker:
+                problem = slot.begun(worker)
         except DecodingError as error:
-            answer = PhotoError(str(error))
-        if isinstance(answer, PhotoError):
+            problem = PhotoError(str(error))
+        if problem is not None:
             if not self.closed:
-                self._give_up(str(answer))
+                self._give_up(str(problem))
             return
-        self._idle.put((place, pool))
+        self._idle.put(slot)
         with self._lock:
             self._begun += 1
             if self._begun == self.threads:
                 self.settled.set()
 
-    def _asked(
-        self, place: str, pool: Pool, contents: list[bytes], preprocess: Preprocess
-    ) -> list[MeasuredPhoto | None]:
+    def _asked(self, slot: _Slot, contents: list[bytes], preprocess: Preprocess) -> list[MeasuredPhoto | None]:
         arguments = {
-            "place": place,
+            "place": slot.place,
             "lengths": [len(content) for content in contents],
             "preprocess": asdict(preprocess),
             "max_pixels": default_max_pixels(),
         }
         try:
-            with pool.worker(self) as worker:
-                (answer,) = worker.ask("measured_together", [b"".join(contents)], arguments)
+            with slot.pool.worker(self) as worker:
+                answer: Answer | PhotoError | None = slot.begun(worker)
+                if answer is None:
+                    (answer,) = worker.ask("measured_together", [b"".join(contents)], arguments)
                 found = _photos(answer, len(contents)) if isinstance(answer, Answer) else answer
         except DecodingError as error:
             if self.closed:
@@ -137,6 +139,7 @@ class GpuDecoders:
                 why = str(found)
             else:
                 photos, why = found
+                self._failures = 0
                 self._taken += sum(photo is not None for photo in photos)
             useless = self._offered >= _OFFERED and not self._taken
             stop = self._failures >= _FAILURES or useless
@@ -146,10 +149,27 @@ class GpuDecoders:
 
     def _give_up(self, why: str) -> None:
         with self._lock:
-            first, self._given_up = not self._given_up, True
+            first, self.given_up = not self.given_up, True
         self.settled.set()
         if first:
             logger.warning("photos are decoded without a GPU: %s", why.rstrip("."))
+
+
+class _Slot:
+    """A process, and the device that it has, for one thread at a time."""
+
+    def __init__(self, place: str, pool: Pool) -> None:
+        self.place = place
+        self.pool = pool
+        self._begun: int | None = None
+
+    def begun(self, worker: Worker) -> PhotoError | None:
+        """Have the process prove itself if it is a new one; why it cannot."""
+        if worker.pid is not None and worker.pid == self._begun:
+            return None
+        (answer,) = worker.ask("begin", [b""], {"place": self.place, "saves": self.place != STAND_IN})
+        self._begun = worker.pid
+        return answer if isinstance(answer, PhotoError) else None
 
 
 def is_worth_it(content: bytes) -> bool:

@@ -11,6 +11,7 @@ import logging
 import os
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ import numpy.typing as npt
 from search.models import openvino_runtime
 from search.models.device import is_out_of_memory
 
+_MAKING = ".making-"
+_STALE_SECONDS = 86_400
 logger = logging.getLogger("sightline.models")
 
 
@@ -46,13 +49,18 @@ class CompiledNetwork:
         weights = file.with_suffix(".bin")
         kept = None if keep_in is None else _Kept(keep_in, f"{file.stem}-{precision}-{_circumstances(weights)}-")
         compiled = kept.read({**options, "WEIGHTS_PATH": str(weights)}) if kept else None
+        self._to_keep = kept if compiled is None else None
         if compiled is None:
             compiled = openvino_runtime.core().compile_model(file, "CPU", options)
-            if kept:
-                kept.write(compiled)
         self._compiled = compiled
         self._idle: list[Any] = []
         self._lock = threading.Lock()
+
+    def keep(self) -> None:
+        """Keep what compiling has made, if this time it has, now that the weights are known to be sound."""
+        if self._to_keep is not None:
+            self._to_keep.write(self._compiled)
+            self._to_keep = None
 
     def __call__(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """What it says of a batch."""
@@ -89,21 +97,22 @@ class _Kept:
         """Keep it in place of what was kept; or not, where that cannot be."""
         try:
             content = compiled.export_model().getvalue()
-            former = self._files()
+            name = f"{self._name(content)}.blob"
+            former = [file for file in self._files() if file.name != name]
             self._folder.mkdir(exist_ok=True)
-            descriptor, making = tempfile.mkstemp(dir=self._folder)
+            former += [file for file in self._folder.glob(f"{_MAKING}*") if _is_old(file)]
+            descriptor, making = tempfile.mkstemp(dir=self._folder, prefix=_MAKING)
             try:
                 with os.fdopen(descriptor, "wb") as stream:
                     stream.write(content)
                 os.chmod(making, 0o644)  # a cache may be shared
-                os.replace(making, self._folder / f"{self._name(content)}.blob")
+                os.replace(making, self._folder / name)
             except BaseException:
                 os.unlink(making)
                 raise
             for file in former:
-                if file.stem != self._name(content):
-                    file.unlink(missing_ok=True)
-        except (OSError, RuntimeError) as error:
+                file.unlink(missing_ok=True)
+        except (OSError, RuntimeError, MemoryError) as error:
             logger.info("what compiling has made cannot be kept in %s: %s", self._folder, error)
 
     def _files(self) -> list[Path]:
@@ -113,6 +122,11 @@ class _Kept:
 
     def _name(self, content: bytes) -> str:
         return self._beginning + hashlib.sha256(content).hexdigest()[:32]
+
+
+def _is_old(file: Path) -> bool:
+    """Whether a file was left by a process that was killed."""
+    return time.time() - file.stat().st_mtime > _STALE_SECONDS
 
 
 def _circumstances(weights: Path) -> str:

@@ -119,6 +119,7 @@ class Converted:
                     raise
                 raise UnusableError(f"{file} cannot be used here: {error}") from error
             checked.result()
+        compiled.keep()
         return compiled
 
     def _read_tokenizer(self) -> Tokenizer:

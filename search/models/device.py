@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
 
@@ -58,7 +59,7 @@ def choose_precision(precision: str, device: str) -> str:
     if precision != "auto":
         return precision
     if device == "cuda":
-        return "bf16" if all(one.computes_bf16 for one in gpu.visible_gpus()) else "fp16"
+        return "bf16" if gpu.visible_gpus()[0].computes_bf16 else "fp16"
     return "bf16" if _cpu_has_bf16() else "fp32"
 
 
@@ -76,7 +77,8 @@ def free_memory() -> None:
     the tensors of what failed."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        with contextlib.suppress(RuntimeError):  # what failed may have left a recording open
+            torch.cuda.empty_cache()
 
 
 def _has_driver() -> bool:

@@ -31,12 +31,18 @@ class Gpu:
         return self.place.partition(":")[0]
 
     @property
-    def computes_bf16(self) -> bool:
-        """Whether it computes in bf16 natively."""
+    def model(self) -> str:
+        """What its maker calls it."""
         import torch
 
-        with self.current():
-            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        return torch.cuda.get_device_properties(self.place).name
+
+    @property
+    def computes_bf16(self) -> bool:
+        """Whether it computes in bf16 natively. Asked of its properties, which take none of its memory."""
+        import torch
+
+        return bool(torch.version.hip) or torch.cuda.get_device_properties(self.place).major >= 8
 
     def current(self) -> AbstractContextManager[None]:
         """Meanwhile what this thread begins is begun on this one."""
@@ -69,7 +75,8 @@ class Gpu:
         """
         import torch
 
-        with self.current():
+        # A recording that fails midway may leave its stream current.
+        with self.current(), torch.cuda.stream(torch.cuda.current_stream(self.place)):
             given = example.clone()
             aside = torch.cuda.Stream()
             aside.wait_stream(torch.cuda.current_stream())

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("sightline.models")
 AT_ONCE = 2
-"""Batches that a GPU is given: while one computes, the next is brought there, and the last recorded."""
+"""Batches that a GPU is given: while one computes, the next is put into pinned memory and waits its turn, and what was
+made of the last is recorded."""
 _ALIKE = 0.999
 
 

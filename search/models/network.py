@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from search.models import dense, gpu, occlusion
 from search.models.dense import Places
-from search.models.device import is_out_of_memory
 from search.models.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -44,11 +43,14 @@ class Network:
         import torch
 
         loaded: Any = network.eval()
-        self._gpus = gpu.visible_gpus() if device == "cuda" else []
+        visible = gpu.visible_gpus() if device == "cuda" else []
+        # Those like the first: a slower one would keep it waiting, and an older one may not compute the same.
+        self._gpus = [one for one in visible if one.model == visible[0].model]
         self.device = self._gpus[0].place if self._gpus else "cpu"
         self.preprocess = Preprocess.from_config(loaded.visual.preprocess_cfg)
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
+        self._preparing = threading.Lock()
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         # Channels last is the order in which convolutions are fast on CPUs and in tensor cores.
         loaded.visual.to(memory_format=torch.channels_last)
@@ -93,20 +95,22 @@ class Network:
             return 0
         from search.models.image_tower import AT_ONCE
 
+        with self._preparing:
+            return AT_ONCE * self._prepared(total, size)
+
+    def _prepared(self, total: int, size: int) -> int:
         batches = -(-total // size)
         try:
             while len(self._towers) < min(len(self._gpus), batches):
                 self._add(self._towers[0].copied_to(self._gpus[len(self._towers)], self.preprocess))
         except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
             left = ", ".join(one.place for one in self._gpus[len(self._towers) :])
-            logger.warning("the model does not fit into the memory of %s: it is left out", left)
+            logger.warning("%s is left out: %s", left, str(error).partition("\n")[0])
             del self._gpus[len(self._towers) :]
         if total // size >= _RECORDING * len(self._towers):
             for tower in self._towers:
                 tower.record(size)
-        return AT_ONCE * len(self._towers)
+        return len(self._towers)
 
     def _add(self, tower: ImageTower) -> None:
         from search.models.image_tower import AT_ONCE

@@ -208,8 +208,7 @@ def open_generation(
         UnreachableError, MilvusError: it is in Milvus, which does not answer, and too large to be built here.
     """
     generation = newest(connection, model.key)
-    photos, through = _committed(connection, model)
-    few = photos <= FEW and "faiss" not in sys.modules
+    few = "faiss" not in sys.modules and _are_few(connection, model)
     if generation is not None and is_remote(generation):
         from search.milvus.publishing import open_collection
 
@@ -229,6 +228,7 @@ def open_generation(
     if few:
         keys, vectors, through = stored.load(connection, model.key, model.dimensions)
         return MatrixIndex(keys, vectors), through, None
+    _, through = _committed(connection, model)
     return FlatIndex.of(stored.chunks(connection, model.key, model.dimensions), model.dimensions), through, None
 
 
@@ -257,6 +257,11 @@ def _let_older_go(connection: sqlite3.Connection, model: ModelRecord) -> None:
         " (SELECT key FROM generations WHERE model_key = ? ORDER BY key DESC LIMIT 2)",
         (model.key, model.key),
     )
+
+
+def _are_few(connection: sqlite3.Connection, model: ModelRecord) -> bool:
+    some = "SELECT 1 FROM embeddings WHERE model_key = ? LIMIT ?"
+    return bool(connection.execute(f"SELECT count(*) FROM ({some})", (model.key, FEW + 1)).fetchone()[0] <= FEW)
 
 
 def _committed(connection: sqlite3.Connection, model: ModelRecord) -> tuple[int, int]:

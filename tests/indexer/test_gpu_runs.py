@@ -16,11 +16,13 @@ from support import picture, save_checkpoint
 
 from indexer.embed import embed, look_ahead
 from indexer.pipeline import ReadFile
+from indexer.progress import Silent
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from indexer.scan import FoundFile
+from indexer.watch import Follower
 from search.engine import Engine, Request
-from search.errors import ModelError
+from search.errors import GpuError, ModelError
 from search.home import Home
 from search.models.encoder import Encoder, load_encoder
 from search.models.gpu import Work
@@ -93,6 +95,47 @@ def test_the_error_of_one_gpu_ends_the_run_with_its_words(on_gpus: Callable[...,
 
     with pytest.raises(ModelError, match=r"GPU failed .*uncorrectable ECC error encountered\): run the command again"):
         embedded(on_gpus(FakeGpu(0), Broken(1)), read(100), 8)
+
+
+def test_a_second_gpu_that_cannot_be_used_is_left_out(
+    name: str, on_gpus: Callable[..., Encoder], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from search.models.image_tower import ImageTower
+
+    class Other(FakeGpu):
+        model = "an older one"
+
+    def cannot(self: ImageTower, gpu: FakeGpu, preprocess: object) -> ImageTower:
+        raise RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable\nmore lines")
+
+    files = read(40)
+    monkeypatch.setattr(ImageTower, "copied_to", cannot)
+    first, second = FakeGpu(0), Other(1)
+    done, vectors = embedded(on_gpus(first, second), files, 8)  # never asked
+    assert done == files and alike(vectors, ordinary(name, files)) and not caplog.messages and not second.work
+    first, second = FakeGpu(0), FakeGpu(1)
+    done, vectors = embedded(on_gpus(first, second), files, 8)
+    assert done == files and alike(vectors, ordinary(name, files)) and not second.work
+    assert "cpu is left out: CUDA error: all CUDA-capable devices are busy" in caplog.text
+
+
+def test_who_follows_folders_ends_with_a_gpu_that_failed(
+    name: str, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(FakeGpu):
+        def finished(self) -> Callable[[], None]:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    picture(photos / "1.jpg", 1)
+    options = IndexOptions(model=name, captions="off", concepts="off", device="cuda", precision="fp32")
+    lend(monkeypatch, FakeGpu())
+    run_index(home, [photos], options)
+    picture(photos / "2.jpg", 2)
+    lend(monkeypatch, Broken())
+    with pytest.raises(GpuError, match="illegal memory access"):
+        Follower(home, options, Silent(), watch=False, patient=True).run()
 
 
 class Small(FakeGpu):

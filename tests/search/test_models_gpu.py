@@ -176,7 +176,9 @@ def test_devices_and_precisions_follow_what_the_process_sees(monkeypatch: pytest
     old.computes_bf16 = False  # type: ignore[misc]
     lend(monkeypatch, FakeGpu(0))
     assert choose_device("cuda") == "cuda" and choose_precision("auto", "cuda") == "bf16"
-    lend(monkeypatch, FakeGpu(0), old)
+    lend(monkeypatch, FakeGpu(0), old)  # the first decides, and others are used only if they are like it
+    assert choose_precision("auto", "cuda") == "bf16"
+    lend(monkeypatch, old, FakeGpu(0))
     assert choose_precision("auto", "cuda") == "fp16"
 
 
