@@ -17,10 +17,10 @@ from search.catalog.photo import Photo, photo_by_id
 from search.catalog.saved_searches import SavedSearch, saved_searches
 from search.catalog.tags import tags_of
 from search.catalog_candidates import CatalogCandidates, CatalogDescriptions
+from search.column_filters import ColumnFilters
 from search.duplicates import DuplicateGroups, Duplicates, Kind
 from search.errors import MilvusError, SightlineError
 from search.facets import Facets, facets
-from search.filters import allowed_keys
 from search.home import Home
 from search.listings import Listing
 from search.overview import Overviews
@@ -67,8 +67,9 @@ class Engine:
         self._shown: tuple[int, ...] = ()  # the file of the catalog that it shows
         self._questioners = Questioners(device, questions)
         self._words = WordLists()
+        self._filters = ColumnFilters()
         self._answering = Answering(self._ranking)
-        self._overviews = Overviews(home)
+        self._overviews = Overviews(home, lambda connection: self._filters.at(connection, now=True))
         self._duplicates = DuplicateGroups()
 
     @classmethod
@@ -107,8 +108,13 @@ class Engine:
             self._connections.clear()
 
     def warm(self) -> None:
-        """Load the vectors and the model now, so that the first search does not wait for them."""
-        self._questioner(self._now(self._current_connection())).prepare()
+        """Load the vectors and the model now, and what filters and words are answered from, so that the first searches
+        do not wait for them."""
+        connection = self._current_connection()
+        self._questioner(self._now(connection)).prepare()
+        with one_state(connection):
+            self._filters.at(connection, now=True)
+            self._words.at(connection, parts=False, now=True)
 
     def photo(self, photo_id: str) -> Photo | None:
         """The photo with this id, or None where no file holds it any more."""
@@ -204,7 +210,7 @@ class Engine:
         def found() -> Listing:
             snapshot = self._now(connection)
             questions = self._questioner(snapshot)
-            candidates = CatalogCandidates(query, snapshot, connection, self._words)
+            candidates = CatalogCandidates(query, snapshot, connection, self._words, self._filters)
             retrieval = Retrieval(request, query, candidates, questions, self._ranking)
             return Listing(connection.file, snapshot.model, retrieval.find())
 
@@ -227,7 +233,11 @@ class Engine:
     def _facets(self, connection: Reader, found: Found, query: Query) -> Facets:
         # Of a list that goes on below what is kept of it, every photo that passes the filters is a hit.
         others = [np.asarray(moment, np.int64) for moment in found.others.values()]
-        keys = np.concatenate([found.keys, *others]) if found.holds(found.total) else allowed_keys(connection, query)
+        keys = (
+            np.concatenate([found.keys, *others])
+            if found.holds(found.total)
+            else self._filters.allowed(connection, query)
+        )
         return facets(self._overviews.now(), keys)
 
     def _now(self, connection: Reader) -> Snapshot:
