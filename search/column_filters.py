@@ -23,7 +23,7 @@ from search.filters import (
     tagged,
     unwanted,
 )
-from search.followed import Followed
+from search.followed import Followed, When
 from search.query import Filter, Query
 from search.vectors.protocol import Keys
 from search.vectors.selection import Flags
@@ -46,9 +46,14 @@ class ColumnFilters:
     def __init__(self) -> None:
         self._columns = Followed(Columns.read, lambda columns, connection, changed: columns.update(connection, changed))
 
-    def at(self, connection: sqlite3.Connection, *, now: bool = False) -> Columns | None:
+    def at(self, connection: sqlite3.Connection, when: When = "settled") -> Columns | None:
         """The columns in the state that `connection` sees; None where the catalog is to be asked: `Followed.at`."""
-        return self._columns.at(connection, now=now)
+        return self._columns.at(connection, when)
+
+    def live(self, connection: sqlite3.Connection) -> Keys | None:
+        """The photos that are there, int64[n], sorted; None where nothing asked for columns yet."""
+        columns = self.at(connection, "never")
+        return None if columns is None else np.flatnonzero(columns.live)
 
     def allowed(self, connection: sqlite3.Connection, query: Query) -> Keys | None:
         """See `search.filters.allowed_keys`."""

@@ -185,13 +185,14 @@ class _Rows:
         return np.concatenate(self._keys)
 
     def read(self, connection: sqlite3.Connection, where: str, bound: Sequence[object]) -> None:
-        listed = ", ".join(f"json_group_array({sql})" for sql in OF_PHOTOS.values())
+        # As bytes: what a damaged catalog has for text may be none.
+        listed = ", ".join(f"CAST(json_group_array({sql}) AS BLOB)" for sql in OF_PHOTOS.values())
         keys, *columns = connection.execute(
             f"SELECT group_concat(key), {listed} FROM photos WHERE orphaned_at IS NULL AND {where}", bound
         ).fetchone()
         self._keys.append(numbers(keys))
         for name, column in zip(OF_PHOTOS, columns, strict=True):
-            values, known = json.loads(column), self._values[name]
+            values, known = json.loads(column.decode("utf-8", "replace")), self._values[name]
             for value in dict.fromkeys(values):
                 known.setdefault(value, len(known))
             self._codes[name].append(np.fromiter(map(known.__getitem__, values), np.int32, len(values)))

@@ -69,7 +69,7 @@ class Engine:
         self._words = WordLists()
         self._filters = ColumnFilters()
         self._answering = Answering(self._ranking)
-        self._overviews = Overviews(home, lambda connection: self._filters.at(connection, now=True))
+        self._overviews = Overviews(home, lambda connection: self._filters.at(connection, "now"))
         self._duplicates = DuplicateGroups()
 
     @classmethod
@@ -113,8 +113,8 @@ class Engine:
         connection = self._current_connection()
         self._questioner(self._now(connection)).prepare()
         with one_state(connection):
-            self._filters.at(connection, now=True)
-            self._words.at(connection, parts=False, now=True)
+            self._filters.at(connection, "now")
+            self._words.at(connection, parts=False, when="now")
 
     def photo(self, photo_id: str) -> Photo | None:
         """The photo with this id, or None where no file holds it any more."""
@@ -246,12 +246,15 @@ class Engine:
             before = self._snapshot if self._shown == connection.file else None
             if self._questioners.next_is_ready:
                 before = None  # the model that was waited for may answer
-            self._snapshot, self._shown = take(self.home, connection, before, self._questioners.shown), connection.file
+            self._snapshot, self._shown = self._taken(connection, before), connection.file
             if self._snapshot is None:
                 raise SightlineError(
                     f"The index in {self.home.path} holds no photo yet; run `sightline index PATH` on a folder."
                 )
             return self._snapshot
+
+    def _taken(self, connection: Reader, before: Snapshot | None) -> Snapshot | None:
+        return take(self.home, connection, before, self._questioners.shown, self._filters.live)
 
     def _questioner(self, snapshot: Snapshot) -> Questions:
         return self._questioners.of(snapshot.model)

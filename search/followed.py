@@ -6,13 +6,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from search.catalog import changelog
 from search.catalog.changelog import Entry
 from search.vectors.protocol import Keys
 
 State = TypeVar("State")
+When = Literal["now", "settled", "never"]
 SETTLED_SECONDS = 2.0
 """Reading is worth its while in a process that has been asked for so long: to answer a single question without takes no
 longer, and the command line asks no more than one."""
@@ -40,10 +41,10 @@ class Followed(Generic[State]):
         self._asked_at: float | None = None
         self._reading = False
 
-    def at(self, connection: sqlite3.Connection, *, now: bool = False) -> State | None:
-        """The state that `connection` sees, in the middle of a transaction; None where asking the catalog itself is
-        better: at first, unless it is to be read `now`; while another thread reads it; and for a transaction that began
-        before another that was here already."""
+    def at(self, connection: sqlite3.Connection, when: When = "settled") -> State | None:
+        """The state that `connection` sees, in the middle of a transaction (`one_state`). None where the catalog itself
+        is to be asked: it was not read yet (reading it is done `when` asked for, or when that is worth its while);
+        another thread reads it; or that transaction began before one that was here already."""
         entry, file = changelog.last(connection), getattr(connection, "file", ())
         if entry is None:
             return None
@@ -61,7 +62,8 @@ class Followed(Generic[State]):
                     return state
             if self._asked_at is None:
                 self._asked_at = time.monotonic()
-            if self._reading or not (now or known or time.monotonic() - self._asked_at >= SETTLED_SECONDS):
+            is_settled = known is not None or time.monotonic() - self._asked_at >= SETTLED_SECONDS
+            if self._reading or when == "never" or not (is_settled or when == "now"):
                 return None
             self._reading = True
         try:

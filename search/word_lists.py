@@ -13,7 +13,7 @@ import numpy as np
 
 from search.catalog import words
 from search.catalog.words import DEPTH, FIELDS, WRITTEN
-from search.followed import Followed
+from search.followed import Followed, When
 from search.full_text import FullText, TextState
 from search.postings import Numbers, Postings, Table
 from search.vectors.protocol import Keys
@@ -38,11 +38,11 @@ class WordLists:
     def __init__(self) -> None:
         self._words, self._parts = (_Table(FullText(table)) for table in (WORDS, PARTS))
 
-    def at(self, connection: sqlite3.Connection, *, parts: bool, now: bool = False) -> Lists | None:
+    def at(self, connection: sqlite3.Connection, *, parts: bool, when: When = "settled") -> Lists | None:
         """What they are in the state that `connection` sees (`one_state`), `parts` of words included if those are
         needed. None where asking the catalog for the whole query (`words.ranked`), which finds the same, is better: see
         `Followed.at`."""
-        found = [table.at(connection, now) for table in (self._words, self._parts)[: 1 + parts]]
+        found = [table.at(connection, when) for table in (self._words, self._parts)[: 1 + parts]]
         known = [asked for asked in found if asked is not None]
         return Lists(*known) if len(known) == len(found) else None
 
@@ -51,8 +51,8 @@ class _Table:
     def __init__(self, table: FullText) -> None:
         self._table, self._states = table, Followed(table.read, table.update)
 
-    def at(self, connection: sqlite3.Connection, now: bool) -> _Asked | None:
-        state = self._states.at(connection, now=now)
+    def at(self, connection: sqlite3.Connection, when: When) -> _Asked | None:
+        state = self._states.at(connection, when)
         return None if state is None else _Asked(connection, self._table, state)
 
 

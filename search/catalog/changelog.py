@@ -36,7 +36,7 @@ def since(connection: sqlite3.Connection, entry: Entry) -> Keys | None:
     if connection.execute("SELECT mark FROM changelog WHERE number = ?", (entry.number,)).fetchone() != (entry.mark,):
         return None
     rows = connection.execute(
-        "SELECT DISTINCT photo_key FROM changelog WHERE number > ? ORDER BY photo_key", (entry.number,)
+        "SELECT DISTINCT CAST(photo_key AS INTEGER) FROM changelog WHERE number > ? ORDER BY 1", (entry.number,)
     )
     found: Keys = np.fromiter(rows, [("key", np.int64)])["key"]
     return found

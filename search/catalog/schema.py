@@ -222,8 +222,9 @@ BEGIN INSERT INTO changelog (photo_key) VALUES (OLD.key); END;
 CREATE TRIGGER files_inserted AFTER INSERT ON files WHEN NEW.photo_key IS NOT NULL
 BEGIN INSERT INTO changelog (photo_key) VALUES (NEW.photo_key); END;
 CREATE TRIGGER files_updated AFTER UPDATE OF folder, photo_key ON files
-BEGIN INSERT INTO changelog (photo_key) SELECT value FROM json_each(json_array(OLD.photo_key, NEW.photo_key))
-WHERE value IS NOT NULL AND (OLD.folder, OLD.photo_key) IS NOT (NEW.folder, NEW.photo_key); END;
+WHEN (OLD.folder, OLD.photo_key) IS NOT (NEW.folder, NEW.photo_key)
+BEGIN INSERT INTO changelog (photo_key) SELECT OLD.photo_key WHERE OLD.photo_key IS NOT NULL
+UNION SELECT NEW.photo_key WHERE NEW.photo_key IS NOT NULL; END;
 CREATE TRIGGER files_deleted AFTER DELETE ON files WHEN OLD.photo_key IS NOT NULL
 BEGIN INSERT INTO changelog (photo_key) VALUES (OLD.photo_key); END;
 INSERT INTO changelog (photo_key) VALUES (0)
