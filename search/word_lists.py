@@ -42,9 +42,12 @@ class WordLists:
         """What they are in the state that `connection` sees (`one_state`), `parts` of words included if those are
         needed. None where asking the catalog for the whole query (`words.ranked`), which finds the same, is better: see
         `Followed.at`."""
-        found = [table.at(connection, when) for table in (self._words, self._parts)[: 1 + parts]]
-        known = [asked for asked in found if asked is not None]
-        return Lists(*known) if len(known) == len(found) else None
+        asked = self._words.at(connection, when)
+        if asked is None or not parts:
+            return None if asked is None else Lists(asked)
+        # Where words are worth their reading, parts are.
+        asked_parts = self._parts.at(connection, "now")
+        return None if asked_parts is None else Lists(asked, asked_parts)
 
 
 class _Table:
