@@ -23,7 +23,7 @@ from search.errors import MilvusError, SightlineError
 from search.facets import Facets, facets
 from search.home import Home
 from search.listings import Listing
-from search.overview import Overviews
+from search.overviews import Overviews
 from search.query import Query
 from search.questioners import Questioners
 from search.questions import Questions, texts_of

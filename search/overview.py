@@ -10,10 +10,7 @@ import functools
 import json
 import os
 import sqlite3
-import threading
-import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +19,8 @@ import numpy.typing as npt
 
 from search import columns
 from search.catalog import paths, words
-from search.catalog.connection import connect_to_read, one_state
+from search.catalog.connection import one_state
 from search.columns import Columns
-from search.home import Home
 from search.postings import numbers as numbers_of
 from search.query import ORIENTATIONS
 from search.vectors.protocol import Keys
@@ -33,9 +29,6 @@ from search.vectors.selection import contained, distinct
 Codes = npt.NDArray[np.int32]
 Days = npt.NDArray[np.datetime64]
 
-_PATIENCE, _MOST_PATIENCE = 20, 60.0
-"""While the catalog keeps changing, an overview is used for so many times as long as reading it took, and for a minute
-at most: a run of the indexer then costs searches little."""
 _SHAPES = dict(zip((1, -1, 0), ORIENTATIONS, strict=True))
 
 
@@ -254,57 +247,3 @@ def _folders(connection: sqlite3.Connection, known: Columns, keys: Keys) -> Fold
         assert isinstance(folder, bytes)
         table[one] = number(folder, roots.get(library[0], folder) if library else folder)
     return Folders(tuple(all_folders), places, table[every])
-
-
-class Overviews:
-    """The overview of a home, read anew when its catalog has changed. Safe to use from many threads."""
-
-    def __init__(self, home: Home, columns: Callable[[sqlite3.Connection], Columns | None] = lambda _: None) -> None:
-        """`columns` gives what is known already of the state that a connection sees."""
-        self._home, self._columns = home, columns
-        self._lock = threading.Lock()
-        self._state: tuple[object, ...] = ()
-        self._overview: Overview | None = None
-        self._good_until = 0.0
-        self._reading = False
-
-    def now(self) -> Overview:
-        """What is committed, or was some moments ago if the catalog changes all the time; while a thread reads it anew,
-        the others go on with what was.
-
-        Raises:
-            CatalogError: there is no index any more.
-        """
-        with self._lock:
-            # Taken before anything is read: what is committed meanwhile makes it another one.
-            state = self._catalog_state()
-            known = self._overview
-            if known is not None and (self._reading or state == self._state or time.monotonic() < self._good_until):
-                return known
-            if known is None:
-                return self._read(state)
-            self._reading = True
-        try:
-            return self._read(state)
-        finally:
-            self._reading = False
-
-    def _read(self, state: tuple[object, ...]) -> Overview:
-        began = time.monotonic()
-        # On a connection of its own: the caller's may be in the middle of an earlier state.
-        with closing(connect_to_read(self._home)) as connection, one_state(connection):
-            self._overview, self._state = Overview.read(connection, self._columns(connection)), state
-        ended = time.monotonic()
-        self._good_until = ended + min(_MOST_PATIENCE, _PATIENCE * (ended - began))
-        return self._overview
-
-    def _catalog_state(self) -> tuple[object, ...]:
-        """Other after each commit, whoever made it: not every one that matters here grows the revision."""
-        found: list[object] = []
-        for path in (self._home.catalog_path, self._home.catalog_path.with_name(self._home.catalog_path.name + "-wal")):
-            try:
-                status = os.stat(path)
-                found += [status.st_ino, status.st_size, status.st_mtime_ns]
-            except OSError:
-                found.append(None)
-        return tuple(found)
