@@ -41,8 +41,12 @@ TURN = 0.6
 """How far an embedding is turned towards another photo's, and as far again anywhere."""
 
 
-def grow(home: Home, images: Path, photos: int, seed: int = 0) -> None:
-    """Index `images` with the starter model, and make `photos` photos of them, all in all."""
+_COMMIT = 20_000  # photos: a log that one commit has to hold whole grows as large as the catalog
+
+
+def grow(home: Home, images: Path, photos: int, seed: int = 0, thumbnails: bool = True) -> None:
+    """Index `images` with the starter model, and make `photos` photos of them, all in all; without `thumbnails` where
+    nobody looks at them, since each is a file."""
     run_index(home, [images], IndexOptions(model="starter", download=False))
     dice, noise = random.Random(seed), np.random.default_rng(seed)
     with closing(connect_to_write(home)) as connection:
@@ -51,32 +55,35 @@ def grow(home: Home, images: Path, photos: int, seed: int = 0) -> None:
         keys, vectors, _ = stored.load(connection, model.key, model.dimensions)
         ids = dict(connection.execute("SELECT key, id FROM photos"))
         library = connection.execute("SELECT max(key) FROM libraries").fetchone()[0]
-        with Decoders.of_process(1) as decoders:
-            thumbnails = Thumbnails(home, decoders)
-            for key, folder, name in connection.execute("SELECT photo_key, folder, name FROM files").fetchall():
-                thumbnails.get_bytes(ids[key], os.path.join(folder, name), "small")
+        kept = None
+        if thumbnails:
+            with Decoders.of_process(1) as decoders:
+                kept = Thumbnails(home, decoders)
+                for key, folder, name in connection.execute("SELECT photo_key, folder, name FROM files").fetchall():
+                    kept.get_bytes(ids[key], os.path.join(folder, name), "small")
+        for number in range(photos - len(keys)):
+            place = dice.randrange(len(keys))
+            day = datetime(2004, 1, 1) + timedelta(minutes=dice.randrange(20 * 365 * 24 * 60))
+            clone = _clone(connection, int(keys[place]), day, dice, number)
+            spread = noise.standard_normal(model.dimensions).astype(np.float32)
+            turned = vectors[place] + TURN * vectors[dice.randrange(len(keys))] + TURN * spread / np.linalg.norm(spread)
+            changes.put_embedding(connection, model.key, clone, stored.pack(turned / np.linalg.norm(turned)))
+            folder = f"/synthetic/{day.year}/{day.month:02} {PLACES[day.month * day.year % len(PLACES)]}"
+            changes.put_file(
+                connection,
+                library_key=library,
+                folder=os.fsencode(folder),
+                name=b"%08d.jpg" % number,
+                size=1,
+                mtime_ns=1,
+                photo_key=clone,
+            )
+            words.refresh(connection, [clone])
+            if kept is not None:
+                _copy(kept, ids[int(keys[place])], _id(number))
+            if number % _COMMIT == _COMMIT - 1:
+                connection.commit()
         with connection:
-            for number in range(photos - len(keys)):
-                place = dice.randrange(len(keys))
-                day = datetime(2004, 1, 1) + timedelta(minutes=dice.randrange(20 * 365 * 24 * 60))
-                clone = _clone(connection, int(keys[place]), day, dice, number)
-                spread = noise.standard_normal(model.dimensions).astype(np.float32)
-                turned = (
-                    vectors[place] + TURN * vectors[dice.randrange(len(keys))] + TURN * spread / np.linalg.norm(spread)
-                )
-                changes.put_embedding(connection, model.key, clone, stored.pack(turned / np.linalg.norm(turned)))
-                folder = f"/synthetic/{day.year}/{day.month:02} {PLACES[day.month * day.year % len(PLACES)]}"
-                changes.put_file(
-                    connection,
-                    library_key=library,
-                    folder=os.fsencode(folder),
-                    name=b"%08d.jpg" % number,
-                    size=1,
-                    mtime_ns=1,
-                    photo_key=clone,
-                )
-                words.refresh(connection, [clone])
-                _copy(thumbnails, ids[int(keys[place])], _id(number))
             settings.grow_revision(connection)
         publish(home, connection, model)
     # What texts in general make of so many photos, without looking for files that are not there.

@@ -15,7 +15,7 @@ import hashlib
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -53,19 +53,43 @@ def read(connection: sqlite3.Connection, model_key: int) -> Background | None:
     return Background(float(np.median(np.frombuffer(row[0], "<f4"))), row[1]) if row else None
 
 
-def levels(connection: sqlite3.Connection, model_key: int, keys: Keys) -> Floats:
-    """The level of each of the photos `keys` (int64[n], sorted): float32[n], the mean of all where it is not known yet,
-    and 0 where none is."""
-    rows = connection.execute("SELECT photo_key, level FROM levels WHERE model_key = ?", (model_key,))
-    read = np.fromiter(rows, dtype=[("key", np.int64), ("level", np.float32)])
-    if not len(read) or not len(keys):
-        return np.zeros(len(keys), np.float32)
-    known, values = read["key"], read["level"]
-    found = np.full(len(keys), values.mean(), np.float32)
-    places = np.searchsorted(keys, known)
-    here = (places < len(keys)) & (keys[np.minimum(places, len(keys) - 1)] == known)
-    found[places[here]] = values[here]
-    return found
+class Levels(NamedTuple):
+    """The levels of a model's photos, as far as they are known.
+
+    Attributes:
+        state: another one after any of them changed.
+        keys: int64[n], sorted.
+        values: float32[n].
+    """
+
+    state: tuple[object, ...]
+    keys: Keys
+    values: Floats
+
+    @classmethod
+    def read(cls, connection: sqlite3.Connection, model_key: int, before: Levels | None = None) -> Levels:
+        """Those that a connection sees; those `before`, if they still are the same."""
+        # Adding them up takes a tenth of the time that reading them does.
+        state = connection.execute(
+            "SELECT ?1, count(*), total(level), total(photo_key) FROM levels WHERE model_key = ?1", (model_key,)
+        ).fetchone()
+        if before is not None and before.state == state:
+            return before
+        rows = connection.execute(
+            "SELECT photo_key, level FROM levels WHERE model_key = ? ORDER BY photo_key", (model_key,)
+        )
+        found = np.fromiter(rows, dtype=[("key", np.int64), ("level", np.float32)])
+        return cls(state, np.ascontiguousarray(found["key"]), np.ascontiguousarray(found["level"]))
+
+    def of(self, keys: Keys) -> Floats:
+        """The level of each of the photos `keys` (int64[n]): float32[n], the mean of all where it is not known yet, and
+        0 where none is."""
+        if not len(self.keys) or not len(keys):
+            return np.zeros(len(keys), np.float32)
+        table = np.full(max(int(self.keys[-1]), int(keys.max())) + 1, self.values.mean(), np.float32)
+        table[self.keys] = self.values
+        found: Floats = table[keys]
+        return found
 
 
 def unmeasured(connection: sqlite3.Connection, model_key: int, bank: str) -> int:

@@ -7,16 +7,17 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from search.background import Background
 from search.catalog import words
 from search.catalog.photo import Photo, live_ids, photo_by_id, photos_by_key
-from search.filters import allowed_keys, condition
+from search.column_filters import ColumnFilters
+from search.columns import by_date
+from search.filters import condition
 from search.moments import moments
 from search.query import Query
 from search.vectors import stored
 from search.vectors.protocol import Floats, Keys
+from search.vectors.selection import contained
 from search.vectors.snapshot import Snapshot
 from search.word_lists import WordLists
 
@@ -27,14 +28,22 @@ if TYPE_CHECKING:
 class CatalogCandidates:
     """`Candidates` of one snapshot."""
 
-    def __init__(self, query: Query, snapshot: Snapshot, connection: sqlite3.Connection, word_lists: WordLists) -> None:
+    def __init__(
+        self,
+        query: Query,
+        snapshot: Snapshot,
+        connection: sqlite3.Connection,
+        word_lists: WordLists,
+        filters: ColumnFilters,
+    ) -> None:
         """Those of `snapshot` that pass the filters of `query`; `connection` sees the state that the snapshot shows."""
         self._query, self._snapshot, self._connection, self._words = query, snapshot, connection, word_lists
+        self._filters = filters
         self._among = snapshot.live
         self._liked: list[int] = []
-        self._allowed = allowed_keys(connection, query)
+        self._allowed = filters.allowed(connection, query)
         if self._allowed is not None:
-            self._among = self._allowed[np.isin(self._allowed, snapshot.live)]
+            self._among = self._allowed[contained(self._allowed, snapshot.live)]
 
     @property
     def background(self) -> Background | None:
@@ -76,34 +85,28 @@ class CatalogCandidates:
     def by_words(self) -> Mapping[str, Mapping[int, float]]:
         """See `Candidates.by_words`."""
         asked = self._query.words or self._query.exact  # the condition holds for the exact ones already
+        _, parts, _ = words.literally(self._query.words, self._query.exact)
+        if lists := self._words.at(self._connection, parts=bool(parts)):
+            return {
+                "literal": lists.written(self._query.words, self._query.exact, self._allowed, self._liked),
+                "all words": lists.all_words(asked, self._allowed, self._liked),
+                "some words": lists.some_words(asked, self._allowed, self._liked),
+            }
         sql, values = condition(self._query)
         where = f"{sql} AND photos.key NOT IN (SELECT value FROM json_each(?))", [*values, json.dumps(self._liked)]
-        if self._words.are_settled(self._connection):
-            every = self._words.all_words(self._connection, asked, self._allowed, self._liked)
-            some = self._words.some_words(self._connection, asked, self._allowed, self._liked)
-        else:
-            every = words.ranked(self._connection, words.match_all(asked), *where)
-            some = words.ranked(self._connection, words.said(words.match_some(asked)), *where)
-        literal = words.written(self._connection, self._query.words, self._query.exact, *where)
-        return {"literal": literal, "all words": every, "some words": some}
+        return {
+            "literal": words.written(self._connection, self._query.words, self._query.exact, *where),
+            "all words": words.ranked(self._connection, words.match_all(asked), *where),
+            "some words": words.ranked(self._connection, words.said(words.match_some(asked)), *where),
+        }
 
     def newest(self, count: int) -> tuple[int, Keys]:
         """See `Candidates.newest`."""
-        sql, values = condition(self._query)
-        total = self._connection.execute(f"SELECT count(*) FROM photos WHERE {sql}", values).fetchone()[0]
-        rows = self._connection.execute(
-            f"SELECT key FROM photos WHERE {sql} ORDER BY sort_at DESC, key DESC LIMIT ?", (*values, count)
-        )
-        return total, np.asarray([row[0] for row in rows], np.int64)
+        return self._filters.newest(self._connection, self._query, count)
 
     def by_date(self, keys: Keys) -> Keys:
         """See `Candidates.by_date`."""
-        rows = self._connection.execute(
-            "SELECT key FROM photos WHERE key IN (SELECT value FROM json_each(?)) ORDER BY sort_at DESC, key DESC",
-            (json.dumps(keys.tolist()),),
-        )
-        places = {key: place for place, key in enumerate(keys.tolist())}
-        return np.asarray([places[row[0]] for row in rows], np.int64)
+        return by_date(self._connection, keys)
 
     def moments(self, keys: Keys, ranking: RankingSettings) -> dict[int, list[int]]:
         """See `Candidates.moments`."""

@@ -17,13 +17,13 @@ from search.catalog.photo import Photo, photo_by_id
 from search.catalog.saved_searches import SavedSearch, saved_searches
 from search.catalog.tags import tags_of
 from search.catalog_candidates import CatalogCandidates, CatalogDescriptions
+from search.column_filters import ColumnFilters
 from search.duplicates import DuplicateGroups, Duplicates, Kind
 from search.errors import MilvusError, SightlineError
 from search.facets import Facets, facets
-from search.filters import allowed_keys
 from search.home import Home
 from search.listings import Listing
-from search.overview import Overviews
+from search.overviews import Overviews
 from search.query import Query
 from search.questioners import Questioners
 from search.questions import Questions, texts_of
@@ -67,8 +67,9 @@ class Engine:
         self._shown: tuple[int, ...] = ()  # the file of the catalog that it shows
         self._questioners = Questioners(device, questions)
         self._words = WordLists()
+        self._filters = ColumnFilters()
         self._answering = Answering(self._ranking)
-        self._overviews = Overviews(home)
+        self._overviews = Overviews(home, lambda connection: self._filters.at(connection, "now"))
         self._duplicates = DuplicateGroups()
 
     @classmethod
@@ -107,10 +108,15 @@ class Engine:
             self._connections.clear()
 
     def warm(self) -> None:
-        """Load the vectors and the model now, so that the first search does not wait for them."""
+        """Load the vectors and the model now, and what filters and words are answered from, so that the first searches
+        do not wait for them."""
         import faiss  # noqa: F401  few vectors go without, which is slower in the long run
 
-        self._questioner(self._now(self._current_connection())).prepare()
+        connection = self._current_connection()
+        self._questioner(self._now(connection)).prepare()
+        with one_state(connection):
+            self._filters.at(connection, "now")
+            self._words.at(connection, parts=False, when="now")
 
     def photo(self, photo_id: str) -> Photo | None:
         """The photo with this id, or None where no file holds it any more."""
@@ -206,7 +212,7 @@ class Engine:
         def found() -> Listing:
             snapshot = self._now(connection)
             questions = self._questioner(snapshot)
-            candidates = CatalogCandidates(query, snapshot, connection, self._words)
+            candidates = CatalogCandidates(query, snapshot, connection, self._words, self._filters)
             retrieval = Retrieval(request, query, candidates, questions, self._ranking)
             return Listing(connection.file, snapshot.model, retrieval.find())
 
@@ -229,7 +235,11 @@ class Engine:
     def _facets(self, connection: Reader, found: Found, query: Query) -> Facets:
         # Of a list that goes on below what is kept of it, every photo that passes the filters is a hit.
         others = [np.asarray(moment, np.int64) for moment in found.others.values()]
-        keys = np.concatenate([found.keys, *others]) if found.holds(found.total) else allowed_keys(connection, query)
+        keys = (
+            np.concatenate([found.keys, *others])
+            if found.holds(found.total)
+            else self._filters.allowed(connection, query)
+        )
         return facets(self._overviews.now(), keys)
 
     def _now(self, connection: Reader) -> Snapshot:
@@ -238,12 +248,15 @@ class Engine:
             before = self._snapshot if self._shown == connection.file else None
             if self._questioners.next_is_ready:
                 before = None  # the model that was waited for may answer
-            self._snapshot, self._shown = take(self.home, connection, before, self._questioners.shown), connection.file
+            self._snapshot, self._shown = self._taken(connection, before), connection.file
             if self._snapshot is None:
                 raise SightlineError(
                     f"The index in {self.home.path} holds no photo yet; run `sightline index PATH` on a folder."
                 )
             return self._snapshot
+
+    def _taken(self, connection: Reader, before: Snapshot | None) -> Snapshot | None:
+        return take(self.home, connection, before, self._questioners.shown, self._filters.live)
 
     def _questioner(self, snapshot: Snapshot) -> Questions:
         return self._questioners.of(snapshot.model)

@@ -11,6 +11,7 @@ import numpy as np
 from search.answer import Request
 from search.catalog import words
 from search.catalog_candidates import CatalogCandidates
+from search.column_filters import ColumnFilters
 from search.evaluate import Ranks
 from search.query import MAX_LENGTH, Query, cleaned
 from search.questions import Questions
@@ -94,12 +95,13 @@ def answers(
 ) -> Iterator[Found]:
     """What each of the texts finds, nothing cut off; `vectors`, float32[m, d], embed them."""
     questions, word_lists = _Embedded(snapshot.model, "cpu"), WordLists()
+    filters = ColumnFilters()
     request = Request(mode=MODES[mode], limit=max(1, len(snapshot.live)), include_all=True)
     for done, (text, questions.vector) in enumerate(zip(texts, vectors, strict=True), start=1):
         # Not parsed: in the query language a caption's quotes, colons and hyphens would be something else than words.
         # A query without any would list all photos by date; the dash is no word, so that nothing is looked up.
         query = Query(tuple(cleaned(text[:MAX_LENGTH]).split()) or ("-",))
-        candidates = CatalogCandidates(query, snapshot, connection, word_lists)
+        candidates = CatalogCandidates(query, snapshot, connection, word_lists, filters)
         yield Retrieval(request, query, candidates, questions, ranking).find()
         advance(done)
 

@@ -12,6 +12,7 @@ import numpy as np
 from search.overview import Days, Folders, Overview
 from search.query import Filter, is_sayable, parse
 from search.vectors.protocol import Keys
+from search.vectors.selection import Flags, contained, distinct
 
 UNITS = {"day": "D", "month": "M", "year": "Y"}
 """Of dates, with numpy's names."""
@@ -87,11 +88,12 @@ class Facets:
 
 def facets(overview: Overview, keys: Keys | None) -> Facets:
     """The facets of the photos `keys` (int64[n]), or of all photos if None."""
-    places = np.arange(len(overview.keys)) if keys is None else np.unique(overview.places(keys))
+    among = np.ones(len(overview.keys), np.bool_) if keys is None else contained(overview.keys, keys)
+    places = np.flatnonzero(among)
     values = {
         "camera": _cameras(overview.columns["camera"].counted(places)),
-        "folder": _folders(overview.folders, places),
-        "tag": _tags(overview, places),
+        "folder": _folders(overview.folders, among),
+        "tag": _tags(overview, among),
         **{key: _values(key, overview.columns[key].counted(places)) for key in ("is", "orientation", "type")},
     }
     return Facets(len(places), _dates(overview.days[places]), values)
@@ -111,11 +113,9 @@ def _cameras(counted: list[tuple[str, int]]) -> list[Value]:
     return _values("camera", sorted(zip(names, wider, strict=False), key=lambda one: (-one[1], one[0])))
 
 
-def _tags(overview: Overview, places: Keys) -> list[Value]:
+def _tags(overview: Overview, among: Flags) -> list[Value]:
     """`tag:` takes synonyms and what is narrower too, so that is what a tag counts."""
     tags = overview.tags
-    among = np.zeros(len(overview.keys), np.bool_)
-    among[places] = True
     summed = np.concatenate([np.zeros(1, np.int64), np.cumsum(among[tags.places])])
     own = np.diff(summed[np.concatenate([np.zeros(1, np.int64), tags.ends])])
     frequent = np.argsort(-own, kind="stable")[: 2 * MOST_VALUES]
@@ -123,11 +123,11 @@ def _tags(overview: Overview, places: Keys) -> list[Value]:
     return _values("tag", sorted(counted, key=lambda one: (-one[1], one[0])))
 
 
-def _folders(folders: Folders, places: Keys) -> list[Value]:
+def _folders(folders: Folders, among: Flags) -> list[Value]:
     """The folders right below the one that holds all photos: the first level at which they part."""
-    chosen = np.isin(folders.places, places)
+    chosen = among[folders.places]
     photos, own = folders.places[chosen], folders.folders[chosen]
-    lines = {int(number): _line(folders, int(number)) for number in np.unique(own)}
+    lines = {number: _line(folders, number) for number in np.flatnonzero(np.bincount(own)).tolist()}
     depth = 0
     while len({line[depth] for line in lines.values()}) == 1 and any(len(line) > depth + 1 for line in lines.values()):
         depth += 1
@@ -138,8 +138,11 @@ def _folders(folders: Folders, places: Keys) -> list[Value]:
         if len(line) > depth:
             part[number] = line[depth]
     parts = part[own]
-    pairs = np.unique(parts[parts >= 0] + len(folders.all) * photos[parts >= 0])
-    counts = np.bincount(pairs % max(1, len(folders.all)), minlength=len(folders.all))
+    photos, parts = photos[parts >= 0], parts[parts >= 0]
+    # A photo counts once, though several of its folders may lie in a part; few photos have several.
+    several = np.bincount(photos)[photos] > 1 if len(photos) else np.zeros(0, np.bool_)
+    pairs = distinct(parts[several] + len(folders.all) * photos[several]) % max(1, len(folders.all))
+    counts = np.bincount(np.concatenate([parts[~several], pairs]), minlength=len(folders.all))
     counted = [(folders.all[number], int(counts[number])) for number in np.flatnonzero(counts)]
     counted.sort(key=lambda one: (-one[1], one[0].path))
     values = (Value(folder.name, Filter("folder", folder.path), photos) for folder, photos in counted)
@@ -160,9 +163,13 @@ def _dates(days: Days) -> Dates:
     undated = len(days) - len(dated)
     if not len(dated):
         return Dates("year", {}, undated)
+    first = dated.min()
+    by_day = np.bincount((dated - first).astype(np.int64))
+    taken = first + np.flatnonzero(by_day)
     for unit, most in (("day", _MOST_DAYS), ("month", _MOST_MONTHS), ("year", None)):
-        in_unit = dated.astype(f"datetime64[{UNITS[unit]}]")
+        in_unit = taken.astype(f"datetime64[{UNITS[unit]}]")
         if most is None or int((in_unit.max() - in_unit.min()).astype(int)) < most:
             break
-    values, counts = np.unique(in_unit, return_counts=True)
+    values, of_value = np.unique(in_unit, return_inverse=True)
+    counts = np.bincount(of_value, by_day[by_day > 0])
     return Dates(unit, {str(value): int(count) for value, count in zip(values, counts, strict=True)}, undated)

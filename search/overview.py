@@ -1,45 +1,35 @@
 """What the photos of a catalog have in common (cameras, folders, dates, tags), in arrays that are quick to count in.
 
 Counting in the tables takes a tenth of a second for 100,000 photos and each kind of value, too long for every key that
-someone types. So an overview is read once and kept until the catalog changes.
+someone types. So an overview is made of what filters know of all photos, and kept until the catalog changes.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
+import json
 import os
 import sqlite3
-import threading
-import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from search import columns
 from search.catalog import paths, words
-from search.catalog.connection import connect_to_read, one_state
-from search.home import Home
+from search.catalog.connection import one_state
+from search.columns import Columns
+from search.postings import numbers as numbers_of
 from search.query import ORIENTATIONS
 from search.vectors.protocol import Keys
+from search.vectors.selection import contained, distinct
 
 Codes = npt.NDArray[np.int32]
 Days = npt.NDArray[np.datetime64]
 
-_PATIENCE, _MOST_PATIENCE = 20, 60.0
-"""While the catalog keeps changing, an overview is used for so many times as long as reading it took, and for a minute
-at most: a run of the indexer then costs searches little."""
-_PHOTOS = """
-SELECT key, camera, lower(format), kind, (width > height) - (width < height), date(substr(taken_at, 1, 10))
-FROM photos WHERE orphaned_at IS NULL ORDER BY key
-"""
-_FILES = """
-SELECT photo_key, library_key, folder FROM files JOIN photos ON photos.key = photo_key
-WHERE orphaned_at IS NULL GROUP BY photo_key, folder
-"""
-_TAGS = "SELECT tag, photo_key FROM tags ORDER BY tag"
+_SHAPES = dict(zip((1, -1, 0), ORIENTATIONS, strict=True))
 
 
 @dataclass(frozen=True)
@@ -50,11 +40,12 @@ class Column:
     codes: Codes
 
     @classmethod
-    def of(cls, values: Sequence[str | None]) -> Column:
-        """The column of these values."""
-        numbers: dict[str | None, int] = {None: -1}
-        codes = np.fromiter((numbers.setdefault(value, len(numbers) - 1) for value in values), np.int32, len(values))
-        return cls(tuple(name for name in numbers if name is not None), codes)
+    def of(cls, column: columns.Column, keys: Keys, name: Callable[[Any], str] = str) -> Column:
+        """Of what is kept of all photos that of the photos `keys`, with another `name` for each value."""
+        names = [name(value) for value in column.values]
+        numbers = {one: number for number, one in enumerate(dict.fromkeys(names))}
+        table = np.asarray([-1, *(numbers[one] for one in names)], np.int32)
+        return cls(tuple(numbers), table[column.codes[keys]])
 
     def counted(self, places: Keys | slice) -> list[tuple[str, int]]:
         """Each value that the photos at these places have, and how many have it; the most frequent first."""
@@ -102,7 +93,7 @@ class Folders:
             pairs.append(folders + len(self.all) * places)
             folders = above[folders]
             places, folders = places[folders >= 0], folders[folders >= 0]
-        lying = np.unique(np.concatenate(pairs)) % max(1, len(self.all))
+        lying = distinct(np.concatenate(pairs)) % max(1, len(self.all))
         counts: list[int] = np.bincount(lying, minlength=len(self.all)).tolist()
         return counts
 
@@ -130,7 +121,7 @@ class Tags:
             return self._own(tags[0]) if tags else np.empty(0, np.int64)
         known = self._together.get(tuple(tags))
         if known is None:
-            known = self._together[tuple(tags)] = np.unique(np.concatenate([self._own(tag) for tag in tags]))
+            known = self._together[tuple(tags)] = distinct(np.concatenate([self._own(tag) for tag in tags]))
         return known
 
     def _own(self, tag: int) -> Keys:
@@ -159,39 +150,32 @@ class Overview:
     tags: Tags
 
     @classmethod
-    def read(cls, connection: sqlite3.Connection) -> Overview:
-        """The overview of what is committed."""
+    def read(cls, connection: sqlite3.Connection, known: Columns | None = None) -> Overview:
+        """The overview of what is committed; `known` is what is known of it."""
         with one_state(connection):
-            rows = connection.execute(_PHOTOS).fetchall()
-            keys, cameras, formats, kinds, shapes, days = zip(*rows, strict=True) if rows else ([],) * 6
-            landscape, portrait, square = ORIENTATIONS
-            all_keys = np.asarray(keys, np.int64)
+            found = known or Columns.read(connection)
+            keys = np.flatnonzero(found.live)
+            of = found.of_photos
             return cls(
-                all_keys,
+                keys,
                 {
-                    "camera": Column.of(cameras),
-                    "type": Column.of(formats),
-                    "is": Column.of(kinds),
-                    "orientation": Column.of([(square, landscape, portrait)[shape] for shape in shapes]),
+                    "camera": Column.of(of["camera"], keys),
+                    "type": Column.of(of["format"], keys, str.lower),
+                    "is": Column.of(of["kind"], keys),
+                    "orientation": Column.of(of["shape"], keys, _SHAPES.__getitem__),
                 },
-                np.asarray([day or "NaT" for day in days], "datetime64[D]"),
-                _folders(connection, all_keys),
-                _tags(connection, all_keys),
+                _days(connection, of["day"], keys),
+                _folders(connection, found, keys),
+                _tags(connection, keys),
             )
 
     @classmethod
     def empty(cls) -> Overview:
         """The overview of no photos."""
         nothing = np.empty(0, np.int64)
-        columns = {name: Column.of([]) for name in ("camera", "type", "is", "orientation")}
+        columns = {name: Column((), np.empty(0, np.int32)) for name in ("camera", "type", "is", "orientation")}
         folders = Folders((), nothing, np.empty(0, np.int32))
         return cls(nothing, columns, np.empty(0, "datetime64[D]"), folders, Tags((), nothing, nothing, {}))
-
-    def places(self, keys: Keys) -> Keys:
-        """Where those of the photos `keys` stand that it has, int64[m], m <= n."""
-        found = np.searchsorted(self.keys, keys)
-        found = found[found < len(self.keys)]
-        return found[np.isin(self.keys[found], keys)]
 
     @functools.cached_property
     def dated(self) -> tuple[Days, Keys]:
@@ -200,18 +184,30 @@ class Overview:
         return days, counts
 
 
+def _days(connection: sqlite3.Connection, column: columns.Column, keys: Keys) -> Days:
+    rows = connection.execute("SELECT coalesce(date(value), 'NaT') FROM json_each(?)", (json.dumps(column.values),))
+    days = np.asarray(["NaT", *(row[0] for row in rows)], "datetime64[D]")
+    found: Days = days[column.codes[keys]]
+    return found
+
+
 def _tags(connection: sqlite3.Connection, keys: Keys) -> Tags:
+    called: dict[str, str] = {}
+    having: dict[str, list[Keys]] = {}
+    for tag, photos in connection.execute("SELECT tag, group_concat(photo_key) FROM tags GROUP BY tag ORDER BY tag"):
+        folded = str(tag).casefold()
+        called.setdefault(folded, tag)
+        having.setdefault(folded, []).append(numbers_of(photos))
     names: list[str] = []
     ends: list[int] = []
     parts = [np.empty(0, np.int64)]
     total = 0
-    for _, rows in itertools.groupby(connection.execute(_TAGS), key=lambda row: str(row[0]).casefold()):
-        found = list(rows)
-        photos = np.unique(np.asarray([row[1] for row in found], np.int64))
-        photos = photos[np.isin(photos, keys)]
+    for folded, lists in having.items():
+        photos = distinct(np.concatenate(lists))
+        photos = photos[contained(photos, keys)]
         if len(photos):
             total += len(photos)
-            names.append(found[0][0])
+            names.append(called[folded])
             ends.append(total)
             parts.append(np.searchsorted(keys, photos))
     numbers = {name.casefold(): number for number, name in enumerate(names)}
@@ -223,7 +219,7 @@ def _tags(connection: sqlite3.Connection, keys: Keys) -> Tags:
     return Tags(tuple(names), np.concatenate(parts), np.asarray(ends, np.int64), meant)
 
 
-def _folders(connection: sqlite3.Connection, keys: Keys) -> Folders:
+def _folders(connection: sqlite3.Connection, known: Columns, keys: Keys) -> Folders:
     roots: dict[int, bytes] = dict(connection.execute("SELECT key, path FROM libraries"))
     all_folders: list[Folder] = []
     numbers: dict[bytes, int] = {}
@@ -239,62 +235,15 @@ def _folders(connection: sqlite3.Connection, keys: Keys) -> Folders:
             all_folders.append(Folder(os.path.join(shown, ""), name, above))
         return known
 
-    rows = connection.execute(_FILES).fetchall()
-    photos = np.asarray([row[0] for row in rows], np.int64)
-    folders = np.asarray([number(folder, roots.get(library, folder)) for _, library, folder in rows], np.int32)
-    places = np.searchsorted(keys, photos)
-    known = np.isin(photos, keys)
-    return Folders(tuple(all_folders), places[known], folders[known])
-
-
-class Overviews:
-    """The overview of a home, read anew when its catalog has changed. Safe to use from many threads."""
-
-    def __init__(self, home: Home) -> None:
-        self._home = home
-        self._lock = threading.Lock()
-        self._state: tuple[object, ...] = ()
-        self._overview: Overview | None = None
-        self._good_until = 0.0
-        self._reading = False
-
-    def now(self) -> Overview:
-        """What is committed, or was some moments ago if the catalog changes all the time; while a thread reads it anew,
-        the others go on with what was.
-
-        Raises:
-            CatalogError: there is no index any more.
-        """
-        with self._lock:
-            # Taken before anything is read: what is committed meanwhile makes it another one.
-            state = self._catalog_state()
-            known = self._overview
-            if known is not None and (self._reading or state == self._state or time.monotonic() < self._good_until):
-                return known
-            if known is None:
-                return self._read(state)
-            self._reading = True
-        try:
-            return self._read(state)
-        finally:
-            self._reading = False
-
-    def _read(self, state: tuple[object, ...]) -> Overview:
-        began = time.monotonic()
-        # On a connection of its own: the caller's may be in the middle of an earlier state.
-        with closing(connect_to_read(self._home)) as connection:
-            self._overview, self._state = Overview.read(connection), state
-        ended = time.monotonic()
-        self._good_until = ended + min(_MOST_PATIENCE, _PATIENCE * (ended - began))
-        return self._overview
-
-    def _catalog_state(self) -> tuple[object, ...]:
-        """Other after each commit, whoever made it: not every one that matters here grows the revision."""
-        found: list[object] = []
-        for path in (self._home.catalog_path, self._home.catalog_path.with_name(self._home.catalog_path.name + "-wal")):
-            try:
-                status = os.stat(path)
-                found += [status.st_ino, status.st_size, status.st_mtime_ns]
-            except OSError:
-                found.append(None)
-        return tuple(found)
+    codes = known.folder.codes[keys]
+    photos, owners = known.elsewhere
+    here = known.live[photos]
+    every = np.concatenate([codes[codes > 0].astype(np.int64) - 1, owners[here]])
+    places = np.concatenate([np.flatnonzero(codes), np.searchsorted(keys, photos[here])])
+    table = np.zeros(len(known.folder.values), np.int32)
+    for one in np.flatnonzero(np.bincount(every)).tolist():
+        folder = known.folder.values[one]
+        library = connection.execute("SELECT library_key FROM files WHERE folder = ? LIMIT 1", (folder,)).fetchone()
+        assert isinstance(folder, bytes)
+        table[one] = number(folder, roots.get(library[0], folder) if library else folder)
+    return Folders(tuple(all_folders), places, table[every])

@@ -97,6 +97,14 @@ def save_checkpoint(
 
 
 _UNDONE = {
+    7: (
+        *(
+            f"DROP TRIGGER {table}_{event}"
+            for table in ("photos", "files")
+            for event in ("inserted", "updated", "deleted")
+        ),
+        "DROP TABLE changelog",
+    ),
     6: (
         "DROP INDEX files_missing",
         "ALTER TABLE files DROP COLUMN missing_at",

@@ -21,6 +21,8 @@ from search.catalog.schema import VERSION, migrations
 
 PRECIOUS = ("settings", "libraries", "searches", "dismissals", "captions", "photos", "models")
 """What nobody can make again, and what it hangs on: read first."""
+_OF_ITS_OWN = "changelog"
+"""What the new catalog has of its own, whatever stood in the old one."""
 _CHUNK = 2000  # rows
 
 
@@ -69,10 +71,10 @@ class _Rescue:
         roots, without_schema = self._schema()
         self._make(self._version(roots))
         every = shapes(self._new)
-        tables = sorted((shape for shape in every if shape.is_table), key=_order)
+        tables = sorted((shape for shape in every if shape.is_table and shape.name != _OF_ITS_OWN), key=_order)
         witnesses = Witnesses(self._new)
         self._progress.stage("salvage", self._pages.count)
-        in_order = (*tables, *(shape for shape in every if not shape.is_table))
+        in_order = (*tables, *(shape for shape in every if shape not in tables))
         for shape in in_order:
             if root := roots.get(shape.name):
                 self._take_tree(shape, root, witnesses)
@@ -99,7 +101,7 @@ class _Rescue:
 
     def _take_tree(self, shape: Shape, root: int, witnesses: Witnesses) -> None:
         """Take what stands in the tree of a table, or of an index that is heard; 0 where its first page is unknown."""
-        if not (shape.is_table or shape.name in HEARD):
+        if not (shape.is_table or shape.name in HEARD) or shape.name == _OF_ITS_OWN:
             self._trees.claim(root, numbered=shape.numbered)
             return
         broken = self._trees.broken_pages
@@ -179,7 +181,8 @@ class _Rescue:
             shape = only_fitting(rows, [shape for shape in every if shape.numbered == numbered]) if rows else None
             if shape is not None:
                 self._trees.take(number, rows)
-                self._take(shape, rows, witnesses)
+                if shape.name != _OF_ITS_OWN:
+                    self._take(shape, rows, witnesses)
                 self._broken.discard(shape.name)  # what was broken only led to its rows
 
     def _write_words(self) -> None:

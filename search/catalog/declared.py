@@ -31,10 +31,7 @@ class Strange(NamedTuple):
 
 def strange(connection: sqlite3.Connection) -> Strange:
     """What is strange about the schema of a catalog of this version."""
-    with closing(sqlite3.connect(":memory:")) as model:
-        migrate(model)
-        expected = _declared(model)
-    found = _declared(connection)
+    expected, found = _expected(), _declared(connection)
     wrong = {one.name for one, (_, sql) in expected.items() if one not in found or found[one][1] != sql}
     tables = {one.name for one in expected if one.kind == "table"}
     foreign = [
@@ -54,10 +51,23 @@ def drop(connection: sqlite3.Connection, foreign: list[Named]) -> None:
 
 
 def drop_made_by_nobody(connection: sqlite3.Connection) -> list[Named]:
-    """Drop all views and triggers, of which no version of the catalog has any; returns them. Raises `sqlite3.Error`."""
-    found = [one for one in _declared(connection) if one.kind in ("view", "trigger")]
+    """Drop all views, of which no version of the catalog has any, and all triggers but those that this version makes;
+    returns them. Raises `sqlite3.Error`."""
+    expected = _expected()
+    found = [
+        one
+        for one, what in _declared(connection).items()
+        if one.kind == "view" or (one.kind == "trigger" and expected.get(one) != what)
+    ]
     drop(connection, found)
     return found
+
+
+def _expected() -> dict[Named, tuple[str, str]]:
+    """What the schema of a catalog of this version declares."""
+    with closing(sqlite3.connect(":memory:")) as model:
+        migrate(model)
+        return _declared(model)
 
 
 def _declared(connection: sqlite3.Connection) -> dict[Named, tuple[str, str]]:

@@ -15,7 +15,7 @@ from search import failpoints
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
 
-VERSION = 6
+VERSION = 7
 """What `PRAGMA user_version` says in a catalog that has had every migration below."""
 
 _TABLES = """
@@ -202,6 +202,34 @@ ALTER TABLE models ADD COLUMN left_at TEXT;
 CREATE INDEX files_missing ON files (library_key) WHERE missing_at IS NOT NULL
 """
 
+# Triggers note all that filters ask of a photo's own row and files, whoever writes it; FTS5 takes none, so that words
+# note themselves. The first row is there so that there always is a last one.
+_CHANGELOG = """
+CREATE TABLE changelog (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    photo_key INTEGER NOT NULL,
+    mark INTEGER NOT NULL DEFAULT (random())
+);
+CREATE TRIGGER changelog_trimmed AFTER INSERT ON changelog
+BEGIN DELETE FROM changelog WHERE number <= NEW.number - 100000; END;
+CREATE TRIGGER photos_inserted AFTER INSERT ON photos
+BEGIN INSERT INTO changelog (photo_key) VALUES (NEW.key); END;
+CREATE TRIGGER photos_updated AFTER UPDATE
+OF width, height, format, taken_at, sort_at, camera, kind, orphaned_at ON photos
+BEGIN INSERT INTO changelog (photo_key) VALUES (NEW.key); END;
+CREATE TRIGGER photos_deleted AFTER DELETE ON photos
+BEGIN INSERT INTO changelog (photo_key) VALUES (OLD.key); END;
+CREATE TRIGGER files_inserted AFTER INSERT ON files WHEN NEW.photo_key IS NOT NULL
+BEGIN INSERT INTO changelog (photo_key) VALUES (NEW.photo_key); END;
+CREATE TRIGGER files_updated AFTER UPDATE OF folder, photo_key ON files
+WHEN (OLD.folder, OLD.photo_key) IS NOT (NEW.folder, NEW.photo_key)
+BEGIN INSERT INTO changelog (photo_key) SELECT OLD.photo_key WHERE OLD.photo_key IS NOT NULL
+UNION SELECT NEW.photo_key WHERE NEW.photo_key IS NOT NULL; END;
+CREATE TRIGGER files_deleted AFTER DELETE ON files WHEN OLD.photo_key IS NOT NULL
+BEGIN INSERT INTO changelog (photo_key) VALUES (OLD.photo_key); END;
+INSERT INTO changelog (photo_key) VALUES (0)
+"""
+
 
 def migrations() -> Migrations:
     """Every migration, in order. A transaction wraps each, its number in `PRAGMA user_version` included."""
@@ -238,6 +266,11 @@ def migrations() -> Migrations:
     def causes_of_jobs_and_absences(db: Database) -> None:
         _run(db, _ABSENCES)
         db.execute("PRAGMA user_version = 6")
+
+    @steps(name="0007")
+    def log_of_changes(db: Database) -> None:
+        _run(db, _CHANGELOG)
+        db.execute("PRAGMA user_version = 7")
 
     return steps
 

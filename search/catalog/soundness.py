@@ -93,7 +93,7 @@ _RULES = {
     },
 }
 """For tables and columns: what holds of a value, `{c}`, that is not NULL."""
-_TABLES = frozenset({*_RULES, "embeddings", "tag_names"})
+_TABLES = frozenset({*_RULES, "embeddings", "tag_names", "changelog"})
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from search.catalog import paths, settings
+from search.catalog import changelog, paths, settings
 from search.catalog.unspaced import SEAM, joined, pairs, spaced
 
 FIELDS = ("own", "caption", "tags", "text", "name")
@@ -24,6 +24,8 @@ OPEN, CLOSE = "\x02", "\x03"
 """What surrounds a matched word inside a snippet: control characters, which no indexed text contains."""
 WEIGHTS = "10.0, 10.0, 5.0, 4.0, 2.0"
 """BM25 weights of the fields above: what a caption says tells more than what a file happens to be called."""
+WORDS_TOKENIZER, PARTS_TOKENIZER = "unicode61 remove_diacritics 2", "trigram"
+"""What takes the texts of `words` and `parts` apart."""
 DEPTH = 10_000
 """How far down a list is read where several are fused, and to find its end; such an answer has no more hits. Of every
 answer so many are found at once, whatever the page, so that its listing holds them."""
@@ -54,6 +56,9 @@ _PLURALS = {
 _IRREGULAR = _PLURALS | {plural: singular for singular, plural in _PLURALS.items()}
 
 
+Term = tuple[tuple[str, ...], ...]
+
+
 class PhotoWords(NamedTuple):
     """The words of a photo, as they are kept: `FIELDS`, and what `parts` has of text and names."""
 
@@ -82,8 +87,9 @@ def of_photo(connection: sqlite3.Connection, key: int) -> PhotoWords | None:
 
 def refresh(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:
     """Write anew the words of these photos from what the catalog says of them; an orphan has none."""
-    _renew_state(connection)
-    for key in photo_keys:
+    keys = list(photo_keys)
+    _renew_state(connection, keys)
+    for key in keys:
         connection.execute("DELETE FROM words WHERE rowid = ?", (key,))
         connection.execute("DELETE FROM parts WHERE rowid = ?", (key,))
         found = of_photo(connection, key)
@@ -96,10 +102,10 @@ def refresh(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:
 
 def refresh_tags(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:
     """Write anew the tags among the words of these photos; an orphan has no words."""
-    _renew_state(connection)
+    keys = list(photo_keys)
+    _renew_state(connection, keys)
     connection.executemany(
-        "UPDATE words SET tags = ? WHERE rowid = ?",
-        [(spaced(_clean(_tags(connection, key))), key) for key in photo_keys],
+        "UPDATE words SET tags = ? WHERE rowid = ?", [(spaced(_clean(_tags(connection, key))), key) for key in keys]
     )
 
 
@@ -141,19 +147,32 @@ def phrase(text: str) -> str:
 
     It is quoted, so that no character in it is FTS5's own syntax.
     """
-    return _quoted(spaced(_folded(text))) if any(character.isalnum() for character in text) else ""
+    return _quoted(spaced(folded(text))) if any(character.isalnum() for character in text) else ""
 
 
 def term(word: str) -> str:
     """An FTS5 expression for a free word: it, its English singular or plural, or, where writing knows no blanks, all of
     its pairs of characters; '' where there is nothing to look up."""
-    found = [_either(forms) for piece in pairs(_folded(word)) if (forms := [f for f in _forms(piece) if phrase(f)])]
+    found = [_either(forms) for piece in pairs(folded(word)) if (forms := [f for f in _forms(piece) if phrase(f)])]
     return " AND ".join(found) if len(found) < 2 else f"({' AND '.join(found)})"
 
 
 def terms(free_words: Sequence[str]) -> list[str]:
     """An FTS5 expression for each of the words, once each; common ones are left out, and what cannot be looked up."""
     return list(dict.fromkeys(filter(None, map(term, _telling(free_words)))))
+
+
+def alternatives(free_words: Sequence[str]) -> list[Term]:
+    """What `terms` says, as texts of phrases: of each term its pieces, each of which must stand in one of its forms."""
+    found = [
+        tuple(
+            tuple(spaced(folded(form)) for form in forms)
+            for piece in pairs(folded(word))
+            if (forms := [form for form in _forms(piece) if phrase(form)])
+        )
+        for word in _telling(free_words)
+    ]
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def match_all(free_words: Sequence[str]) -> str:
@@ -177,7 +196,7 @@ def name_forms(name: str) -> list[str]:
 
 def part(text: str) -> str:
     """An FTS5 expression for `parts`: `text` as part of words or across them; '' where it is too short."""
-    text = _folded(text)
+    text = folded(text)
     return _quoted(text) if len(text) >= _SHORTEST_PART else ""
 
 
@@ -252,11 +271,16 @@ class Sought(NamedTuple):
 
 def written_sought(free_words: Sequence[str], exact: Sequence[str]) -> Sought:
     """What `written` looks for. A photo with parts must have each, as part or as word, and one as part."""
+    asked, parts, others = literally(free_words, exact)
+    found = tuple((expression, _written(term(text))) for text, expression in _parts(parts).items())
+    return Sought(_written(match_all(asked)), found, _written(match_all(others)))
+
+
+def literally(free_words: Sequence[str], exact: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """The words that `written` looks for; those of them that may be parts; if there are any, those that may not."""
     asked = _telling(free_words) or list(exact)
-    parts = _parts(_codes(asked) if free_words else asked)
-    others = match_all([word for word in asked if word not in parts]) if parts else ""
-    pairs = tuple((expression, _written(term(text))) for text, expression in parts.items())
-    return Sought(_written(match_all(asked)), pairs, _written(others))
+    parts = list(_parts(_codes(asked) if free_words else asked))
+    return asked, parts, [word for word in asked if word not in parts] if parts else []
 
 
 def marked(
@@ -308,8 +332,9 @@ def _telling(free_words: Sequence[str]) -> list[str]:
     return [word for word in free_words if word.lower() not in _COMMON] or list(free_words)
 
 
-def _renew_state(connection: sqlite3.Connection) -> None:
+def _renew_state(connection: sqlite3.Connection, photo_keys: Sequence[int]) -> None:
     settings.put(connection, "words_state", secrets.token_hex(8))
+    changelog.note(connection, photo_keys)
 
 
 def _forms(word: str) -> list[str]:
@@ -342,8 +367,9 @@ def _quoted(text: str) -> str:
 def _clean(text: str) -> str:
     """`text` as it is kept: lines as one, so that what goes on in the next is found as well, and letters in their plain
     form, since those on signs and in names may be of full or half width, or ligatures."""
-    return _folded(re.sub(f"[\n\0{OPEN}{CLOSE}]", " ", text).replace(SEAM, ""))
+    return folded(re.sub(f"[\n\0{OPEN}{CLOSE}]", " ", text).replace(SEAM, ""))
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
+    """`text` with letters in their plain form, as words are kept."""
     return unicodedata.normalize("NFKC", text)

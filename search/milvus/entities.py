@@ -62,7 +62,7 @@ class Entities:
         self._connection, self._model = connection, model
         rows = connection.execute(_LIVE, (model.key,))
         self.keys: Keys = np.fromiter(rows, dtype=[("key", np.int64)])["key"]
-        self.levels: Floats = background.levels(connection, model.key, self.keys)
+        self.levels: Floats = background.Levels.read(connection, model.key).of(self.keys)
         self._apart = dismissals.apart(connection)
         self._names: dict[str, list[str]] = {}
         for called, tag in connection.execute("SELECT name, tag FROM tag_names ORDER BY name"):

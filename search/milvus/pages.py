@@ -27,7 +27,8 @@ _AT_ONCE = 500
 _TABLES = """
 CREATE VIRTUAL TABLE words USING fts5 (own, caption, tags, text, name, tokenize = 'unicode61 remove_diacritics 2');
 CREATE VIRTUAL TABLE parts USING fts5 (text, name, tokenize = 'trigram');
-CREATE TABLE photos (key INTEGER PRIMARY KEY, camera, format, kind, width, height, taken_at, orphaned_at);
+CREATE TABLE photos (key INTEGER PRIMARY KEY, camera, format, kind, width, height, taken_at, sort_at,
+    orphaned_at);
 CREATE TABLE libraries (key INTEGER PRIMARY KEY, path);
 CREATE TABLE files (photo_key, library_key, folder);
 CREATE TABLE tags (photo_key, tag COLLATE NOCASE);
@@ -86,8 +87,8 @@ def _catalog_of(photos: Iterable[Described]) -> Iterator[sqlite3.Connection]:
         connection.executescript(_TABLES)
         for one in photos:
             photo = one.photo
-            row = (photo.key, photo.camera, photo.format, photo.kind, photo.width, photo.height, photo.taken_at, None)
-            connection.execute("INSERT INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            row = (photo.key, photo.camera, photo.format, photo.kind, photo.width, photo.height, photo.taken_at)
+            connection.execute("INSERT INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL)", row)
             connection.execute(
                 "INSERT INTO words (rowid, own, caption, tags, text, name) VALUES (?, ?, ?, ?, ?, ?)",
                 (photo.key, *one.words[:5]),

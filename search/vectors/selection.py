@@ -11,17 +11,25 @@ import numpy.typing as npt
 
 from search.vectors.protocol import Floats, Keys
 
+Flags = npt.NDArray[np.bool_]
 Made = TypeVar("Made")
 _REMEMBERED = 2  # that of all photos that are there, and that of the filter which is asked with at the moment
 
 
-def contained(keys: Keys, allowed: Keys) -> npt.NDArray[np.bool_]:
+def contained(keys: Keys, allowed: Keys) -> Flags:
     """Which of `keys` are among those `allowed`: bool[n]."""
     # A table indexed by key is faster than a search in a sorted list, and keys are small whole numbers.
     highest = max(int(keys.max(initial=0)), int(allowed.max(initial=0)))
     table = np.zeros(highest + 1, dtype=np.bool_)
     table[allowed] = True
     return table[keys]
+
+
+def distinct(keys: Keys) -> Keys:
+    """Each of the keys once, int64[m], sorted. For many of them this is many times as quick as `np.unique` in those
+    versions of numpy that hash."""
+    found = np.sort(keys)
+    return found[np.diff(found, prepend=-1) != 0] if len(found) else found
 
 
 def best_first(scores: Floats, keys: Keys) -> tuple[Floats, Keys]:
@@ -33,7 +41,7 @@ def best_first(scores: Floats, keys: Keys) -> tuple[Floats, Keys]:
 class Bits:
     """A FAISS selector of those whose number stands for True in a table, and the memory that it only borrows."""
 
-    def __init__(self, table: npt.NDArray[np.bool_]) -> None:
+    def __init__(self, table: Flags) -> None:
         """Select the numbers n with table[n], bool[m]."""
         import faiss
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search import background
-from search.background import Background
+from search.background import Background, Levels
 from search.catalog import model_records, settings
 from search.catalog.connection import one_state
 from search.catalog.model_records import ModelRecord
@@ -43,6 +43,7 @@ class Snapshot:
         live: int64[m], sorted: the photos that may answer, which have an embedding of this model and a file.
         levels: float32[m], how near each of them is to texts in general (see `search.background`).
         background: what is to be expected of a text in this library; None before it was measured.
+        measured: what `levels` are of, for the next snapshot.
     """
 
     revision: int
@@ -56,6 +57,7 @@ class Snapshot:
     live: Keys
     levels: Floats
     background: Background | None
+    measured: Levels | None = None
 
     def search_text(
         self,
@@ -154,9 +156,11 @@ def take(
     connection: sqlite3.Connection,
     before: Snapshot | None,
     shown: Callable[[ModelRecord], ModelRecord] = lambda active: active,
+    live: Callable[[sqlite3.Connection], Keys | None] = lambda connection: None,
 ) -> Snapshot | None:
     """The state committed now; `before` itself when nothing changed, and its index where that still serves. It is one
-    of the model that answers, or of the one that `shown` puts in its place.
+    of the model that answers, or of the one that `shown` puts in its place. `live` gives the photos that are there,
+    int64[n], sorted, where that is known already.
 
     Returns None when no model has embedded anything yet.
     """
@@ -181,8 +185,23 @@ def take(
         if len(keys):
             recent = (*recent, FlatIndex(keys, vectors))
         embedded = np.concatenate([index.keys for index in (base, *recent)])
-        live: Keys = np.fromiter(connection.execute(_LIVE), dtype=[("key", np.int64)])["key"]
-        live = live[contained(live, embedded)]
-        levels = background.levels(connection, model.key, live)
+        there = live(connection)
+        if there is None:
+            there = np.fromiter(connection.execute(_LIVE), dtype=[("key", np.int64)])["key"]
+        there = there[contained(there, embedded)]
+        measured = Levels.read(connection, model.key, before.measured if before else None)
         expected = background.read(connection, model.key)
-        return Snapshot(revision, model, base, through, number, published, recent, seen, live, levels, expected)
+        return Snapshot(
+            revision,
+            model,
+            base,
+            through,
+            number,
+            published,
+            recent,
+            seen,
+            there,
+            measured.of(there),
+            expected,
+            measured,
+        )

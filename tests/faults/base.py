@@ -37,6 +37,7 @@ _PRECIOUS = {
 _OF_NO_WEIGHT = {
     "settings": ("words_state", "revision", "weights_stamp", "pace", "dismissals"),
     "jobs": None,
+    "changelog": None,
 }
 
 

@@ -61,7 +61,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows(catalog: Path) -> Rows:
     with closing(sqlite3.connect(catalog)) as connection:
         tables = soundness.own_tables(connection)
-        return {table: set(connection.execute(f'SELECT * FROM "{table}"')) for table in tables - {"settings"}}
+        return {
+            table: set(connection.execute(f'SELECT * FROM "{table}"')) for table in tables - {"settings", "changelog"}
+        }
 
 
 def rescued(catalog: Path, target: Path) -> Rows:
@@ -76,7 +78,7 @@ def rescued(catalog: Path, target: Path) -> Rows:
 def test_of_a_whole_catalog_every_row_is_read_as_sqlite_reads_it(filled: Path, tmp_path: Path) -> None:
     assert rescued(filled, tmp_path / "new.db") == rows(filled)
     with closing(sqlite3.connect(filled)) as old, closing(sqlite3.connect(tmp_path / "new.db")) as new:
-        numbers = "SELECT name, seq FROM sqlite_sequence ORDER BY name"
+        numbers = "SELECT name, seq FROM sqlite_sequence WHERE name <> 'changelog' ORDER BY name"
         assert old.execute(numbers).fetchall() == new.execute(numbers).fetchall()
         found = "SELECT rowid, * FROM words ORDER BY rowid"
         assert old.execute(found).fetchall() == new.execute(found).fetchall()

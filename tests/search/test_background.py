@@ -76,7 +76,7 @@ def test_levels_and_background_are_those_of_the_definition(catalog: Catalog) -> 
     assert found is not None
     assert (found.expected, found.spread) == (pytest.approx(expected, abs=2e-3), pytest.approx(spread, abs=2e-3))
     keys = np.arange(1, 51, dtype=np.int64)
-    np.testing.assert_allclose(background.levels(connection, model.key, keys), levels, atol=2e-3)
+    np.testing.assert_allclose(background.Levels.read(connection, model.key).of(keys), levels, atol=2e-3)
     assert background.unmeasured(connection, model.key, "a") == 0
 
 
@@ -127,10 +127,10 @@ def test_another_way_of_measuring_is_another_bank() -> None:
 def test_unmeasured_photos_count_as_the_mean(catalog: Catalog) -> None:
     connection, model = catalog
     keys = np.asarray([1, 2, 3], dtype=np.int64)
-    assert background.levels(connection, model.key, keys).tolist() == [0, 0, 0]
+    assert background.Levels.read(connection, model.key).of(keys).tolist() == [0, 0, 0]
     add(catalog, unit(3, 0))
     connection.execute("INSERT INTO levels VALUES (?, 1, 0.2), (?, 3, 0.4)", (model.key, model.key))
-    assert background.levels(connection, model.key, keys).tolist() == pytest.approx([0.2, 0.3, 0.4])
+    assert background.Levels.read(connection, model.key).of(keys).tolist() == pytest.approx([0.2, 0.3, 0.4])
 
 
 @pytest.mark.parametrize("k", [1, 5, 40, 200])

@@ -292,9 +292,10 @@ def test_words_that_are_kept_find_what_asking_anew_does(
     engine: Engine, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = []
-    for seconds in (1e9, 0.0, 0.0):  # asked anew, read, kept
-        monkeypatch.setattr("search.word_lists.SETTLED_SECONDS", seconds)
-        answers.append(engine.search(Request(text, mode="words", include_all=True, limit=100)).hits)
+    with Engine.open(engine.home) as fresh:
+        for seconds in (1e9, 0.0, 0.0):  # asked anew, read, kept
+            monkeypatch.setattr("search.followed.SETTLED_SECONDS", seconds)
+            answers.append(fresh.search(Request(text, mode="words", include_all=True, limit=100)).hits)
     assert answers[0] == answers[1] == answers[2]
 
 

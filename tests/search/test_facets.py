@@ -14,7 +14,8 @@ from search.catalog.connection import connect_to_write, one_state
 from search.facets import Facets, facets
 from search.filters import allowed_keys
 from search.home import Home
-from search.overview import Overview, Overviews
+from search.overview import Overview
+from search.overviews import Overviews
 from search.query import parse
 
 
