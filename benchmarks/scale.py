@@ -37,7 +37,7 @@ class Costs:
     fast: float = 2 / 77
     balanced: float = 2 / 18.9
     caption: float = 0.0176
-    commit: float = 1 / 15_000
+    commit: float = 1 / 8_100
     catalog: float = 3_000
     lists: float = 539
     graph: float = 2_320
