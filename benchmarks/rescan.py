@@ -93,7 +93,7 @@ def _made(folder: Path, number: int) -> tuple[bytes, int]:
 
 def measured(command: list[str]) -> tuple[dict[str, Any], int]:
     """What a command that prints JSON says, and the bytes that it had in memory at most."""
-    done = subprocess.run([sys.executable, "-c", _SMALL, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    done = subprocess.run([sys.executable, "-c", _SMALL, *command], capture_output=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed")
     return json.loads(done.stdout), int(done.stderr.split()[-1]) * 1024
