@@ -8,6 +8,7 @@ import typer.main
 
 import sightline
 import training.__main__
+from benchmarks import scale
 from indexer.decoding.settings import DecodingSettings
 from search.ranking_settings import RankingSettings
 
@@ -114,6 +115,12 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
             lost.append(link)
     assert lost == []
+
+
+def test_the_page_on_large_libraries_has_the_tables_of_its_command() -> None:
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    for table in (scale.work(0.04), scale.machines(32), scale.storage(0.08, 128)):
+        assert table in page
 
 
 @pytest.mark.parametrize("stage", STAGES)
