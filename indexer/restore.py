@@ -103,6 +103,7 @@ def _prepare(home: Home, file: Path, aside: Path, progress: Progress) -> tuple[i
                 # A migration would set off triggers, and stumble over views.
                 dropped += declared.drop_made_by_nobody(connection)
                 migrate(connection)
+                declared.put_triggers(connection)
                 wrong, foreign = declared.strange(connection)
                 declared.drop(connection, foreign)
                 dropped += foreign

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from search.background import Background
@@ -14,6 +15,7 @@ from search.column_filters import ColumnFilters
 from search.columns import by_date
 from search.filters import condition
 from search.moments import moments
+from search.postings import UnfitError
 from search.query import Query
 from search.vectors import stored
 from search.vectors.protocol import Floats, Keys
@@ -87,11 +89,12 @@ class CatalogCandidates:
         asked = self._query.words or self._query.exact  # the condition holds for the exact ones already
         _, parts, _ = words.literally(self._query.words, self._query.exact)
         if lists := self._words.at(self._connection, parts=bool(parts)):
-            return {
-                "literal": lists.written(self._query.words, self._query.exact, self._allowed, self._liked),
-                "all words": lists.all_words(asked, self._allowed, self._liked),
-                "some words": lists.some_words(asked, self._allowed, self._liked),
-            }
+            with suppress(UnfitError):
+                return {
+                    "literal": lists.written(self._query.words, self._query.exact, self._allowed, self._liked),
+                    "all words": lists.all_words(asked, self._allowed, self._liked),
+                    "some words": lists.some_words(asked, self._allowed, self._liked),
+                }
         sql, values = condition(self._query)
         where = f"{sql} AND photos.key NOT IN (SELECT value FROM json_each(?))", [*values, json.dumps(self._liked)]
         return {

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from search.postings import Numbers, numbers
+from search.postings import Numbers, check_keys, numbers
 from search.vectors.protocol import Keys
 from search.vectors.selection import Flags, distinct
 
@@ -87,7 +87,11 @@ class Columns:
 
     @classmethod
     def read(cls, connection: sqlite3.Connection) -> Columns:
-        """What a connection sees."""
+        """What a connection sees.
+
+        Raises:
+            UnfitError: see `search.postings.check_keys`.
+        """
         nothing = Column((), np.zeros(0, np.uint8))
         empty = np.empty(0, np.int32)
         columns = cls(
@@ -98,7 +102,10 @@ class Columns:
             empty,
             np.empty(0, np.int64),
         )
-        (highest,) = connection.execute("SELECT coalesce(max(key), 0) FROM photos").fetchone()
+        lowest, highest, count = connection.execute(
+            "SELECT coalesce(min(key), 0), coalesce(max(key), 0), count(*) FROM photos"
+        ).fetchone()
+        check_keys(lowest, highest, count)
         found, folders = _Rows(), _Folders()
         for start in range(0, highest + 1, _CHUNK):
             found.read(connection, "rowid BETWEEN ? AND ?", (start, start + _CHUNK - 1))
@@ -112,6 +119,7 @@ class Columns:
         listed = (json.dumps(changed.tolist()),)
         found, folders = _Rows(), _Folders()
         found.read(connection, "key IN (SELECT value FROM json_each(?))", listed)
+        check_keys(int(found.keys.min(initial=0)), int(found.keys.max(initial=0)), len(self.live) + len(found.keys))
         folders.read(connection, "photo_key IN (SELECT value FROM json_each(?))", listed)
         by_date, moved = self.by_date, distinct(np.concatenate([self.moved, changed]))
         if len(moved) > _MOST_MOVED:

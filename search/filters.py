@@ -27,7 +27,9 @@ class Select(NamedTuple):
 
     def keys(self, connection: sqlite3.Connection) -> Keys:
         """What it gives: int64[n]."""
-        sql = f"SELECT group_concat({self.column}) FROM {self.source}"
+        # A damaged catalog may have something else for a key, which is nobody's.
+        whole = f"FILTER (WHERE typeof({self.column}) = 'integer')"
+        sql = f"SELECT group_concat({self.column}) {whole} FROM {self.source}"
         return numbers(connection.execute(sql, self.values).fetchone()[0])
 
 

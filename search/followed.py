@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -10,8 +11,10 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 
 from search.catalog import changelog
 from search.catalog.changelog import Entry
+from search.postings import UnfitError
 from search.vectors.protocol import Keys
 
+logger = logging.getLogger("sightline.search")
 State = TypeVar("State")
 When = Literal["now", "settled", "never"]
 SETTLED_SECONDS = 2.0
@@ -40,6 +43,7 @@ class Followed(Generic[State]):
         self._known: _Known[State] | None = None
         self._asked_at: float | None = None
         self._reading = False
+        self._unfit: tuple[tuple[int, ...], Entry] | None = None
 
     def at(self, connection: sqlite3.Connection, when: When = "settled") -> State | None:
         """The state that `connection` sees, in the middle of a transaction (`one_state`). None where the catalog itself
@@ -50,15 +54,17 @@ class Followed(Generic[State]):
             return None
         with self._lock:
             known = self._known
+            if self._unfit == (file, entry):
+                return None
             if known is not None and known.file == file:
                 if known.entry == entry:
                     return known.state
                 if entry.number < known.entry.number:
                     return None
-                changed = changelog.since(connection, known.entry)
-                state = None if changed is None else self._update(known.state, connection, changed)
+                state = self._attempted(lambda: self._updated(known, connection), file, entry)
                 if state is not None:
                     self._known = _Known(file, entry, state)
+                if state is not None or self._unfit == (file, entry):
                     return state
             if self._asked_at is None:
                 self._asked_at = time.monotonic()
@@ -67,9 +73,23 @@ class Followed(Generic[State]):
                 return None
             self._reading = True
         try:
-            state = self._read(connection)
-            with self._lock:
-                self._known = _Known(file, entry, state)
+            state = self._attempted(lambda: self._read(connection), file, entry)
+            if state is not None:
+                with self._lock:
+                    self._known = _Known(file, entry, state)
             return state
         finally:
             self._reading = False
+
+    def _updated(self, known: _Known[State], connection: sqlite3.Connection) -> State | None:
+        changed = changelog.since(connection, known.entry)
+        return None if changed is None else self._update(known.state, connection, changed)
+
+    def _attempted(self, read: Callable[[], State | None], file: tuple[int, ...], entry: Entry) -> State | None:
+        """What `read` gives; None of a catalog that is damaged, or too large, of which it is not asked again."""
+        try:
+            return read()
+        except (UnfitError, ValueError, LookupError, OverflowError, MemoryError) as error:
+            logger.warning("the catalog is asked, which takes longer: it cannot be held in memory (%s)", error)
+            self._unfit = file, entry
+            return None

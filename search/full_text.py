@@ -54,7 +54,7 @@ class _Changes:
             self._database.rollback()
             return tuple(row[0] for row in rows)
 
-    def add(self, rows: Sequence[tuple[object, ...]]) -> tuple[Keys, Numbers]:
+    def add(self, rows: Sequence[Sequence[object]]) -> tuple[Keys, Numbers]:
         """Add the fields of photos; the numbers of the rows, and how many tokens each has, int32[n]."""
         with self._lock, self._database:
             first = self.rows + 1
@@ -131,18 +131,21 @@ class FullText:
         if state.changes.rows + len(changed) > MOST_CHANGED:
             return None
         rows = connection.execute(
-            f"SELECT rowid, {', '.join(self.table.fields)} FROM {self.table.name}"
+            # As bytes: what a damaged catalog has for text may be none.
+            f"SELECT rowid, {', '.join(f'CAST({field} AS BLOB)' for field in self.table.fields)} FROM {self.table.name}"
             " WHERE rowid IN (SELECT value FROM json_each(?)) ORDER BY rowid",
             (json.dumps(changed.tolist()),),
         ).fetchall()
         keys = np.asarray([row[0] for row in rows], np.int64)
+        postings.check_keys(int(keys.min(initial=0)), int(keys.max(initial=0)), len(state.lengths) + len(keys))
         height = max(len(state.lengths), int(keys.max(initial=-1)) + 1)
         changed = changed[(changed >= 0) & (changed < height)]
         lengths = np.full(height, -1, np.int32)
         lengths[: len(state.lengths)] = state.lengths
         written = np.zeros(height, np.bool_)
         written[: len(state.written)] = state.written
-        numbers, sizes = state.changes.add([row[1:] for row in rows])
+        texts = [[None if field is None else field.decode("utf-8", "replace") for field in row[1:]] for row in rows]
+        numbers, sizes = state.changes.add(texts)
         lengths[changed], written[changed] = -1, True
         lengths[keys] = sizes
         owners = np.full(state.changes.rows, -1, np.int64)
@@ -171,6 +174,9 @@ class FullText:
         return found
 
     def _keep(self, tokens: tuple[str, ...], kept: tuple[_Changes, int, Postings], most: int) -> None:
+        # Of what was read before the catalog was read anew nothing serves any more, and each keeps its changes alive.
+        for former in [former for former, (changes, *_) in self._kept.items() if changes is not kept[0]]:
+            del self._kept[former]
         self._kept[tokens] = kept
         self._kept.move_to_end(tokens)
         size = sum(len(one.keys) + _LIST for _, _, one in self._kept.values())

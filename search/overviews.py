@@ -13,6 +13,7 @@ from search.catalog.connection import connect_to_read, one_state
 from search.columns import Columns
 from search.home import Home
 from search.overview import Overview
+from search.postings import UnfitError
 
 _PATIENCE, _MOST_PATIENCE = 20, 60.0
 """While the catalog keeps changing, an overview is used for so many times as long as reading it took, and for a minute
@@ -56,7 +57,10 @@ class Overviews:
         began = time.monotonic()
         # On a connection of its own: the caller's may be in the middle of an earlier state.
         with closing(connect_to_read(self._home)) as connection, one_state(connection):
-            self._overview, self._state = Overview.read(connection, self._columns(connection)), state
+            try:
+                self._overview, self._state = Overview.read(connection, self._columns(connection)), state
+            except UnfitError:  # its keys are none that Sightline has given
+                self._overview, self._state = Overview.empty(), state
         ended = time.monotonic()
         self._good_until = ended + min(_MOST_PATIENCE, _PATIENCE * (ended - began))
         return self._overview

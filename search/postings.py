@@ -20,10 +20,19 @@ import numpy.typing as npt
 
 from search.vectors.protocol import Doubles, Keys
 
+
+class UnfitError(Exception):
+    """Something is too much to be held in memory, or not as Sightline writes it: the catalog itself is to be asked."""
+
+
 Numbers = npt.NDArray[np.int32]
 Coded = Callable[[str, str], Keys]
 
 _CHUNK = 1 << 17  # photos
+_HIGHEST, _LEAST_HEIGHT, _SCATTERED = 1 << 28, 1 << 24, 16
+"""Keys that arrays are made for: below the first number and, beyond the second, at most so many for each photo."""
+_MOST_INSTANCES = 20_000_000
+"""Of the tokens of a phrase, in all photos: each takes some 50 bytes while they are read."""
 _OFFSET_BITS = 32
 _K1, _B = 1.2, 0.75
 _LEAST_WEIGHT = 1e-6
@@ -72,13 +81,23 @@ class Postings(NamedTuple):
         return self.keys[here], self.frequencies[group][here].astype(np.float64)
 
 
+def check_keys(lowest: int, highest: int, count: int) -> None:
+    """Raises UnfitError where the keys of so many photos are such as to make arrays by key far larger than these."""
+    if lowest < 0 or highest >= _HIGHEST or highest > max(_LEAST_HEIGHT, _SCATTERED * count):
+        raise UnfitError(f"the keys of {count} photos lie between {lowest} and {highest}")
+
+
 def numbers(text: str | None) -> Keys:
     """What SQLite's `group_concat` has put together of whole numbers: int64[n]."""
     return np.fromstring(text, np.int64, sep=",") if text else np.empty(0, np.int64)
 
 
 def read(connection: sqlite3.Connection, table: Table, tokens: Sequence[str]) -> Postings:
-    """The postings of a phrase of these tokens, in the state that the connection sees."""
+    """The postings of a phrase of these tokens, in the state that the connection sees.
+
+    Raises:
+        UnfitError: the tokens are too frequent.
+    """
     with _instances(connection, table) as coded:
         codes = coded("doc * 8 + {field}", tokens[0]) if len(tokens) == 1 else _side_by_side(coded, tokens)
     codes.sort(kind="stable")  # they are, as far as can be seen, but nothing promises it
@@ -105,23 +124,35 @@ def _side_by_side(coded: Coded, tokens: Sequence[str]) -> Keys:
 @contextmanager
 def _instances(connection: sqlite3.Connection, table: Table) -> Iterator[Coded]:
     """What gives a code for each place where a token stands: SQL in which `{field}` is the field's number."""
-    name = f"temp.instances_of_{table.name}"
+    name, counts = f"temp.instances_of_{table.name}", f"temp.counts_of_{table.name}"
     field = f"CASE col {' '.join(f'WHEN {one!r} THEN {number}' for number, one in enumerate(table.fields))} END"
 
     def coded(code: str, token: str) -> Keys:
+        (count,) = connection.execute(f"SELECT coalesce(sum(cnt), 0) FROM {counts} WHERE term = ?", (token,)).fetchone()
+        if count > _MOST_INSTANCES:
+            raise UnfitError(f"a word stands in {count} places")
         sql = f"SELECT group_concat({code.format(field=field)}) FROM {name} WHERE term = ?"
         return numbers(connection.execute(sql, (token,)).fetchone()[0])
 
     connection.execute(f"CREATE VIRTUAL TABLE {name} USING fts5vocab(main, {table.name}, instance)")
+    connection.execute(f"CREATE VIRTUAL TABLE {counts} USING fts5vocab(main, {table.name}, row)")
     try:
         yield coded
     finally:
+        connection.execute(f"DROP TABLE {counts}")
         connection.execute(f"DROP TABLE {name}")
 
 
 def lengths(connection: sqlite3.Connection, table: Table) -> Numbers:
-    """How many tokens each photo has, by its key: int32[h]; -1 for what is not in the table."""
-    (highest,) = connection.execute(f"SELECT coalesce(max(id), -1) FROM {table.name}_docsize").fetchone()
+    """How many tokens each photo has, by its key: int32[h]; -1 for what is not in the table.
+
+    Raises:
+        UnfitError: see `check_keys`.
+    """
+    lowest, highest, rows = connection.execute(
+        f"SELECT coalesce(min(id), 0), coalesce(max(id), -1), count(*) FROM {table.name}_docsize"
+    ).fetchone()
+    check_keys(lowest, highest, rows)
     found = np.full(highest + 1, -1, np.int32)
     count = len(table.weights)
     for start in range(0, highest + 1, _CHUNK):

@@ -158,7 +158,8 @@ class _Ranked:
     def add(self, pieces: Sequence[Sequence[int]]) -> None:
         """Add a term: pieces, all of which a photo must have, each in one of its forms, numbers of phrases."""
         has = [np.zeros(len(self.keys), np.bool_) for _ in pieces]
-        # Sums are made in the order in which FTS5 makes them: so they are the same to the last bit.
+        # Sums are made in the order in which FTS5 makes them, so that they are the same to the last bit, but for terms
+        # of several pieces, where it may be another.
         sums = self.sums if len(pieces) == 1 else np.zeros(len(self.keys))
         for piece, forms in enumerate(pieces):
             for form in forms:

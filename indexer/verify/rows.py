@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from indexer.verify.facts import reread
 from indexer.verify.findings import Finding, Mending, View, several
-from search.catalog import dismissals, settings, soundness
+from search.catalog import changelog, dismissals, settings, soundness
 from search.catalog.clock import now
 from search.catalog.descriptions import CAPTIONS, TAGS, TEXT
 from search.catalog.soundness import Unsound
@@ -134,3 +134,5 @@ def _replace(connection: sqlite3.Connection, one: Unsound) -> None:
         connection.execute(f'UPDATE "{one.table}" SET {one.column} = NULL WHERE {one.where}')
     elif one.table not in ("photos", "libraries", "searches", "models"):
         connection.execute(f'DELETE FROM "{one.table}" WHERE {one.where}')
+    if one.table == "changelog":
+        changelog.start_anew(connection)

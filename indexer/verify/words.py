@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from indexer.verify.findings import Finding, Mending, View, are, several
-from search.catalog import descriptions, settings, words
+from search.catalog import changelog, descriptions, settings, words
 from search.catalog.damage import is_damage
 from search.catalog.descriptions import CAPTIONS, TAGS, TEXT
 from search.catalog.unspaced import joined
@@ -227,7 +227,8 @@ def _rebuild(index: str) -> Callable[[Mending], None]:
                 f"UPDATE main.{index}_data SET block = x'00' || randomblob(3) || substr(block, 5) WHERE id = {_HEAD}"
             )
             connection.execute(f"INSERT INTO {index} ({index}) VALUES ('rebuild')")
-            words.refresh(connection, [])  # searches keep lists of what they found
+            words.refresh(connection, [])
+            changelog.start_anew(connection)  # searches keep lists of what they found
 
     return mend
 

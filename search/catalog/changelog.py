@@ -35,11 +35,16 @@ def since(connection: sqlite3.Connection, entry: Entry) -> Keys | None:
 
     if connection.execute("SELECT mark FROM changelog WHERE number = ?", (entry.number,)).fetchone() != (entry.mark,):
         return None
-    rows = connection.execute(
-        "SELECT DISTINCT CAST(photo_key AS INTEGER) FROM changelog WHERE number > ? ORDER BY 1", (entry.number,)
-    )
-    found: Keys = np.fromiter(rows, [("key", np.int64)])["key"]
-    return found
+    rows = connection.execute("SELECT DISTINCT photo_key FROM changelog WHERE number > ?", (entry.number,)).fetchall()
+    if not all(isinstance(key, int) for (key,) in rows):
+        return None  # damaged: nobody knows whose it was
+    return np.sort(np.asarray([key for (key,) in rows], np.int64))
+
+
+def start_anew(connection: sqlite3.Connection) -> None:
+    """Let every reader read everything again: something was written that has no entries, or entries are lost."""
+    connection.execute("DELETE FROM changelog")
+    note(connection, [0])  # with a number that was never there
 
 
 def note(connection: sqlite3.Connection, photo_keys: Iterable[int]) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from typing import NamedTuple
 
+from search.catalog import changelog
 from search.catalog.connection import migrate
 
 
@@ -61,6 +62,17 @@ def drop_made_by_nobody(connection: sqlite3.Connection) -> list[Named]:
     ]
     drop(connection, found)
     return found
+
+
+def put_triggers(connection: sqlite3.Connection) -> None:
+    """Make those of this version's triggers that are missing: what was written without them has no entries in the
+    changelog. Raises `sqlite3.Error`."""
+    found = _declared(connection)
+    missing = [sql for one, (_, sql) in _expected().items() if one.kind == "trigger" and one not in found]
+    for sql in missing:
+        connection.execute(sql)
+    if missing:
+        changelog.start_anew(connection)
 
 
 def _expected() -> dict[Named, tuple[str, str]]:

@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 from search.catalog import words
 from search.catalog.photo import Photo
@@ -61,7 +62,11 @@ class CollectionDescriptions:
     def facets(self, keys: Keys) -> Facets:
         """What the first `MOST_COUNTED` of these photos have in common."""
         known = self.described(keys[:MOST_COUNTED].tolist())
-        with _catalog_of(known.values()) as connection:
+        # Counted from 1: arrays by key would be as long as the highest.
+        counted = {
+            number: replace(one, photo=replace(one.photo, key=number)) for number, one in enumerate(known.values(), 1)
+        }
+        with _catalog_of(counted.values()) as connection:
             roots = [library["path"] for library in self._facts.status["libraries"]]
             connection.executemany("INSERT INTO libraries VALUES (?, ?)", enumerate(map(os.fsencode, roots)))
             connection.execute(

@@ -382,10 +382,13 @@ def test_what_another_program_has_made_in_a_catalog_is_left_out_of_what_is_resto
                 connection.execute(
                     f"CREATE TRIGGER {event}_{table} AFTER {event} ON {table} BEGIN DELETE FROM files; END"
                 )
+        connection.execute("DROP TRIGGER files_deleted")
+        connection.execute("CREATE TRIGGER files_deleted AFTER DELETE ON files BEGIN DELETE FROM captions; END")
+        connection.execute("DROP TRIGGER files_updated")
         connection.commit()
     before = (tmp_path / "backup.db").read_bytes()
     done = restore(home, tmp_path / "backup.db", replace=True)
-    assert {"view mine", 'index my "own', "trigger UPDATE_settings"} < set(done.dropped)
+    assert {"view mine", 'index my "own', "trigger UPDATE_settings", "trigger files_deleted"} < set(done.dropped)
     assert not {"index by_key", "table theirs"} & set(done.dropped)
     assert photos(home.catalog_path) == 3 and (tmp_path / "backup.db").read_bytes() == before
     with closing(connect_to_read(home)) as connection:

@@ -95,3 +95,10 @@ def test_a_trigger_that_somebody_changed_is_not_the_catalogs_own(catalog: sqlite
     catalog.execute("CREATE TRIGGER photos_deleted AFTER DELETE ON photos BEGIN DELETE FROM captions; END")
     assert declared.drop_made_by_nobody(catalog) == [("trigger", "photos_deleted")]
     assert declared.strange(catalog) == (["photos_deleted"], [])
+    before = changelog.last(catalog)
+    declared.put_triggers(catalog)
+    assert declared.strange(catalog) == ([], [])
+    assert before is not None and changelog.since(catalog, before) is None  # all is read again
+    after = changelog.last(catalog)
+    declared.put_triggers(catalog)
+    assert changelog.last(catalog) == after
