@@ -168,8 +168,10 @@ class _Slot:
         if worker.pid is not None and worker.pid == self._begun:
             return None
         (answer,) = worker.ask("begin", [b""], {"place": self.place, "saves": self.place != STAND_IN})
+        if isinstance(answer, PhotoError):
+            return answer
         self._begun = worker.pid
-        return answer if isinstance(answer, PhotoError) else None
+        return None
 
 
 def is_worth_it(content: bytes) -> bool:
