@@ -382,9 +382,9 @@ def test_what_another_program_has_made_in_a_catalog_is_left_out_of_what_is_resto
                 connection.execute(
                     f"CREATE TRIGGER {event}_{table} AFTER {event} ON {table} BEGIN DELETE FROM files; END"
                 )
-        connection.execute("DROP TRIGGER files_deleted")
+        connection.execute("DROP TRIGGER IF EXISTS files_deleted")
         connection.execute("CREATE TRIGGER files_deleted AFTER DELETE ON files BEGIN DELETE FROM captions; END")
-        connection.execute("DROP TRIGGER files_updated")
+        connection.execute("DROP TRIGGER IF EXISTS files_updated")
         connection.commit()
     before = (tmp_path / "backup.db").read_bytes()
     done = restore(home, tmp_path / "backup.db", replace=True)
