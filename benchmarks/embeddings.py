@@ -8,16 +8,36 @@ components of real embeddings do, and all lie in a cone around one mean directio
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
+
+from search.catalog import model_records
+from search.catalog.model_records import ModelRecord
 
 Floats = npt.NDArray[np.float32]
 
 _CHUNK = 50_000
 _MEAN = 0.66
 """How far the mean direction reaches beside what sets photos apart, whose length is about one."""
+
+
+def made_up_model(connection: sqlite3.Connection, dimensions: int) -> ModelRecord:
+    """The model that is said to have made them, which queries use from now on."""
+    model = model_records.register(
+        connection,
+        name="synthetic",
+        weights="synthetic",
+        preprocessing="none",
+        precision="auto",
+        dimensions=dimensions,
+        logit_scale=100.0,
+        logit_bias=None,
+    )
+    model_records.activate(connection, model.key)
+    return model
 
 
 class Embeddings:

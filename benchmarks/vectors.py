@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.embeddings import Embeddings
+from benchmarks.embeddings import Embeddings, made_up_model
 from search.catalog import model_records, settings
 from search.catalog.connection import connect_to_write
 from search.home import Home
@@ -193,17 +193,7 @@ def published(
 def commit(connection: sqlite3.Connection, library: Embeddings) -> None:
     """Put the embeddings into a catalog, of photos that nothing else is known of."""
     with connection:
-        model = model_records.register(
-            connection,
-            name="synthetic",
-            weights="synthetic",
-            preprocessing="none",
-            precision="auto",
-            dimensions=DIMENSIONS,
-            logit_scale=100.0,
-            logit_bias=None,
-        )
-        model_records.activate(connection, model.key)
+        model = made_up_model(connection, DIMENSIONS)
     rows = enumerate(halves(library), 1)
     while some := list(itertools.islice(rows, _ROWS)):  # in pieces: what waits for its commit lies on the disk twice
         with connection:

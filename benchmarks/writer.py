@@ -19,13 +19,14 @@ from pathlib import Path
 import numpy as np
 from sqlite_utils import Database
 
+from benchmarks.embeddings import made_up_model
 from indexer.forget import Renames
 from indexer.libraries import Libraries
 from indexer.pipeline import ReadFile
 from indexer.record import Recorder
 from indexer.report import IndexReport
 from indexer.scan import FoundFile
-from search.catalog import changes, jobs, model_records
+from search.catalog import changes, jobs
 from search.catalog.connection import connect_to_write
 from search.home import Home
 
@@ -64,17 +65,7 @@ def measure(home: Home, connection: sqlite3.Connection, photos: int) -> None:
     """Record so many photos and print how it goes."""
     with connection:
         changes.add_library(connection, b"/photos")
-        model = model_records.register(
-            connection,
-            name="synthetic",
-            weights="synthetic",
-            preprocessing="none",
-            precision="auto",
-            dimensions=DIMENSIONS,
-            logit_scale=100.0,
-            logit_bias=None,
-        )
-        model_records.activate(connection, model.key)
+        model = made_up_model(connection, DIMENSIONS)
     recorder = Recorder(
         Database(connection, recursive_triggers=False),
         model,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from search.vectors.protocol import Floats, Keys
-from search.vectors.selection import Bits, Remembered, best_first, contained
+from search.vectors.selection import Bits, Remembered, best_first, contained, held
 
 
 class FlatIndex:
@@ -71,10 +71,8 @@ class FlatIndex:
 
     def vectors(self, keys: Keys) -> tuple[Keys, Floats]:
         """See `VectorIndex.vectors`."""
-        order = self._by_key
-        found = order[np.searchsorted(self._keys, keys, sorter=order).clip(max=len(order) - 1)]
-        places = np.flatnonzero(self._keys[found] == keys)
-        return places, self._index.reconstruct_batch(found[places])
+        places, rows = held(self._keys, self._by_key, keys)
+        return places, self._index.reconstruct_batch(rows)
 
     @functools.cached_property
     def _by_key(self) -> Keys:

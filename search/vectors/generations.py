@@ -156,19 +156,13 @@ def publish(home: Home, connection: sqlite3.Connection, model: ModelRecord, want
             flush(file)
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            key = connection.execute(
-                "INSERT INTO generations (model_key, folder, photos, through, checksums, published_at)"
-                " VALUES (?, '', ?, ?, ?, ?) RETURNING key",
-                (model.key, photos, through, json.dumps(checksums), now()),
-            ).fetchone()[0]
-            folder = f"generation-{key:08d}"
+            key, folder = _enter(connection, model, photos, through, checksums)
             place = home.vectors_dir / folder
             if place.exists():  # left by a run that died between the rename and the commit
                 shutil.rmtree(place)
             os.rename(aside, place)
             flush(home.vectors_dir)
             failpoints.reach("vectors named")
-            connection.execute("UPDATE generations SET folder = ? WHERE key = ?", (folder, key))
             _let_older_go(connection, model)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -183,13 +177,7 @@ def name(
     """Name a collection in Milvus as the newest generation: its address, name and kind of index are `remote`."""
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        key = connection.execute(
-            "INSERT INTO generations (model_key, folder, photos, through, checksums, published_at)"
-            " VALUES (?, '', ?, ?, ?, ?) RETURNING key",
-            (model.key, photos, through, json.dumps(remote), now()),
-        ).fetchone()[0]
-        # Nothing lies there.
-        connection.execute("UPDATE generations SET folder = ? WHERE key = ?", (f"generation-{key:08d}", key))
+        _enter(connection, model, photos, through, remote)  # nothing lies in its folder
         _let_older_go(connection, model)
     failpoints.reach("vectors committed")
     sweep(home, connection)
@@ -248,6 +236,20 @@ def sweep(home: Home, connection: sqlite3.Connection) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def _enter(
+    connection: sqlite3.Connection, model: ModelRecord, photos: int, through: int, checksums: dict[str, str]
+) -> tuple[int, str]:
+    """Put a generation's row into the catalog, in the present transaction; its number and its folder."""
+    key = connection.execute(
+        "INSERT INTO generations (model_key, folder, photos, through, checksums, published_at)"
+        " VALUES (?, '', ?, ?, ?, ?) RETURNING key",
+        (model.key, photos, through, json.dumps(checksums), now()),
+    ).fetchone()[0]
+    folder = f"generation-{key:08d}"
+    connection.execute("UPDATE generations SET folder = ? WHERE key = ?", (folder, key))
+    return key, folder
 
 
 def _let_older_go(connection: sqlite3.Connection, model: ModelRecord) -> None:

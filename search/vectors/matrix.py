@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from search.vectors.protocol import Floats, Keys
-from search.vectors.selection import best_first, contained
+from search.vectors.selection import best_first, contained, held
 
 FEW = 5_000
 """So many vectors are compared with a query in about a millisecond."""
@@ -41,8 +41,5 @@ class MatrixIndex:
 
     def vectors(self, keys: Keys) -> tuple[Keys, Floats]:
         """See `VectorIndex.vectors`."""
-        if not len(self):
-            return np.empty(0, np.int64), self._vectors[:0]
-        found = self._by_key[np.searchsorted(self._keys, keys, sorter=self._by_key).clip(max=len(self) - 1)]
-        places = np.flatnonzero(self._keys[found] == keys)
-        return places, self._vectors[found[places]]
+        places, rows = held(self._keys, self._by_key, keys)
+        return places, self._vectors[rows]

@@ -32,6 +32,15 @@ def distinct(keys: Keys) -> Keys:
     return found[np.diff(found, prepend=-1) != 0] if len(found) else found
 
 
+def held(keys: Keys, by_key: Keys, asked: Keys) -> tuple[Keys, Keys]:
+    """Those of the photos `asked` that are among `keys`, which `by_key` puts in order: their places in both."""
+    if not len(keys):
+        return keys, keys
+    found = by_key[np.searchsorted(keys, asked, sorter=by_key).clip(max=len(keys) - 1)]
+    places = np.flatnonzero(keys[found] == asked)
+    return places, found[places]
+
+
 def best_first(scores: Floats, keys: Keys) -> tuple[Floats, Keys]:
     """Both, float32[n, k] and int64[n, k], with the highest scores of each row first, ties by the smaller key."""
     order = np.lexsort((keys, -scores), axis=-1)
