@@ -157,7 +157,7 @@ class EmbedStage:
     def _photos_without(self, model: ModelRecord, survey: Survey) -> list[FoundFile]:
         """A file, where this run has scanned, of each live photo that the model has not embedded yet."""
         found = survey.found
-        if not (survey.scanned or found.returned):
+        if not (survey.scanned or found.returned) or model_records.has_embedded_all(self.connection, model.key):
             return []
         back = set(found.returned)  # where only some places were looked at
         busy = {file.known for file in found.to_read} | {key for key, *_ in (*found.gone, *found.left_out)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from search.errors import PhotoError, SightlineError
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
+
+    from indexer.storage.protocol import ListedFile
 
 IGNORE_FILE = b".sightlineignore"
 SKIPPED_FOLDERS = frozenset({b"@eadir", b"#recycle", b"$recycle.bin", b"system volume information", b"lost+found"})
@@ -186,11 +189,12 @@ class Level:
         rules = self.sieve._rules
         return size >= rules.min_bytes and not self.sieve._leaves_out(self._folder, name, self._specs, is_folder=False)
 
-    def takes_all(self, names: Sequence[bytes]) -> bool:
-        """Whether files of these names are all indexed, whatever their sizes, and that is to be told quickly."""
+    def takes_all(self, files: Sequence[ListedFile]) -> bool:
+        """Whether these files, which are sorted, are all indexed, and that is to be told quickly."""
         if self._specs or self.sieve._exclude or self.sieve._include or self.sieve._rules.min_bytes:
             return False
-        return self.sieve._rules.hidden or not any(name.startswith(b".") for name in names)
+        first = bisect_left(files, (b".",))
+        return self.sieve._rules.hidden or not (first < len(files) and files[first][0].startswith(b"."))
 
     def wants_folder(self, name: bytes) -> bool:
         """Whether a folder in this one is not left out."""

@@ -296,7 +296,8 @@ class _Run:
         survey.say_unreadable()
         self.report.unchanged += survey.found.unchanged
         self.report.failed += survey.found.failed
-        self.absences.count()
+        if survey.found.to_read or survey.found.gone:
+            self.absences.count()
         return survey
 
     def _balance(self, model: ModelRecord) -> None:

@@ -17,6 +17,7 @@ from indexer.retries import is_due
 from indexer.rules import Level, Sieve
 from indexer.storage import storage_of
 from indexer.storage.local import reason
+from indexer.storage.protocol import ListedFile
 from indexer.suffixes import is_photo_name
 from search.catalog.paths import is_within, join
 
@@ -53,7 +54,11 @@ GoneFile = tuple[int, bytes, bytes]
 
 def modified_ns(status: os.stat_result) -> int:
     """When the file was last written, in nanoseconds; dates beyond the year 2262, which SQLite cannot hold, are cut."""
-    return max(0, min(status.st_mtime_ns, 2**63 - 1))
+    return _cut(status.st_mtime_ns)
+
+
+def _cut(nanoseconds: int) -> int:
+    return max(0, min(nanoseconds, 2**63 - 1))
 
 
 def settled_ns(status: os.stat_result, read_ns: int) -> int:
@@ -153,8 +158,8 @@ def scan_places(
                     _compare_tree(connection, place, inner, sieve, skip, result)
                     continue
             there = level is not None and status is not None and stat.S_ISREG(status.st_mode) and is_photo_name(name)
-            entries = [(name, status)] if there and status is not None else []
-            _compare(connection, folder, level, entries, result, only=name)
+            files = [(name, status.st_size, status.st_mtime_ns)] if there and status is not None else []
+            _compare(connection, folder, level, files, result, only=name)
         except OSError as error:
             result.unreadable.append((folder, reason(error)))
             continue
@@ -201,9 +206,9 @@ def _compare_tree(
     seen: Callable[[int], None] = lambda count: None,
 ) -> None:
     visited: set[bytes] = set()
-    for folder, within, entries in storage_of(root).walk(root, level, skip, result.unreadable):
+    for folder, within, files in storage_of(root).walk(root, level, skip, result.unreadable):
         visited.add(folder)
-        _compare(connection, folder, within, entries, result)
+        _compare(connection, folder, within, files, result)
         seen(result.photos)
     _miss_below(connection, root, visited, sieve, result)
 
@@ -212,14 +217,14 @@ def _compare(
     connection: sqlite3.Connection,
     folder: bytes,
     level: Level | None,
-    entries: Sequence[tuple[bytes, os.stat_result]],
+    files: list[ListedFile],
     result: Scan,
     only: bytes | None = None,
 ) -> None:
     """Compare the photo files of one folder, or one of them, with the catalog."""
-    if only is None and level is not None and _is_as_known(connection, folder, level, entries):
-        result.photos += len(entries)
-        result.unchanged += len(entries)
+    if only is None and level is not None and _is_as_known(connection, folder, level, files):
+        result.photos += len(files)
+        result.unchanged += len(files)
         return
     one, values = (" AND name = ?", (folder, only)) if only is not None else ("", (folder,))
     known = {
@@ -228,9 +233,9 @@ def _compare(
             f"SELECT name, key, size, mtime_ns, failure, missing_at FROM files WHERE folder = ?{one}", values
         )
     }
-    for name, status in entries:
+    for name, size, written in files:
         result.photos += 1
-        size, modified = status.st_size, modified_ns(status)
+        modified = _cut(written)
         if level is None or not level.takes(name, size):
             continue
         before = known.pop(name, None)
@@ -246,19 +251,19 @@ def _compare(
         (result.gone if taken else result.left_out).append((key, folder, name))
 
 
-def _is_as_known(
-    connection: sqlite3.Connection, folder: bytes, level: Level, entries: Sequence[tuple[bytes, os.stat_result]]
-) -> bool:
-    """Whether the photo files of a folder are those of the catalog, all as they were and none that failed. It is so
-    with most folders of most runs; told of all files at once, it takes a fraction of the time."""
-    if not level.takes_all([name for name, _ in entries]):
+def _is_as_known(connection: sqlite3.Connection, folder: bytes, level: Level, files: list[ListedFile]) -> bool:
+    """Whether the photo files of a folder are those of the catalog, all as they were and none that failed or was
+    missing. It is so with most folders of most runs; told of all files at once, it takes a fraction of the time."""
+    files.sort()
+    if not level.takes_all(files):
         return False
+    # What failed or was missing has no time here, so that it is as no file is.
     known = connection.execute(
-        "SELECT name, size, mtime_ns, failure, missing_at FROM files WHERE folder = ? ORDER BY name", (folder,)
-    ).fetchall()
-    return len(known) == len(entries) and known == sorted(
-        [(name, status.st_size, status.st_mtime_ns, None, None) for name, status in entries]
+        "SELECT name, size, CASE WHEN failure IS NULL AND missing_at IS NULL THEN mtime_ns END FROM files"
+        " WHERE folder = ? ORDER BY name",
+        (folder,),
     )
+    return known.fetchall() == files
 
 
 def _miss_below(connection: sqlite3.Connection, root: bytes, visited: set[bytes], sieve: Sieve, result: Scan) -> None:

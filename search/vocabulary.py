@@ -6,6 +6,7 @@ Concepts are data, one a line, so that anyone can add their own; `data/vocabular
 from __future__ import annotations
 
 import codecs
+import functools
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -144,9 +145,10 @@ def read_concepts(path: Path) -> list[Concept]:
     return _joined(found)
 
 
-def sentences() -> list[str]:
+@functools.cache
+def sentences() -> tuple[str, ...]:
     """Sentences as people might ask for photos, to learn how near a photo is to just any text."""
-    return [line for _, line in _lines(data_path(_SENTENCES))]
+    return tuple(line for _, line in _lines(data_path(_SENTENCES)))
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -159,7 +161,9 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
         place = f"{path}, line {number}"
         try:
             text = unicodedata.normalize("NFC", raw.decode())
-            line = " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in text).split())
+            if not text.isprintable():
+                text = "".join(" " if unicodedata.category(c) == "Cc" else c for c in text)
+            line = " ".join(text.split())
         except UnicodeDecodeError as error:
             raise SightlineError(f"{place}: this is not UTF-8 text; save the file as UTF-8.") from error
         if line and not line.startswith("#"):

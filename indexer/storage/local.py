@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
-from indexer.storage.protocol import Item, Listed, Result
+from indexer.storage.protocol import Item, Listed, ListedFile, Result
 from indexer.suffixes import is_photo_name
 from search.errors import PhotoError
 
@@ -69,16 +69,25 @@ class LocalStorage:
                     continue
                 entered.add((status.st_dev, status.st_ino))
                 with os.scandir(folder) as entries:
-                    files = []
+                    files: list[ListedFile] = []
                     for entry in entries:
-                        if entry.is_dir(follow_symlinks=False):
+                        if entry.is_file(follow_symlinks=False):  # most are, and there may be millions
+                            name = entry.name
+                            if not is_photo_name(name):
+                                continue
+                            try:
+                                status = entry.stat()
+                            except FileNotFoundError:  # it has just gone
+                                continue
+                            files.append((name, status.st_size, status.st_mtime_ns))
+                        elif entry.is_dir(follow_symlinks=False):
                             real.append((entry.path, partial(within.enter, entry.name)))
-                        elif (linked_folder := entry.is_symlink() and _leads_to_folder(entry)) is None:
+                        elif not entry.is_symlink() or (linked_folder := _leads_to_folder(entry)) is None:
                             continue
                         elif linked_folder:
                             linked.append((entry.path, partial(within.enter, entry.name)))
-                        elif is_photo_name(entry.name) and (found := _regular(entry)) is not None:
-                            files.append((entry.name, found))
+                        elif is_photo_name(entry.name) and (linked_file := _leads_to_file(entry)) is not None:
+                            files.append(linked_file)
             except OSError as error:
                 if folder == root:
                     raise
@@ -123,15 +132,15 @@ def _leads_to_folder(link: os.DirEntry[bytes]) -> bool | None:
         return None
 
 
-def _regular(entry: os.DirEntry[bytes]) -> os.stat_result | None:
-    """The status of a regular file; None for a FIFO, a socket, a device, or a link that leads nowhere."""
+def _leads_to_file(link: os.DirEntry[bytes]) -> ListedFile | None:
+    """What a link leads to; None for a FIFO, a socket, a device, or nothing."""
     try:
-        status = entry.stat()
+        status = link.stat()
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP):
             return None
         raise  # what cannot be looked at may well be there: the whole folder counts as unreadable
-    return status if stat.S_ISREG(status.st_mode) else None
+    return (link.name, status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
 def reason(error: OSError) -> str:

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 if TYPE_CHECKING:
     from indexer.rules import Level
 
-Listed = tuple[bytes, "Level", list[tuple[bytes, os.stat_result]]]
-"""A folder, the rules in it, and its photo files by name."""
+ListedFile = tuple[bytes, int, int]
+"""A file's name, its size in bytes, and when it was last written, in nanoseconds: `st_size` and `st_mtime_ns`. Plain,
+because there may be millions."""
+Listed = tuple[bytes, "Level", list[ListedFile]]
+"""A folder, the rules in it, and its photo files."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

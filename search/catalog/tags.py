@@ -15,6 +15,7 @@ import numpy as np
 
 from search.catalog import descriptions, words
 from search.catalog.descriptions import TAGS
+from search.catalog.model_records import embeddings, has_embedded_all
 from search.kinds import Signals
 from search.vectors import stored
 from search.vectors.protocol import Floats
@@ -56,14 +57,14 @@ def calibration(connection: sqlite3.Connection, model_key: int, vocabulary: str)
     row = connection.execute(
         "SELECT vocabulary, photos, usual FROM calibrations WHERE model_key = ?", (model_key,)
     ).fetchone()
-    if row is None or row[0] != vocabulary or _embeddings(connection, model_key) > 2 * row[1]:
+    if row is None or row[0] != vocabulary or embeddings(connection, model_key) > 2 * row[1]:
         return None
     return Calibration(vocabulary, row[1], np.frombuffer(row[2], "<f4"))
 
 
 def put_calibration(connection: sqlite3.Connection, model_key: int, vocabulary: str, usual: Floats) -> Calibration:
     """Keep what is usual in the library as it is now."""
-    photos = _embeddings(connection, model_key)
+    photos = embeddings(connection, model_key)
     connection.execute(
         "INSERT OR REPLACE INTO calibrations (model_key, vocabulary, photos, usual) VALUES (?, ?, ?, ?)",
         (model_key, vocabulary, photos, usual.astype("<f4").tobytes()),
@@ -95,7 +96,7 @@ def kept_names(connection: sqlite3.Connection) -> set[tuple[str, str]]:
 
 def sample(connection: sqlite3.Connection, model_key: int, dimensions: int, photos: int) -> Floats:
     """At most about so many embeddings, evenly taken from those of the library: float32[n, d]."""
-    step = max(1, -(-_embeddings(connection, model_key) // photos))
+    step = max(1, -(-embeddings(connection, model_key) // photos))
     rows = connection.execute(
         "SELECT vector FROM embeddings WHERE model_key = ? AND key % ? = 0 ORDER BY key", (model_key, step)
     ).fetchall()
@@ -104,9 +105,12 @@ def sample(connection: sqlite3.Connection, model_key: int, dimensions: int, phot
 
 def untagged(connection: sqlite3.Connection, model_key: int, author: str | None) -> int:
     """How many photos with an embedding `author` has not tagged; all where there is none."""
-    total = _embeddings(connection, model_key)
+    total = embeddings(connection, model_key)
     if author is None:
         return total
+    if has_embedded_all(connection, model_key):  # then those that are tagged are among them
+        sql = "SELECT count(*) FROM descriptions WHERE stage = ? AND author = ?"
+        return total - int(connection.execute(sql, (TAGS, author)).fetchone()[0])
     sql = f"SELECT count(*) FROM embeddings WHERE model_key = ? AND {_NOT_BY_AUTHOR}"
     return int(connection.execute(sql, (model_key, TAGS, author)).fetchone()[0])
 
@@ -167,7 +171,3 @@ _NOT_BY_AUTHOR = (
 
 def _order(tag: tuple[str, float]) -> tuple[float, str]:
     return -tag[1], tag[0]
-
-
-def _embeddings(connection: sqlite3.Connection, model_key: int) -> int:
-    return int(connection.execute("SELECT count(*) FROM embeddings WHERE model_key = ?", (model_key,)).fetchone()[0])

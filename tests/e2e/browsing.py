@@ -32,6 +32,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+VIEWPORT: Any = {"width": 1280, "height": 800}
 HOSTILE_NAME = "<img src=x onerror=alert(1)>.jpg"
 
 
@@ -65,11 +66,9 @@ def serving(home: Path, port: int = 0, *options: str) -> Iterator[str]:
 def watched_page(browser: Browser, *, errors_expected: bool, **options: Any) -> Iterator[Page]:
     """A page that fails its test on any script error, dialog, request to elsewhere or unexpected console message.
 
-    `options` are those of Playwright's `new_context`.
+    `options` are those of Playwright's `new_context`. Where there are none, one context serves all tests, for a page in
+    one of its own takes the browser twice as long; what the page of one test keeps, that of the next does not find.
     """
-    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-    page = context.new_page()
-    page.set_default_timeout(20_000)
     said: list[str] = []
     trouble: list[str] = []
     hosts: set[str] = set()
@@ -78,16 +77,47 @@ def watched_page(browser: Browser, *, errors_expected: bool, **options: Any) -> 
         trouble.append(dialog.message)
         dialog.dismiss()
 
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("dialog", on_dialog)
-    page.on("request", lambda asked: hosts.add(urlsplit(asked.url).hostname or ""))
-    yield page
-    context.close()
+    with _page_of_its_own(browser, options) if options else _page_in_common(browser) as page:
+        page.set_default_timeout(20_000)
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on("dialog", on_dialog)
+        page.on("request", lambda asked: hosts.add(urlsplit(asked.url).hostname or ""))
+        yield page
     assert hosts <= {"127.0.0.1", ""}  # blob: and data: have no host
     assert trouble == []
     # Of a refused or failed request the browser itself writes to the console.
     assert [text for text in said if not (errors_expected and text.startswith("Failed to load resource"))] == []
+
+
+@contextlib.contextmanager
+def _page_of_its_own(browser: Browser, options: dict[str, Any]) -> Iterator[Page]:
+    context = browser.new_context(**{"viewport": VIEWPORT, **options})
+    try:
+        yield context.new_page()
+    finally:
+        context.close()
+
+
+@contextlib.contextmanager
+def _page_in_common(browser: Browser) -> Iterator[Page]:
+    if not browser.contexts:
+        browser.new_context(viewport=VIEWPORT).new_page()
+    (context,) = browser.contexts
+    cleaner, *_ = context.pages
+    page = context.new_page()
+    origins: set[str] = set()
+    page.on("request", lambda asked: origins.add("{0.scheme}://{0.netloc}".format(urlsplit(asked.url))))
+    try:
+        yield page
+    finally:
+        for each in context.pages[1:]:
+            each.close()
+        context.clear_permissions()
+        devtools = context.new_cdp_session(cleaner)
+        for origin in origins:
+            devtools.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+        devtools.detach()
 
 
 def tiles(page: Page) -> list[str]:

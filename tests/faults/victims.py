@@ -7,6 +7,7 @@ a whole process all the same: nothing in it is cleaned up.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import resource
@@ -21,6 +22,17 @@ from typing import Any, Self
 from search.home import Home
 
 _LONGEST = 120.0
+_IMPORTED_BY_RUNS = (
+    "faiss",
+    "indexer.decoding.settings",
+    "indexer.describe.huggingface",
+    "indexer.describe.starter",
+    "indexer.executors.local",
+    "indexer.run",
+    "search.ranking_settings",
+    "search.vectors.flat",
+    "sqlite_utils",
+)
 
 
 class Nursery:
@@ -92,10 +104,9 @@ def _nurse() -> None:
     os.dup2(2, 1)
     model = LoadedModel()
     model.get("starter", "auto", IndexOptions())
-    import indexer.describe.starter
+    for name in _IMPORTED_BY_RUNS:
+        importlib.import_module(name)
     import indexer.record
-    import indexer.run
-    import search.vectors.flat  # noqa: F401
 
     indexer.record.GROUP_SECONDS = 0.0  # many commits, so that deaths fall between and inside them
     for line in sys.stdin.buffer:

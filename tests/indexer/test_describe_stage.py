@@ -35,12 +35,12 @@ Run = Callable[[Database, Work], tuple[Outcome, list[tuple[int, int]]]]
 
 
 @pytest.fixture
-def catalog(home: Home, tmp_path: Path, tiny_checkpoint: Callable[..., str]) -> Iterator[Database]:
+def catalog(home: Home, tmp_path: Path) -> Iterator[Database]:
     """A library of a few photos, indexed without captions."""
     (tmp_path / "library").mkdir()
     for seed in range(PHOTOS):
         picture(tmp_path / "library" / f"{seed}.jpg", seed, size=(60 + seed, 48))
-    run_index(home, [tmp_path / "library"], IndexOptions(model=tiny_checkpoint(), captions="off"))
+    run_index(home, [tmp_path / "library"], IndexOptions(model="starter", captions="off"))
     connection = connect_to_write(home)
     yield Database(connection, recursive_triggers=False)
     connection.close()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +36,34 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache."""
     monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "models"
+
+
+@pytest.fixture(scope="module")
+def conversions_made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[str, Path]]:
+    """Converts `starter`, or a `custom` model, when it is first asked for: the model's name, and a cache with it."""
+    folder = tmp_path_factory.mktemp("conversions")
+
+    @functools.cache
+    def make(model: str) -> tuple[str, Path]:
+        name = model if model == "starter" else save_checkpoint(folder / "checkpoint")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SIGHTLINE_CACHE", str(folder / model))
+            load_encoder(name, device="cpu", convert=True)
+        return name, folder / model
+
+    return make
+
+
+@pytest.fixture
+def converted(cache: Path, conversions_made: Callable[[str], tuple[str, Path]]) -> Callable[[str], str]:
+    """Puts a conversion of such a model into the cache; returns its name. Its weights are for all tests."""
+
+    def put(model: str) -> str:
+        name, made = conversions_made(model)
+        shutil.copytree(made, cache.parent)
+        return name
+
+    return put
 
 
 def kept(cache: Path) -> list[str]:
@@ -98,8 +129,8 @@ def test_texts_are_filled_up_no_further_than_a_model_needs(
     np.testing.assert_allclose(found, theirs.embed_texts(TEXTS), atol=2e-3)
 
 
-def test_once_converted_nothing_is_imported_of_pytorch_and_nobody_is_told(cache: Path) -> None:
-    load_encoder("starter", device="cpu", convert=True)
+def test_once_converted_nothing_is_imported_of_pytorch_and_nobody_is_told(converted: Callable[[str], str]) -> None:
+    converted("starter")
     program = """
 import socket, sys
 def refuse(*given): raise AssertionError("a connection is opened")
@@ -125,8 +156,8 @@ else:
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONWARNINGS": "error"})
 
 
-def test_threads_may_ask_for_the_first_texts_at_once(cache: Path) -> None:
-    load_encoder("starter", device="cpu", convert=True)
+def test_threads_may_ask_for_the_first_texts_at_once(converted: Callable[[str], str]) -> None:
+    converted("starter")
     program = """
 import sys, threading
 from search.models.encoder import load_encoder
@@ -168,9 +199,11 @@ def test_a_conversion_belongs_to_the_files_it_was_made_from(cache: Path, tmp_pat
         ("tokenizer.json", "gone"),
     ],
 )
-def test_a_damaged_one_is_never_used_and_made_anew(cache: Path, tmp_path: Path, file: str, damage: str) -> None:
-    name = save_checkpoint(tmp_path / "checkpoint")
-    expected = embeddings(load_encoder(name, device="cpu", precision="fp32", convert=True))
+def test_a_damaged_one_is_never_used_and_made_anew(
+    cache: Path, converted: Callable[[str], str], file: str, damage: str
+) -> None:
+    name = converted("custom")
+    expected = embeddings(load_encoder(name, device="cpu", precision="fp32"))
     path = cache / kept(cache)[0] / file
     content = bytearray(path.read_bytes())
     if damage == "flipped":
@@ -186,10 +219,10 @@ def test_a_damaged_one_is_never_used_and_made_anew(cache: Path, tmp_path: Path, 
 
 
 def test_what_compiling_made_is_kept_and_made_anew_where_it_is_damaged(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Path, converted: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = save_checkpoint(tmp_path / "checkpoint")
-    expected = embeddings(load_encoder(name, device="cpu", convert=True))
+    name = converted("custom")
+    expected = embeddings(load_encoder(name, device="cpu"))
     folder = cache / kept(cache)[0] / "compiled"
     texts, images = (file.read_bytes() for file in sorted(folder.iterdir(), reverse=True))
     flipped = bytearray(texts)
@@ -208,10 +241,9 @@ def test_what_compiling_made_is_kept_and_made_anew_where_it_is_damaged(
 
 
 def test_one_that_cannot_be_compiled_is_left_aside(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    converted: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    name = save_checkpoint(tmp_path / "checkpoint")
-    load_encoder(name, device="cpu", convert=True)
+    name = converted("custom")
 
     def cannot(*_: object) -> None:
         raise RuntimeError("no such instruction")
@@ -297,13 +329,14 @@ def test_two_that_convert_at_once_do_not_disturb_each_other(cache: Path, tmp_pat
 
 
 @pytest.mark.parametrize("file", ["images.bin", "tokenizer.json"])
-def test_a_run_goes_on_where_a_conversion_is_damaged(cache: Path, tmp_path: Path, file: str) -> None:
+def test_a_run_goes_on_where_a_conversion_is_damaged(
+    cache: Path, converted: Callable[[str], str], tmp_path: Path, file: str
+) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(5):
         picture(folder / f"{number}.jpg", number)
-    name = save_checkpoint(tmp_path / "checkpoint")
-    load_encoder(name, device="cpu", convert=True)
+    name = converted("custom")
     path = cache / kept(cache)[0] / file
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0x40
@@ -312,8 +345,10 @@ def test_a_run_goes_on_where_a_conversion_is_damaged(cache: Path, tmp_path: Path
     assert (report.added, report.embedded, report.failed) == (5, 5, 0)
 
 
-def test_a_model_that_does_not_fit_into_memory_is_one_sentence(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = load_encoder("starter", device="cpu", convert=True)
+def test_a_model_that_does_not_fit_into_memory_is_one_sentence(
+    converted: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load_encoder(converted("starter"), device="cpu")
 
     def cannot(*_: object) -> None:
         raise RuntimeError("Failed to allocate 184320000 bytes of memory")
@@ -323,8 +358,10 @@ def test_a_model_that_does_not_fit_into_memory_is_one_sentence(cache: Path, monk
         list(embed(encoder, [], 1))
 
 
-def test_many_texts_take_no_more_memory_than_a_few_at_a_time(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = load_encoder("starter", device="cpu", convert=True)
+def test_many_texts_take_no_more_memory_than_a_few_at_a_time(
+    converted: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load_encoder(converted("starter"), device="cpu")
     asked: list[int] = []
     monkeypatch.setattr(
         encoder._towers, "embed_texts", lambda texts: (asked.append(len(texts)), np.zeros((len(texts), 384)))[1]
