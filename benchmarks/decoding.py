@@ -28,7 +28,7 @@ from indexer.decoding.pool import Pool
 from indexer.decoding.settings import DecodingSettings
 from indexer.files import photo_id, whole_file
 from indexer.look import look
-from indexer.pipeline import FILES_A_TASK, read_ahead
+from indexer.pipeline import FILES_A_TASK, ReadAhead
 from indexer.pixels import flatness
 from indexer.read import decode
 from indexer.scan import FoundFile
@@ -93,7 +93,7 @@ def in_processes(decoders: Decoders) -> Way:
 
     def run(files: list[FoundFile]) -> tuple[float, float]:
         wall, processor = time.perf_counter(), time.process_time() + decoders.pool.seconds
-        for _ in read_ahead(files, PREPROCESS, decoders, known=lambda _: False, look_ahead=96):
+        for _ in ReadAhead(files, PREPROCESS, decoders, known=lambda _: False, look_ahead=96):
             pass
         return time.perf_counter() - wall, time.process_time() + decoders.pool.seconds - processor
 

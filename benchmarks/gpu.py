@@ -38,7 +38,7 @@ from benchmarks.index import decode_rate, found_files, random_checkpoint
 from indexer.decoding.decoders import Decoders
 from indexer.decoding.gpu import GpuDecoders
 from indexer.embed import BATCH_SIZE
-from indexer.pipeline import read_ahead
+from indexer.pipeline import ReadAhead
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from indexer.scan import FoundFile
@@ -134,9 +134,7 @@ def decode_rate_with(gpus: GpuDecoders, encoder: Encoder, files: list[FoundFile]
     """Photos a second of reading, hashing, decoding and resizing alone, where GPUs decode as well."""
     gpus.settled.wait()
     began = time.perf_counter()
-    for _ in read_ahead(
-        files, encoder.preprocess, decoders, known=lambda _: False, look_ahead=len(files), on_gpus=gpus
-    ):
+    for _ in ReadAhead(files, encoder.preprocess, decoders, known=lambda _: False, look_ahead=len(files), on_gpus=gpus):
         pass
     return len(files) / (time.perf_counter() - began)
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from indexer.decoding.decoders import Decoders
 from indexer.embed import embed
 from indexer.model_choice import LoadedModel
-from indexer.pipeline import ReadFile, read_ahead
+from indexer.pipeline import ReadAhead, ReadFile
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from indexer.scan import FoundFile
@@ -74,7 +74,7 @@ def forward_rate(encoder: Encoder, ready: list[ReadFile], batch_size: int | None
 def decode_rate(encoder: Encoder, files: list[FoundFile], decoders: Decoders) -> float:
     """Photos a second of reading, hashing, decoding and resizing alone."""
     began = time.perf_counter()
-    for _ in read_ahead(files, encoder.preprocess, decoders, known=lambda _: False, look_ahead=len(files)):
+    for _ in ReadAhead(files, encoder.preprocess, decoders, known=lambda _: False, look_ahead=len(files)):
         pass
     return len(files) / (time.perf_counter() - began)
 
@@ -105,7 +105,7 @@ def main() -> None:
         encoder = LoadedModel().get(name, arguments.precision, options)
         files = found_files(arguments.photos)
         decoders = opened.enter_context(Decoders.of_process(arguments.workers))
-        read = read_ahead(files, encoder.preprocess, decoders, known=lambda _: False, look_ahead=64)
+        read = ReadAhead(files, encoder.preprocess, decoders, known=lambda _: False, look_ahead=64)
         ready = [file for file in read if file.pixels is not None]
         print(
             f"{platform.machine()}, {os.cpu_count()} cores, {len(files)} photos, model {arguments.model}, "

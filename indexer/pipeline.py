@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -75,47 +75,65 @@ class ReadFile:
     left_alone: bool = False
 
 
-def read_ahead(
-    files: Sequence[FoundFile],
-    preprocess: Preprocess,
-    decoders: Decoders,
-    *,
-    known: Callable[[str], bool],
-    look_ahead: int,
-    on_gpus: GpuDecoders | None = None,
-) -> Generator[ReadFile]:
-    """Read `files` in their order with a thread for each of the `decoders`, at most about `look_ahead` files ahead of
-    the caller.
+class ReadAhead:
+    """Files that are read ahead of whoever goes through them, once and in their order."""
 
-    A photo whose id is `known` is not decoded. Those that `on_gpus` takes are decoded there, from threads of their own.
-    """
+    def __init__(
+        self,
+        files: Sequence[FoundFile],
+        preprocess: Preprocess,
+        decoders: Decoders,
+        *,
+        known: Callable[[str], bool],
+        look_ahead: int,
+        on_gpus: GpuDecoders | None = None,
+    ) -> None:
+        """Begin to read `files` with a thread for each of the `decoders`, at most about `look_ahead` files ahead.
 
-    def task(some: list[FoundFile]) -> list[ReadFile]:
-        return read_files(some, preprocess, known, own, on_gpus)
+        A photo whose id is `known` is not decoded. Those that `on_gpus` takes are decoded there, from threads of their
+        own.
+        """
+        self._own = own = Decoders(decoders.pool)
 
-    own = Decoders(decoders.pool)
-    threads = decoders.size + (on_gpus.threads if on_gpus is not None else 0)
-    remaining = iter(files)
-    waiting: deque[Future[list[ReadFile]]] = deque()
-    if len(files) < _MANY and "torch" not in sys.modules:
-        pool = ThreadPoolExecutor(threads, "read")
-    else:
-        import torch
+        def read(some: list[FoundFile]) -> list[ReadFile]:
+            return read_files(some, preprocess, known, own, on_gpus)
 
-        # Photos are resized side by side. Were each resize shared out among all cores, its threads would wait for each
-        # other, spinning, and take the cores from the model.
-        pool = ThreadPoolExecutor(threads, "read", torch.set_num_threads, (1,))
-    try:
-        while True:
-            while len(waiting) * FILES_A_TASK < look_ahead and (some := list(islice(remaining, FILES_A_TASK))):
-                waiting.append(pool.submit(task, some))
-            if not waiting:
-                return
-            yield from waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        own.close()  # nobody waits any more for a photo that takes long
-        pool.shutdown()
+        self._read = read
+        self._remaining = iter(files)
+        self._look_ahead = look_ahead
+        self._waiting: deque[Future[list[ReadFile]]] = deque()
+        threads = decoders.size + (on_gpus.threads if on_gpus is not None else 0)
+        if len(files) < _MANY and "torch" not in sys.modules:
+            self._pool = ThreadPoolExecutor(threads, "read")
+        else:
+            import torch
+
+            # Photos are resized side by side. Were each resize shared out among all cores, its threads would wait for
+            # each other, spinning, and take the cores from the model.
+            self._pool = ThreadPoolExecutor(threads, "read", torch.set_num_threads, (1,))
+        self._go_on()
+
+    def __iter__(self) -> Iterator[ReadFile]:
+        """What came of each file; whoever ends early closes it. Raises what `read_files` raises."""
+        try:
+            while self._waiting:
+                yield from self._waiting.popleft().result()
+                self._go_on()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End what is under way; nobody waits any more for a photo that takes long."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._own.close()
+        self._pool.shutdown()
+
+    def _go_on(self) -> None:
+        while len(self._waiting) * FILES_A_TASK < self._look_ahead:
+            some = list(islice(self._remaining, FILES_A_TASK))
+            if not some:
+                break
+            self._waiting.append(self._pool.submit(self._read, some))
 
 
 def read_files(

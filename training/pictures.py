@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,14 @@ class Pictures:
         return Pictures(self.name, self.pixels[rows], files, classes)
 
 
-def prepare(run: Run, photos: PhotoSet, workers: int) -> Pictures:
-    """Decode a set's photos; a set that is there already is left as it is. Unreadable photos are left out."""
+def prepare(run: Run, photos: PhotoSet, pool: Executor) -> Pictures:
+    """Have a set's photos decoded by `pool`; a set that is there already is left as it is. Unreadable photos are left
+    out."""
     if not run.path(f"pictures/{photos.name}.json").exists():
         files = photos.files()
         if not files:
             raise RecipeError(f"The set {photos.name} has no photos under {photos.folder}.")
-        _decode_all(run, photos, files, workers)
+        _decode_all(run, photos, files, pool)
     return load(run, photos.name)
 
 
@@ -55,17 +56,16 @@ def load(run: Run, name: str) -> Pictures:
     return Pictures(name, pixels[: len(about["files"])], about["files"], about["classes"])
 
 
-def _decode_all(run: Run, photos: PhotoSet, files: list[Path], workers: int) -> None:
+def _decode_all(run: Run, photos: PhotoSet, files: list[Path], pool: Executor) -> None:
     classes = photos.classes(files)  # before the work, so that a mistake in the labels costs none
     part = run.path(f"pictures/{photos.name}.part")
     pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(files), photos.side, photos.side, 3))
     readable: list[int] = []
     jobs = [(path, photos.side) for path in files]
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for row, picture in enumerate(pool.imap(_decode, jobs, chunksize=64)):
-            if picture is not None:
-                pixels[len(readable)] = picture
-                readable.append(row)
+    for row, picture in enumerate(pool.map(_decode, jobs, chunksize=64)):
+        if picture is not None:
+            pixels[len(readable)] = picture
+            readable.append(row)
     pixels.flush()
     del pixels
     if not readable:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,9 @@ from training.sentences import Sentences, SentenceTeacher
 
 def prepare(run: Run, recipe: Recipe, workers: int) -> None:
     """Decode all photos and gather all texts."""
-    for photos in recipe.photos:
-        say(f"{photos.name}: {len(pictures.prepare(run, photos, workers)):,} pictures of {photos.side} px")
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        for photos in recipe.photos:
+            say(f"{photos.name}: {len(pictures.prepare(run, photos, pool)):,} pictures of {photos.side} px")
     written = [caption for file in recipe.texts for own in read_captions(file).values() for caption in own]
     for photos in recipe.training:
         if photos.captions is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from indexer.executors.protocol import Group
 from indexer.known import KnownPhotos
 from indexer.measure import EmbeddingMeter
-from indexer.pipeline import FILES_A_TASK, read_ahead
+from indexer.pipeline import FILES_A_TASK, ReadAhead
 from indexer.scan import FoundFile
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class LocalExecutor:
 
         with ExitStack() as stack:  # however it ends, threads and processes end too
             on_gpus = decoders_for(encoder.device, files, self._decoders)
-            read = read_ahead(
+            read = ReadAhead(  # which goes on while the model is compiled
                 files,
                 encoder.preprocess,
                 self._decoders,

@@ -81,12 +81,12 @@ class EmbedFiles:
         import ray
 
         from indexer.embed import embed, look_ahead
-        from indexer.pipeline import read_ahead
+        from indexer.pipeline import ReadAhead
 
         ready = self._loaded()
         known = ray.get(self._known)  # mapped, not copied
         encoder, size = ready.encoder, self._task.batch_size
-        read = read_ahead(
+        read = ReadAhead(
             list(files.values()),
             encoder.preprocess,
             ready.decoders,

@@ -27,7 +27,7 @@ from indexer.decoding.channel import EXCHANGE_BYTES, BrokenMessageError, Channel
 from indexer.decoding.decoders import Decoders, measured
 from indexer.decoding.pool import Pool
 from indexer.decoding.settings import DecodingSettings
-from indexer.pipeline import read_ahead
+from indexer.pipeline import ReadAhead
 from indexer.read import decode
 from indexer.scan import FoundFile
 from search.errors import DecodingError, PhotoError, PhotoForNowError, PhotoMemoryError, SettingsError
@@ -271,7 +271,7 @@ def test_pixels_stay_when_their_memory_is_used_again(make: Make, tmp_path: Path,
     for number in range(20):  # two batches and a half, of pictures that are at the model's size already, or are not
         Image.new("RGB", size, (number, 2 * number, 3 * number)).save(tmp_path / f"{number}.png")
         found.append(FoundFile(os.fsencode(tmp_path), f"{number}.png".encode(), 0, 0))
-    read = list(read_ahead(found, PREPROCESS, decoders, known=lambda _: False, look_ahead=100))
+    read = list(ReadAhead(found, PREPROCESS, decoders, known=lambda _: False, look_ahead=100))
     assert [one.pixels.tolist()[0][0] for one in read if one.pixels is not None] == [
         [number, 2 * number, 3 * number] for number in range(20)
     ]
@@ -427,8 +427,9 @@ def test_a_reader_that_is_closed_waits_for_no_photo(make: Make, tmp_path: Path) 
     for number in range(40):
         (tmp_path / f"{number:02}.png").write_bytes(SOUND + (hostile.ENDLESS if number >= 8 else b""))
     files = [FoundFile(os.fsencode(tmp_path), f"{number:02}.png".encode(), 0, 0) for number in range(40)]
-    reader = read_ahead(files, PREPROCESS, decoders, known=lambda _: False, look_ahead=100)
-    assert next(reader).failure is None
+    reader = ReadAhead(files, PREPROCESS, decoders, known=lambda _: False, look_ahead=100)
+    read = iter(reader)
+    assert next(read).failure is None
     until(lambda: at_work(decoders))
     began = time.monotonic()
     reader.close()

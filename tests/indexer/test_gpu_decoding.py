@@ -25,7 +25,7 @@ from indexer.decoding.decoders import Decoders
 from indexer.decoding.gpu import GpuDecoders, decoders_for
 from indexer.decoding.gpu_tasks import _reduced
 from indexer.decoding.settings import DecodingSettings
-from indexer.pipeline import ReadFile, read_ahead
+from indexer.pipeline import ReadAhead, ReadFile
 from indexer.report import IndexOptions
 from indexer.run import run_index
 from indexer.scan import FoundFile
@@ -114,7 +114,7 @@ def files(folder: Path, contents: list[bytes]) -> list[FoundFile]:
 
 
 def read(found: list[FoundFile], decoders: Decoders, on_gpus: GpuDecoders | None) -> list[ReadFile]:
-    return list(read_ahead(found, PREPROCESS, decoders, known=lambda _: False, look_ahead=64, on_gpus=on_gpus))
+    return list(ReadAhead(found, PREPROCESS, decoders, known=lambda _: False, look_ahead=64, on_gpus=on_gpus))
 
 
 def facts(file: ReadFile) -> tuple[Any, ...]:

@@ -22,7 +22,7 @@ from indexer import pipeline
 from indexer.decoding.decoders import Decoders
 from indexer.decoding.pool import Pool
 from indexer.decoding.settings import DecodingSettings
-from indexer.pipeline import read_ahead
+from indexer.pipeline import ReadAhead
 from indexer.pixels import DecodingRoom
 from indexer.report import IndexOptions, IndexReport
 from indexer.retries import is_due
@@ -169,16 +169,16 @@ def test_a_sentence_tells_whether_another_try_is_worth_it(
 READ_LARGE = """
 import os, resource, sys
 from indexer.decoding.decoders import Decoders
-from indexer.pipeline import read_ahead
+from indexer.pipeline import ReadAhead
 from indexer.scan import FoundFile
 from search.models.preprocess import Preprocess
 folder, size = os.fsencode(sys.argv[1]), int(sys.argv[2])
 prepare = Preprocess((32, 32), "shortest", "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 files = [FoundFile(folder, name, size, 1) for name in sorted(os.listdir(folder))]
 with Decoders.of_process(2) as decoders:
-    list(read_ahead([FoundFile(folder, b"gone.jpg", 0, 0)], prepare, decoders, known=lambda _: False, look_ahead=8))
+    list(ReadAhead([FoundFile(folder, b"gone.jpg", 0, 0)], prepare, decoders, known=lambda _: False, look_ahead=8))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for one in read_ahead(files, prepare, decoders, known=lambda _: False, look_ahead=100):
+    for one in ReadAhead(files, prepare, decoders, known=lambda _: False, look_ahead=100):
         print(one.failure, one.size, one.mtime_ns)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
@@ -228,7 +228,7 @@ def test_large_photos_are_read_few_at_a_time(
         file.write_bytes(file.read_bytes().ljust(4000, b"\0"))
     files = [FoundFile(os.fsencode(tmp_path), f"{number:02}.jpg".encode(), 4000, 0) for number in range(24)]
     prepare = Preprocess((32, 32), "shortest", "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    found = list(read_ahead(files, prepare, decoders, known=lambda _: False, look_ahead=100))
+    found = list(ReadAhead(files, prepare, decoders, known=lambda _: False, look_ahead=100))
     assert [one.failure for one in found] == [None] * 24 and [one.found for one in found] == files
     assert most == [1]
 
