@@ -13,7 +13,7 @@ from search.catalog.model_records import ModelRecord
 from search.embedded_texts import embedded_sentences
 from search.errors import MilvusError
 from search.home import Home
-from search.milvus import publishing, sync
+from search.milvus import home_address
 from search.vectors import generations
 from search.vectors.building import RECALL, Wanted
 
@@ -75,7 +75,7 @@ class Publisher:
         newest = generations.newest(self._connection, model.key)
         if embedded <= max(_A_LONG_RUN, newest.photos // 10 if newest else 0):
             return False
-        if sync.remembered(self._connection) is None:
+        if home_address.remembered(self._connection) is None:
             self._publish(model, lambda done: None)
         elif model == model_records.active(self._connection):
             with suppress(MilvusError):  # said at the end, if it is so then
@@ -86,7 +86,7 @@ class Publisher:
         """Publish what is not published yet, but for a little, which readers gather from the catalog as soon; and again
         where the files are gone, or more or less than before is asked of the index. What is kept in Milvus has its own
         time, `show`."""
-        if sync.remembered(self._connection) is not None:
+        if home_address.remembered(self._connection) is not None:
             return
         newest = generations.newest(self._connection, model.key)
         little = max(_SMALL_RUNS if small else 1, newest.photos // _LITTLE if newest else 0)
@@ -99,7 +99,7 @@ class Publisher:
         """Bring what Milvus holds to what is committed, where the home keeps its vectors there: captions and tags, too.
         Where that fails, nothing is lost: `report.waits` says why, and the next run does it."""
         active = model_records.active(self._connection)
-        if active is None or sync.remembered(self._connection) is None:
+        if active is None or home_address.remembered(self._connection) is None:
             return
         try:
             with self._stage("publish", None):
@@ -111,8 +111,10 @@ class Publisher:
                 self._progress.say(sentence)
 
     def _publish(self, model: ModelRecord, advance: Callable[[int], None]) -> None:
-        address = sync.remembered(self._connection)
+        address = home_address.remembered(self._connection)
         if address is not None:
+            from search.milvus import publishing  # here: few homes keep their vectors there
+
             publishing.publish(self._home, self._connection, model, address, advance, touched=self._touched)
             return
 

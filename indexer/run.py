@@ -34,7 +34,7 @@ from search.catalog.soundness import explained
 from search.embedded_texts import embedded_sentences
 from search.errors import CatalogError, SightlineError
 from search.home import Home
-from search.milvus import sync
+from search.milvus import home_address
 from search.milvus.address import LOCAL, Address
 from search.milvus.touched import Touched
 from search.vectors.generations import sweep
@@ -143,7 +143,7 @@ class _Run:
         self.model = model or LoadedModel()
         self.keeps_model = model is not None
         self.decoders: Decoders | None = None
-        in_milvus = sync.remembered(self.connection) is not None
+        in_milvus = home_address.remembered(self.connection) is not None
         self.touched = Touched(self.connection) if in_milvus else None
 
     def close(self) -> None:
@@ -181,7 +181,7 @@ class _Run:
                 if self.options.recall is not None:
                     remember_recall(self.connection, self.options.recall)
                 if self.options.vectors is not None:
-                    sync.remember(self.connection, self.options.vectors)
+                    home_address.remember(self.connection, self.options.vectors)
                 if self.options.grace is not None:
                     settings.put(self.connection, _GRACE, str(self.options.grace))
                 if self.options.keep_previous is not None:

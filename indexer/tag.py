@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,8 +140,8 @@ class PhotoTagging:
         self._calibration = tags.calibration(self._connection, self._model.key, self._vocabulary)
         author = self._calibration.author if self._calibration else None
         self.waiting = tags.untagged(self._connection, self._model.key, author)
-        self._shipped = vocabulary.concepts() if self.waiting else []
-        self._concepts = vocabulary.concepts(own) if self.waiting and own else self._shipped
+        self._shipped = vocabulary.shipped() if self.waiting else ()
+        self._concepts = tuple(vocabulary.concepts(own)) if self.waiting and own else self._shipped
 
     def tagger(self, encoder: Callable[[], Encoder], advance: Callable[[int], None]) -> Tagger:
         """What to tag them with. `encoder` is asked for where texts were never embedded, and `advance` hears how many
@@ -150,9 +150,12 @@ class PhotoTagging:
         Raises:
             ModelError: the model cannot be loaded.
         """
-        sentences = vocabulary.sentences()
+        if self._concepts is self._shipped:
+            lexicon = tagging.shipped_lexicon()
+        else:  # own concepts come after the others
+            lexicon = tagging.lexicon(self._concepts, vocabulary.sentences(), len(self._shipped))
         return Tagger(
-            tagging.lexicon(self._concepts, sentences, len(self._shipped)),  # own ones come after these
+            lexicon,
             self._embedded(encoder, advance),
             embedded_sentences(self._model, encoder),
             self._model.logit_scale,
@@ -208,5 +211,7 @@ class PhotoTagging:
             vectors = np.concatenate([vectors, self._of(own, encoder, advance)])
         return vectors[[places[concept] for concept in self._concepts]]
 
-    def _of(self, concepts: list[Concept], encoder: Callable[[], Encoder], advance: Callable[[int], None]) -> Floats:
+    def _of(
+        self, concepts: Sequence[Concept], encoder: Callable[[], Encoder], advance: Callable[[int], None]
+    ) -> Floats:
         return embedded(self._model, [concept.wordings for concept in concepts], encoder, advance)

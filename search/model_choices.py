@@ -75,4 +75,4 @@ def _seconds(
 @cache
 def _texts() -> int:
     """How many texts a model embeds once: the sentences and the wordings of concepts that photos are held against."""
-    return len(vocabulary.sentences()) + sum(len(concept.wordings) for concept in vocabulary.concepts())
+    return len(vocabulary.sentences()) + sum(len(concept.wordings) for concept in vocabulary.shipped())

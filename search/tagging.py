@@ -14,6 +14,7 @@ the library, which is measured once (`usual`) and calibrates each concept's thre
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from search import vocabulary
 from search.mentions import Mentions
 from search.vectors.protocol import Floats
 from search.vocabulary import Concept, implied
@@ -78,6 +80,12 @@ def lexicon(concepts: Sequence[Concept], sentences: Sequence[str], shipped: int 
     weights = np.repeat([0.5 / shipped, 0.5 / len(sentences)], [len(concepts), len(sentences)])
     chance = np.array([min(1.0, weights[places].sum()) for places in texts], dtype=np.float32)
     return Lexicon(texts, chance, shipped)
+
+
+@functools.cache
+def shipped_lexicon() -> Lexicon:
+    """That of the vocabulary and the sentences that come with Sightline."""
+    return lexicon(vocabulary.shipped(), vocabulary.sentences())
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,12 @@ def files(own: Path | None = None) -> list[Path]:
     return [data_path(_CONCEPTS), data_path(_SENTENCES), *([own] if own else [])]
 
 
+@functools.cache
+def shipped() -> tuple[Concept, ...]:
+    """The concepts that ship with Sightline."""
+    return tuple(concepts())
+
+
 def concepts(own: Path | None = None) -> list[Concept]:
     """The concepts that ship with Sightline, then those of the user's `own` file.
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from indexer.describe.stage import Outcome, Work, read_pictures, run_stage
+from indexer.describe.work import Outcome, Work
 from indexer.progress import Progress
 from indexer.report import IndexOptions, IndexReport
 from indexer.storage import storage_of
@@ -116,6 +116,8 @@ def describe(
         with database.atomic():
             descriptions.seen_by(connection, stage, plan.author)
         if any(storage_of(file.path).exists(file.path) for photo in plan.photos for file in photo.files):
+            from indexer.describe.stage import run_stage  # here: where nothing waits, nothing is decoded
+
             if plan.note:
                 progress.say(plan.note)
             with timed(stage, len(plan.photos)):
@@ -156,6 +158,7 @@ def _would_send(
 
     from indexer.describe.choice import canonical_name
     from indexer.describe.openai import LARGEST, dry_run
+    from indexer.describe.stage import read_pictures
 
     author = canonical_name(name)
     photos = descriptions.pending(connection, CAPTIONS, author)

@@ -8,7 +8,7 @@ from indexer.verify.findings import Finding, Mending, View, are, several
 from search.catalog import model_records
 from search.catalog.model_records import ModelRecord
 from search.errors import MilvusError, SettingsError
-from search.milvus import sync
+from search.milvus import home_address, sync
 from search.milvus.address import LOCAL, Address
 from search.milvus.publishing import publish
 
@@ -16,7 +16,7 @@ from search.milvus.publishing import publish
 def look(view: View) -> Iterator[Finding]:
     """Photos that are not in the collection, or otherwise, and what is in it that no photo is."""
     try:
-        address = sync.remembered(view.connection)
+        address = home_address.remembered(view.connection)
     except SettingsError as error:
         yield Finding("collection", str(error), _forget, about="address")
         return
@@ -48,4 +48,4 @@ def _mend(mending: Mending, model: ModelRecord, address: Address) -> None:
 
 def _forget(mending: Mending) -> None:
     with mending.transaction():
-        sync.remember(mending.connection, LOCAL)
+        home_address.remember(mending.connection, LOCAL)

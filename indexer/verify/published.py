@@ -14,7 +14,7 @@ from indexer.verify.findings import Mending
 from search.catalog import model_records, settings
 from search.catalog.model_records import ModelRecord
 from search.home import Home
-from search.milvus import sync
+from search.milvus import home_address
 from search.vectors import generations
 from search.vectors.building import Wanted
 from search.vectors.generations import Generation
@@ -90,7 +90,7 @@ def publish(mending: Mending, model: ModelRecord) -> None:
         for generation in generations.of_model(mending.connection, model.key):
             generations.drop(mending.home, mending.connection, generation)
         return
-    if sync.remembered(mending.connection) is not None:
+    if home_address.remembered(mending.connection) is not None:
         return  # see `indexer.verify.milvus`
     mending.progress.stage("publish", None)
     generations.publish(mending.home, mending.connection, model, Wanted(recall(mending.connection)))

@@ -8,7 +8,6 @@ was cut off, or what was lost on the server: the next one ends with the same col
 from __future__ import annotations
 
 import hashlib
-import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,7 +22,8 @@ from search.catalog.model_records import ModelRecord
 from search.errors import MilvusError
 from search.facets import facets
 from search.milvus import facts as all_facts
-from search.milvus.address import LOCAL, Address
+from search.milvus import home_address
+from search.milvus.address import Address
 from search.milvus.client import WRITE_SECONDS, Row, Server
 from search.milvus.entities import Entities
 from search.milvus.facts import Facts
@@ -42,7 +42,6 @@ _BATCH_BYTES = 16_000_000
 """Of entities in one request: a server takes 64 MB as a rule."""
 _MANY = 1_000
 """After so many entities were written they are sealed: searches of what is not are slow, since it has no index."""
-_ID, _ADDRESS = "milvus_id", "vectors"
 
 
 @dataclass(frozen=True)
@@ -64,27 +63,6 @@ class Synced:
     changed: bool = False
     written: int = 0
     deleted: int = 0
-
-
-def remembered(connection: sqlite3.Connection) -> Address | None:
-    """Where the home keeps its vectors; None for beside the catalog.
-
-    Raises:
-        SettingsError: the catalog says something that cannot be.
-    """
-    return Address.parse(settings.get(connection, _ADDRESS) or LOCAL)
-
-
-def remember(connection: sqlite3.Connection, vectors: str) -> None:
-    """Keep the vectors of this home there from now on, `faiss` or an address; in the caller's transaction.
-
-    Raises:
-        SettingsError: it is neither.
-    """
-    address = Address.parse(vectors)
-    settings.put(connection, _ADDRESS, LOCAL if address is None else str(address))
-    if address is not None and settings.get(connection, _ID) is None:
-        settings.put(connection, _ID, secrets.token_hex(8))
 
 
 def sync(
@@ -250,7 +228,7 @@ def _batches(rows: list[Row]) -> Iterator[list[Row]]:
 
 def _prefix(connection: sqlite3.Connection) -> str:
     """What the names of all collections of this home begin with."""
-    return f"sightline_{settings.get(connection, _ID)}_"
+    return f"sightline_{home_address.identity(connection)}_"
 
 
 def _name(prefix: str, model: ModelRecord, kind: str) -> str:

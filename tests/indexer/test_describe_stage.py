@@ -17,7 +17,8 @@ from support import picture
 
 from indexer.decoding.decoders import Decoders
 from indexer.describe.captioner import CaptionError, CaptionerUnavailableError
-from indexer.describe.stage import Outcome, Work, read_pictures, run_stage
+from indexer.describe.stage import read_pictures, run_stage
+from indexer.describe.work import Outcome, Work
 from indexer.files import held_file
 from indexer.report import IndexOptions
 from indexer.run import run_index

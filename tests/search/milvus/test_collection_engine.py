@@ -20,7 +20,7 @@ from search.engine import Engine
 from search.errors import MilvusError, NotHereError, QueryError, UnknownPhotoError
 from search.filters import allowed_keys
 from search.home import Home
-from search.milvus import sync
+from search.milvus import home_address
 from search.milvus.address import Address
 from search.milvus.candidates import CollectionCandidates
 from search.milvus.engine import DEEPEST, CollectionEngine
@@ -43,7 +43,7 @@ def published(sound: Base, milvus: MilvusLite, tmp_path_factory: pytest.TempPath
 def bring(home: Home, address: Address) -> None:
     with closing(connect_to_write(home)) as connection:
         with connection:
-            sync.remember(connection, str(address))
+            home_address.remember(connection, str(address))
         model = model_records.active(connection)
         assert model is not None
         assert publish(home, connection, model, address)

@@ -28,7 +28,7 @@ from search.catalog.connection import connect_to_read, connect_to_write
 from search.engine import Engine
 from search.errors import MilvusError, SettingsError, UnreachableError
 from search.home import Home
-from search.milvus import facts, schema, sync
+from search.milvus import facts, home_address, schema, sync
 from search.milvus.address import Address, token
 from search.milvus.client import Server
 from search.milvus.engine import CollectionEngine
@@ -47,12 +47,12 @@ from pathlib import Path
 from search.catalog import model_records
 from search.catalog.connection import connect_to_write
 from search.home import Home
-from search.milvus import sync
+from search.milvus import home_address
 from search.milvus.publishing import publish
 from search.milvus.touched import Touched, state_of
 home = Home(Path(sys.argv[1]))
 connection = connect_to_write(home)
-publish(home, connection, model_records.active(connection), sync.remembered(connection))
+publish(home, connection, model_records.active(connection), home_address.remembered(connection))
 """
 
 
@@ -70,7 +70,7 @@ class Library:
         with self.connection:
             self.folder = changes.add_library(self.connection, b"/photos")
             self.model = active_model(self.connection, DIMENSIONS)
-            sync.remember(self.connection, str(address))
+            home_address.remember(self.connection, str(address))
         self.add(unit(PHOTOS))
 
     def add(self, vectors: Floats, first: int = 0) -> None:
@@ -251,7 +251,7 @@ def test_a_server_that_is_gone_is_a_sentence_at_once_and_searches_go_on(library:
         library.connection.execute(
             "UPDATE generations SET checksums = replace(checksums, ?, ?)", (str(library.address), str(nowhere))
         )
-        sync.remember(library.connection, str(nowhere))
+        home_address.remember(library.connection, str(nowhere))
         settings.grow_revision(library.connection)
     began = time.monotonic()
     with pytest.raises(UnreachableError, match="does not answer; start it"):
@@ -290,7 +290,7 @@ def test_a_name_that_stands_for_what_others_keep_is_left_to_them(
                 ask()
         assert facts.named(server) == before and library.differences == (0, 0)
         with another.connection:
-            sync.remember(another.connection, str(other := milvus.address()))
+            home_address.remember(another.connection, str(other := milvus.address()))
         assert sync.sync(another.connection, another.model, other).written == PHOTOS
 
 
@@ -426,7 +426,7 @@ def test_a_name_that_was_given_up_keeps_no_collection_alive(library: Library, mi
     before = library.sync().collection
     other = milvus.address()
     with library.connection:
-        sync.remember(library.connection, str(other))
+        home_address.remember(library.connection, str(other))
     assert sync.sync(library.connection, library.model, other).collection == before
     with Server.connect(other) as server:
         assert facts.named(server) == before
