@@ -1,6 +1,6 @@
 """Sightline beside rclip and clip-retrieval: the same photos and architecture, whole commands, one machine.
 
-    python -m benchmarks.peers PHOTOS [--environments FOLDER] [--count 1000] [--more 50] [--rounds 2]
+    python -m benchmarks.peers PHOTOS [--environments FOLDER] [--count 1000] [--more 50 250] [--rounds 2]
 
 The peers come from PyPI, each into an environment of its own in FOLDER, which is made where it is not there yet. All
 three use ViT-B-32 at 256 pixels, which is what rclip offers, with the same random weights in the form that each reads;
@@ -8,7 +8,7 @@ speed does not depend on what they say. Each command is timed from its start to 
 
 - cold: every photo is new. rclip indexes when it is asked, so that Sightline's search is counted too.
 - again: nothing has changed. clip-retrieval knows no such thing, and does everything again.
-- some: --more photos have come.
+- 50 more: so many photos have come, for each number of --more.
 - search: one text, in a process of its own. clip-retrieval has a server alone for that.
 
 Sightline converts a model when it is first used; how long the very first run took is told apart.
@@ -85,19 +85,21 @@ def timed(command: list[str | Path], **options: str | Path) -> float:
 class Round:
     """One round: each peer over its own copy of the photos."""
 
-    def __init__(self, scratch: Path, photos: list[Path], more: list[Path]) -> None:
+    def __init__(self, scratch: Path, photos: list[Path], more: list[list[Path]]) -> None:
         self.scratch, self.photos, self.more = scratch, photos, more
 
     def measured(self, name: str, index: Callable[[Path, Path], float]) -> dict[str, float]:
-        """Seconds of `index(photos, state)` when all is new, when nothing is, and when some photos are."""
+        """Seconds of `index(photos, state)` when all is new, when nothing is, and each time that more photos are."""
         folder, state = self.scratch / name / "photos", self.scratch / name / "state"
         folder.mkdir(parents=True)
         for photo in self.photos:
             shutil.copy(photo, folder)
         found = {"cold": index(folder, state), "again": index(folder, state)}
-        for photo in self.more:
-            shutil.copy(photo, folder)
-        return {**found, "some": index(folder, state)}
+        for some in self.more:
+            for photo in some:
+                shutil.copy(photo, folder)
+            found[f"{len(some)} more"] = index(folder, state)
+        return found
 
 
 def main() -> None:
@@ -106,13 +108,17 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--environments", type=Path, default=Path(tempfile.gettempdir()) / "sightline-peers")
     parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--more", type=int, default=50, help="so many of --count come later")
+    parser.add_argument("--more", type=int, nargs="+", default=[50, 250], help="so many of --count come later")
     parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
     files = sorted(file for file in arguments.photos.rglob("*") if file.suffix.lower() in SUFFIXES)
     files = files[: arguments.count]
-    later = min(arguments.more, len(files) // 2)
-    photos, more = files[: len(files) - later], files[len(files) - later :]
+    if sum(arguments.more) >= len(files):
+        raise SystemExit(f"There are {len(files)} photos, of which --more is to leave some.")
+    photos, more = files[: len(files) - sum(arguments.more)], list[list[Path]]()
+    for number in arguments.more:
+        start = len(photos) + sum(map(len, more))
+        more.append(files[start : start + number])
     rclip, clip_retrieval = (environment(arguments.environments, peer) for peer in PACKAGES)
     with tempfile.TemporaryDirectory() as scratch:
         model = random_checkpoint(ARCHITECTURE, Path(scratch) / "checkpoint")
@@ -155,8 +161,8 @@ def main() -> None:
             )
 
         peers = {"sightline": sightline, "rclip": by_rclip, "clip-retrieval": by_clip_retrieval}
-        first = Round(Path(scratch) / "first", photos[:8], more[:1]).measured("sightline", sightline)["cold"]
-        print(f"{len(photos)} photos, then {len(more)} more; Sightline's very first run, of 8 photos: {first:.1f} s")
+        first = Round(Path(scratch) / "first", photos[:8], []).measured("sightline", sightline)["cold"]
+        print(f"{len(photos)} photos; Sightline's very first run, of 8 of them: {first:.1f} s")
         rounds = []
         for number in range(arguments.rounds):
             one = Round(Path(scratch) / str(number), photos, more)
@@ -172,7 +178,7 @@ def main() -> None:
             rounds.append(found)
             print(found, flush=True)
         print("command   " + "".join(f"{name + ', s':>20}" for name in peers) + "     ratio to Sightline's")
-        for what in ("cold", "again", "some", "search"):
+        for what in rounds[0]["sightline"]:
             medians = {
                 name: statistics.median(one[name][what] for one in rounds) for name in peers if what in rounds[0][name]
             }
