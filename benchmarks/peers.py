@@ -113,6 +113,8 @@ def main() -> None:
     arguments = parser.parse_args()
     files = sorted(file for file in arguments.photos.rglob("*") if file.suffix.lower() in SUFFIXES)
     files = files[: arguments.count]
+    if len(set(arguments.more)) < len(arguments.more):
+        parser.error("each number of --more is told apart by itself")
     if sum(arguments.more) >= len(files):
         raise SystemExit(f"There are {len(files)} photos, of which --more is to leave some.")
     photos, more = files[: len(files) - sum(arguments.more)], list[list[Path]]()

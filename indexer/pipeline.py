@@ -76,7 +76,7 @@ class ReadFile:
 
 
 class ReadAhead:
-    """Files that are read ahead of whoever goes through them, once and in their order."""
+    """Files that are read ahead of whoever goes through them, once and in their order. Whoever ends early closes it."""
 
     def __init__(
         self,
@@ -108,19 +108,21 @@ class ReadAhead:
         else:
             import torch
 
+            torch.get_num_threads()  # which this thread keeps, asked before others set theirs
             # Photos are resized side by side. Were each resize shared out among all cores, its threads would wait for
             # each other, spinning, and take the cores from the model.
             self._pool = ThreadPoolExecutor(threads, "read", torch.set_num_threads, (1,))
-        self._go_on()
+        try:
+            self._go_on()
+        except BaseException:
+            self.close()
+            raise
 
     def __iter__(self) -> Iterator[ReadFile]:
-        """What came of each file; whoever ends early closes it. Raises what `read_files` raises."""
-        try:
-            while self._waiting:
-                yield from self._waiting.popleft().result()
-                self._go_on()
-        finally:
-            self.close()
+        """What came of each file. Raises what `read_files` raises."""
+        while self._waiting:
+            yield from self._waiting.popleft().result()
+            self._go_on()
 
     def close(self) -> None:
         """End what is under way; nobody waits any more for a photo that takes long."""

@@ -193,8 +193,10 @@ class Level:
         """Whether these files, which are sorted, are all indexed, and that is to be told quickly."""
         if self._specs or self.sieve._exclude or self.sieve._include or self.sieve._rules.min_bytes:
             return False
+        if self.sieve._rules.hidden:
+            return True
         first = bisect_left(files, (b".",))
-        return self.sieve._rules.hidden or not (first < len(files) and files[first][0].startswith(b"."))
+        return first == len(files) or not files[first][0].startswith(b".")
 
     def wants_folder(self, name: bytes) -> bool:
         """Whether a folder in this one is not left out."""

@@ -222,6 +222,7 @@ def _compare(
     only: bytes | None = None,
 ) -> None:
     """Compare the photo files of one folder, or one of them, with the catalog."""
+    files.sort()  # by name, as the catalog gives them
     if only is None and level is not None and _is_as_known(connection, folder, level, files):
         result.photos += len(files)
         result.unchanged += len(files)
@@ -252,9 +253,8 @@ def _compare(
 
 
 def _is_as_known(connection: sqlite3.Connection, folder: bytes, level: Level, files: list[ListedFile]) -> bool:
-    """Whether the photo files of a folder are those of the catalog, all as they were and none that failed or was
-    missing. It is so with most folders of most runs; told of all files at once, it takes a fraction of the time."""
-    files.sort()
+    """Whether the photo files of a folder, sorted, are those of the catalog, all as they were, and none that failed or
+    was missing. It is so with most folders of most runs; told of all files at once, it takes a fraction of the time."""
     if not level.takes_all(files):
         return False
     # What failed or was missing has no time here, so that it is as no file is.

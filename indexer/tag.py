@@ -98,7 +98,7 @@ def vocabulary_name(model: ModelRecord, own: Path | None) -> str:
     """A name for what photos are tagged with: another one for every other model, vocabulary or way to use them. Raises
     `OSError` where the file of one's `own` concepts cannot be read."""
     constants = repr((tagging.CONSTANTS, kinds.CONSTANTS, model.fingerprint)).encode()
-    content = b"\0".join([constants, *(path.read_bytes() for path in vocabulary.files(own))])
+    content = b"\0".join([constants, *vocabulary.contents(own)])
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 

@@ -45,9 +45,20 @@ class Concept:
     broader: tuple[str, ...] = ()
 
 
-def files(own: Path | None = None) -> list[Path]:
-    """All files that the vocabulary is read from."""
-    return [data_path(_CONCEPTS), data_path(_SENTENCES), *([own] if own else [])]
+def contents(own: Path | None = None) -> list[bytes]:
+    """All that the vocabulary is read from, with the user's `own` file.
+
+    Raises:
+        OSError: the latter cannot be read.
+    """
+    return [_shipped_content(_CONCEPTS), _shipped_content(_SENTENCES), *([own.read_bytes()] if own else [])]
+
+
+@functools.cache
+def _shipped_content(name: str) -> bytes:
+    """A file that ships with Sightline, as it was first read: where the program is upgraded under a process that lives
+    on, concepts and what they are called by stay together."""
+    return data_path(name).read_bytes()
 
 
 @functools.cache
@@ -62,7 +73,7 @@ def concepts(own: Path | None = None) -> list[Concept]:
     Raises:
         SightlineError: a file cannot be read as concepts, or puts one under another that there is not.
     """
-    found = read_concepts(data_path(_CONCEPTS))
+    found = _parsed(_shipped_content(_CONCEPTS), data_path(_CONCEPTS))
     if own is not None:
         wanted = read_concepts(own)
         if len(wanted) > MOST_OWN:
@@ -112,10 +123,18 @@ def read_concepts(path: Path) -> list[Concept]:
     Raises:
         SightlineError: the file cannot be read, or a line of it means nothing.
     """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SightlineError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return _parsed(content, path)
+
+
+def _parsed(content: bytes, path: Path) -> list[Concept]:
     prompts: tuple[str, ...] = DEFAULT_PROMPTS
     broader: tuple[str, ...] = ()
     found = []
-    for place, line in _lines(path):
+    for place, line in _lines(content, path):
         if line.startswith("["):
             if not line.endswith("]"):
                 raise SightlineError(f"{place}: the name of a group ends with ], as in [animals].")
@@ -154,16 +173,13 @@ def read_concepts(path: Path) -> list[Concept]:
 @functools.cache
 def sentences() -> tuple[str, ...]:
     """Sentences as people might ask for photos, to learn how near a photo is to just any text."""
-    return tuple(line for _, line in _lines(data_path(_SENTENCES)))
+    return tuple(line for _, line in _lines(_shipped_content(_SENTENCES), data_path(_SENTENCES)))
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The lines that say something, with white space made one, each after its place for an error to name."""
-    try:
-        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    except OSError as error:
-        raise SightlineError(f"{path} cannot be read: {error.strerror or error}.") from error
-    for number, raw in enumerate(content.splitlines(), start=1):
+def _lines(content: bytes, path: Path) -> Iterator[tuple[str, str]]:
+    """The lines of the file at `path` that say something, with white space made one, each after its place for an error
+    to name."""
+    for number, raw in enumerate(content.removeprefix(codecs.BOM_UTF8).splitlines(), start=1):
         place = f"{path}, line {number}"
         try:
             text = unicodedata.normalize("NFC", raw.decode())

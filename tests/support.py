@@ -70,11 +70,15 @@ def jpegs(shortest: tuple[int, ...] = (650, 1000)) -> list[bytes]:
 
 
 def picture(path: Path | bytes, seed: int, size: tuple[int, int] = (64, 48)) -> None:
-    """Write a small JPEG whose content depends on `seed` alone, as if that had been a moment ago: what was written just
-    now is read again by the next run."""
+    """Write a small JPEG whose content depends on `seed` alone; see `written_a_moment_ago`."""
     colours = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), dtype=np.uint8)
     with open(path, "wb") as file:
         Image.fromarray(colours).resize(size, Image.Resampling.BICUBIC).save(file, "JPEG")
+    written_a_moment_ago(path)
+
+
+def written_a_moment_ago(path: Path | bytes) -> None:
+    """Let a file look as if it had been: the next run reads what was written just now, and the one after it again."""
     written = os.stat(path)
     os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns - 50_000_000))
 

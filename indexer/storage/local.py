@@ -79,7 +79,8 @@ class LocalStorage:
                                 status = entry.stat()
                             except FileNotFoundError:  # it has just gone
                                 continue
-                            files.append((name, status.st_size, status.st_mtime_ns))
+                            if stat.S_ISREG(status.st_mode):  # still
+                                files.append((name, status.st_size, status.st_mtime_ns))
                         elif entry.is_dir(follow_symlinks=False):
                             real.append((entry.path, partial(within.enter, entry.name)))
                         elif not entry.is_symlink() or (linked_folder := _leads_to_folder(entry)) is None:

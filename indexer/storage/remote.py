@@ -103,8 +103,11 @@ class RemoteStorage:
                 for name in folders:
                     if within.wants_folder(name):
                         waiting.append((folder + b"/" + name, functools.partial(within.enter, name)))
-                photos = [(name, files[name]) for name in files if is_photo_name(name)]
-                yield folder, within, [(name, status.st_size, status.st_mtime_ns) for name, status in photos]
+                yield (
+                    folder,
+                    within,
+                    [(name, of.st_size, of.st_mtime_ns) for name, of in files.items() if is_photo_name(name)],
+                )
         finally:
             for *_, listing in listings:
                 listing.cancel()

@@ -110,7 +110,7 @@ def untagged(connection: sqlite3.Connection, model_key: int, author: str | None)
         return total
     if has_embedded_all(connection, model_key):  # then those that are tagged are among them
         sql = "SELECT count(*) FROM descriptions WHERE stage = ? AND author = ?"
-        return total - int(connection.execute(sql, (TAGS, author)).fetchone()[0])
+        return max(0, total - int(connection.execute(sql, (TAGS, author)).fetchone()[0]))
     sql = f"SELECT count(*) FROM embeddings WHERE model_key = ? AND {_NOT_BY_AUTHOR}"
     return int(connection.execute(sql, (model_key, TAGS, author)).fetchone()[0])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import sys
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
@@ -154,7 +155,8 @@ class _Plan(NamedTuple):
 def _resized(image: Image.Image | Pixels, plan: _Plan, interpolation: str) -> Pixels:
     # PyTorch's kernel for 8-bit pixels is three times as fast as Pillow's, and gives the same picture but for the last
     # bit (worst cosine 0.99997). It is used where the process has torch already, never imported for it.
-    torch = sys.modules.get("torch")
+    # Where another thread is just importing it, that is waited for.
+    torch = importlib.import_module("torch") if "torch" in sys.modules else None
     (new_w, new_h), (left, top, right, bottom) = plan.new_size, plan.crop
     if torch is None or not plan.suits_kernel:
         picture = image if isinstance(image, Image.Image) else Image.fromarray(image)

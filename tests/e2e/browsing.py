@@ -19,7 +19,7 @@ from indexer.run import run_index
 from search.home import Home
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Dialog, Page
+    from playwright.sync_api import Browser, BrowserContext, Dialog, Page
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -64,11 +64,42 @@ def serving(home: Path, port: int = 0, *options: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def watched_page(browser: Browser, *, errors_expected: bool, **options: Any) -> Iterator[Page]:
-    """A page that fails its test on any script error, dialog, request to elsewhere or unexpected console message.
+    """A page in a context of its own, with these options of Playwright's `new_context`; see `watched`."""
+    context = browser.new_context(**{"viewport": VIEWPORT, **options})
+    try:
+        with watched(context.new_page(), errors_expected=errors_expected) as page:
+            yield page
+    finally:
+        context.close()
 
-    `options` are those of Playwright's `new_context`. Where there are none, one context serves all tests, for a page in
-    one of its own takes the browser twice as long; what the page of one test keeps, that of the next does not find.
-    """
+
+@contextlib.contextmanager
+def page_in_common(context: BrowserContext, *, errors_expected: bool) -> Iterator[Page]:
+    """A page in a context that serves many tests, which takes the browser half the time that one of its own does; see
+    `watched`. What a page keeps is cleared behind it. A clock that is set, though, is set for the whole context."""
+    cleaner, *_ = context.pages
+    page = context.new_page()
+    origins: set[str] = set()
+    page.on("request", lambda asked: origins.add("{0.scheme}://{0.netloc}".format(urlsplit(asked.url))))
+    try:
+        with watched(page, errors_expected=errors_expected):
+            yield page
+    finally:
+        for each in context.pages[1:]:
+            each.close()
+        context.clear_permissions()
+        devtools = context.new_cdp_session(cleaner)
+        for origin in origins:
+            devtools.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+        devtools.send("Network.clearBrowserCache")
+        devtools.detach()
+
+
+@contextlib.contextmanager
+def watched(page: Page, *, errors_expected: bool) -> Iterator[Page]:
+    """The page, which fails its test on any script error, dialog, request to elsewhere or unexpected console
+    message; it is closed then."""
+    page.set_default_timeout(20_000)
     said: list[str] = []
     trouble: list[str] = []
     hosts: set[str] = set()
@@ -77,47 +108,16 @@ def watched_page(browser: Browser, *, errors_expected: bool, **options: Any) -> 
         trouble.append(dialog.message)
         dialog.dismiss()
 
-    with _page_of_its_own(browser, options) if options else _page_in_common(browser) as page:
-        page.set_default_timeout(20_000)
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.on("dialog", on_dialog)
-        page.on("request", lambda asked: hosts.add(urlsplit(asked.url).hostname or ""))
-        yield page
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.on("dialog", on_dialog)
+    page.on("request", lambda asked: hosts.add(urlsplit(asked.url).hostname or ""))
+    yield page
+    page.close()
     assert hosts <= {"127.0.0.1", ""}  # blob: and data: have no host
     assert trouble == []
     # Of a refused or failed request the browser itself writes to the console.
     assert [text for text in said if not (errors_expected and text.startswith("Failed to load resource"))] == []
-
-
-@contextlib.contextmanager
-def _page_of_its_own(browser: Browser, options: dict[str, Any]) -> Iterator[Page]:
-    context = browser.new_context(**{"viewport": VIEWPORT, **options})
-    try:
-        yield context.new_page()
-    finally:
-        context.close()
-
-
-@contextlib.contextmanager
-def _page_in_common(browser: Browser) -> Iterator[Page]:
-    if not browser.contexts:
-        browser.new_context(viewport=VIEWPORT).new_page()
-    (context,) = browser.contexts
-    cleaner, *_ = context.pages
-    page = context.new_page()
-    origins: set[str] = set()
-    page.on("request", lambda asked: origins.add("{0.scheme}://{0.netloc}".format(urlsplit(asked.url))))
-    try:
-        yield page
-    finally:
-        for each in context.pages[1:]:
-            each.close()
-        context.clear_permissions()
-        devtools = context.new_cdp_session(cleaner)
-        for origin in origins:
-            devtools.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
-        devtools.detach()
 
 
 def tiles(page: Page) -> list[str]:

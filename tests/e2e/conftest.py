@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browsing import ARGUMENTS, CHROMIUM, HOSTILE_NAME, index, serving, watched_page
+from browsing import ARGUMENTS, CHROMIUM, HOSTILE_NAME, VIEWPORT, index, page_in_common, serving, watched_page
 
 from indexer.demo import gather_samples
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 
 @pytest.fixture(scope="session")
@@ -51,14 +51,29 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def context(browser: Browser) -> BrowserContext:
+    """The one that tests have in common; its first page stays for what has to be done between them."""
+    context = browser.new_context(viewport=VIEWPORT)
+    context.new_page()
+    return context
+
+
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    with watched_page(browser, errors_expected=False) as page:
+def page(context: BrowserContext) -> Iterator[Page]:
+    with page_in_common(context, errors_expected=False) as page:
         yield page
 
 
 @pytest.fixture
-def refused_page(browser: Browser) -> Iterator[Page]:
+def refused_page(context: BrowserContext) -> Iterator[Page]:
     """A page some of whose requests are to fail."""
+    with page_in_common(context, errors_expected=True) as page:
+        yield page
+
+
+@pytest.fixture
+def timed_page(browser: Browser) -> Iterator[Page]:
+    """A page whose clock may be set, and some of whose requests are to fail."""
     with watched_page(browser, errors_expected=True) as page:
         yield page

@@ -196,8 +196,8 @@ def busy(route: Route) -> None:
     route.fulfill(status=503, json=problem, content_type="application/problem+json")
 
 
-def test_a_busy_server_is_asked_again(refused_page: Page, library: str) -> None:
-    page = refused_page
+def test_a_busy_server_is_asked_again(timed_page: Page, library: str) -> None:
+    page = timed_page
     page.clock.install()
     page.route("**/api/search?*", busy)
     page.goto(f"{library}?view=library")

@@ -8,6 +8,8 @@ import io
 import logging
 import os
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from indexer.decoding.decoders import Decoders
 from indexer.decoding.gpu import GpuDecoders, decoders_for
 from indexer.decoding.gpu_tasks import _reduced
 from indexer.decoding.settings import DecodingSettings
+from indexer.executors.local import LocalExecutor
 from indexer.pipeline import ReadAhead, ReadFile
 from indexer.report import IndexOptions
 from indexer.run import run_index
@@ -115,6 +118,45 @@ def files(folder: Path, contents: list[bytes]) -> list[FoundFile]:
 
 def read(found: list[FoundFile], decoders: Decoders, on_gpus: GpuDecoders | None) -> list[ReadFile]:
     return list(ReadAhead(found, PREPROCESS, decoders, known=lambda _: False, look_ahead=64, on_gpus=on_gpus))
+
+
+class Hanging:
+    """Takes no photo, and from the second time on takes its time over it, until it is closed."""
+
+    threads = 1
+    given_up = False
+
+    def __init__(self) -> None:
+        self._asked = 0
+        self._closed = threading.Event()
+
+    def measured(self, contents: dict[int, bytes], preprocess: Preprocess) -> dict[int, Any]:
+        self._asked += 1
+        if self._asked > 1:
+            self._closed.wait(60)
+        return {}
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def test_who_ends_early_waits_for_no_gpu(
+    tmp_path: Path, home: Home, decoders: Decoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = files(tmp_path, [jpeg(0, (96, 64))] * 64)
+    hanging = Hanging()
+    monkeypatch.setattr(gpu, "decoders_for", lambda *_: hanging)
+    encoder = load_encoder(save_checkpoint(tmp_path / "checkpoint"), device="cpu")
+
+    def fail(_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(encoder, "embed_images", fail)
+    executor = LocalExecutor(Decoders(decoders.pool), 4, len(found))
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match="broken"):
+        list(executor.embed(encoder, found, lambda _: False))
+    assert time.monotonic() - began < 30
 
 
 def facts(file: ReadFile) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import hostile_tasks as hostile
 import pytest
-from support import picture
+from support import picture, written_a_moment_ago
 
 from indexer import pipeline
 from indexer.decoding.decoders import Decoders
@@ -95,6 +95,7 @@ def test_photos_that_kill_their_decoder_are_listed_and_all_others_found(home: Ho
     }
     # What crashed is left alone until it changes; what memory did not suffice for is tried again.
     (photos / "4.jpg").write_bytes((photos / "4.jpg").read_bytes().removesuffix(hostile.KILLED))
+    written_a_moment_ago(photos / "4.jpg")
     assert counts(run_index(home)) == {"added": 1, "unchanged": 3, "failed": 2, "embedded": 1}
     again = run_index(home)
     assert counts(again) == {"unchanged": 4, "failed": 2} and "load" not in again.stages

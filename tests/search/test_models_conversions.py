@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import shutil
 import subprocess
@@ -328,21 +329,38 @@ def test_two_that_convert_at_once_do_not_disturb_each_other(cache: Path, tmp_pat
     assert one.runtime == "openvino"
 
 
-@pytest.mark.parametrize("file", ["images.bin", "tokenizer.json"])
-def test_a_run_goes_on_where_a_conversion_is_damaged(
-    cache: Path, converted: Callable[[str], str], tmp_path: Path, file: str
-) -> None:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(5):
-        picture(folder / f"{number}.jpg", number)
-    name = converted("custom")
-    path = cache / kept(cache)[0] / file
-    content = bytearray(path.read_bytes())
+def damage(file: Path) -> None:
+    content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 0x40
-    path.write_bytes(content)
-    report = run_index(Home(tmp_path / "home"), [folder], IndexOptions(model=name, captions="off"))
+    file.write_bytes(content)
+
+
+def test_a_run_goes_on_where_a_conversion_is_damaged(
+    cache: Path, converted: Callable[[str], str], tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(5):
+        picture(tmp_path / "photos" / f"{number}.jpg", number)
+    name = converted("custom")
+    damage(cache / kept(cache)[0] / "tokenizer.json")
+    report = run_index(Home(tmp_path / "home"), [tmp_path / "photos"], IndexOptions(model=name, captions="off"))
     assert (report.added, report.embedded, report.failed) == (5, 5, 0)
+
+
+def test_photos_are_read_while_pytorch_is_imported_in_place_of_a_damaged_conversion(
+    cache: Path, converted: Callable[[str], str], tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(200):
+        picture(tmp_path / "photos" / f"{number}.jpg", number)
+    name = converted("custom")
+    damage(cache / kept(cache)[0] / "images.bin")
+    # In a process that has not imported it yet.
+    command = [sys.executable, "-m", "sightline", "index", str(tmp_path / "photos"), "--home", str(tmp_path / "home")]
+    options = ["--model", name, "--captions", "off", "--json"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["embedded"] == 200
 
 
 def test_a_model_that_does_not_fit_into_memory_is_one_sentence(
