@@ -97,7 +97,7 @@ def embeddings(connection: sqlite3.Connection, key: int) -> int:
 
 def has_embedded_all(connection: sqlite3.Connection, key: int) -> bool:
     """Whether the model has embedded every photo there is. Foreign keys see to it that an embedding is of a photo, and
-    each photo has one at most; so their numbers tell it, in a tenth of the time that asking for those without takes."""
+    each photo has one at most; so numbers tell it, in a fraction of the time that asking for those without takes."""
     (photos,) = connection.execute("SELECT count(*) FROM photos").fetchone()
     return embeddings(connection, key) == int(photos)
 
