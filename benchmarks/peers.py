@@ -26,6 +26,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 from benchmarks.index import random_checkpoint
@@ -117,10 +118,9 @@ def main() -> None:
         parser.error("each number of --more is told apart by itself")
     if sum(arguments.more) >= len(files):
         raise SystemExit(f"There are {len(files)} photos, of which --more is to leave some.")
-    photos, more = files[: len(files) - sum(arguments.more)], list[list[Path]]()
-    for number in arguments.more:
-        start = len(photos) + sum(map(len, more))
-        more.append(files[start : start + number])
+    rest = iter(files)
+    photos = list(islice(rest, len(files) - sum(arguments.more)))
+    more = [list(islice(rest, number)) for number in arguments.more]
     rclip, clip_retrieval = (environment(arguments.environments, peer) for peer in PACKAGES)
     with tempfile.TemporaryDirectory() as scratch:
         model = random_checkpoint(ARCHITECTURE, Path(scratch) / "checkpoint")

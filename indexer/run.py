@@ -296,7 +296,7 @@ class _Run:
         survey.say_unreadable()
         self.report.unchanged += survey.found.unchanged
         self.report.failed += survey.found.failed
-        if survey.found.to_read or survey.found.gone:
+        if survey.found.to_read or survey.found.gone:  # else nothing is moved or forgotten
             self.absences.count()
         return survey
 

@@ -248,15 +248,13 @@ class Engine:
             before = self._snapshot if self._shown == connection.file else None
             if self._questioners.next_is_ready:
                 before = None  # the model that was waited for may answer
-            self._snapshot, self._shown = self._taken(connection, before), connection.file
+            self._snapshot = take(self.home, connection, before, self._questioners.shown, self._filters.live)
+            self._shown = connection.file
             if self._snapshot is None:
                 raise SightlineError(
                     f"The index in {self.home.path} holds no photo yet; run `sightline index PATH` on a folder."
                 )
             return self._snapshot
-
-    def _taken(self, connection: Reader, before: Snapshot | None) -> Snapshot | None:
-        return take(self.home, connection, before, self._questioners.shown, self._filters.live)
 
     def _questioner(self, snapshot: Snapshot) -> Questions:
         return self._questioners.of(snapshot.model)

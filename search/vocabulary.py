@@ -50,6 +50,7 @@ def contents(own: Path | None = None) -> list[bytes]:
 
     Raises:
         OSError: the latter cannot be read.
+        SightlineError: another cannot be.
     """
     return [_shipped_content(_CONCEPTS), _shipped_content(_SENTENCES), *([own.read_bytes()] if own else [])]
 
@@ -58,7 +59,7 @@ def contents(own: Path | None = None) -> list[bytes]:
 def _shipped_content(name: str) -> bytes:
     """A file that ships with Sightline, as it was first read: where the program is upgraded under a process that lives
     on, concepts and what they are called by stay together."""
-    return data_path(name).read_bytes()
+    return _read(data_path(name))
 
 
 @functools.cache
@@ -123,11 +124,14 @@ def read_concepts(path: Path) -> list[Concept]:
     Raises:
         SightlineError: the file cannot be read, or a line of it means nothing.
     """
+    return _parsed(_read(path), path)
+
+
+def _read(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise SightlineError(f"{path} cannot be read: {error.strerror or error}.") from error
-    return _parsed(content, path)
 
 
 def _parsed(content: bytes, path: Path) -> list[Concept]:

@@ -25,11 +25,10 @@ from search.vectors.protocol import Keys
 MOST_COUNTED = 2_000
 """Of so many hits, the best ones, it is counted what they have in common: each has to be fetched."""
 _AT_ONCE = 500
-_TABLES = """
-CREATE VIRTUAL TABLE words USING fts5 (own, caption, tags, text, name, tokenize = 'unicode61 remove_diacritics 2');
-CREATE VIRTUAL TABLE parts USING fts5 (text, name, tokenize = 'trigram');
-CREATE TABLE photos (key INTEGER PRIMARY KEY, camera, format, kind, width, height, taken_at, sort_at,
-    orphaned_at);
+_TABLES = f"""
+CREATE VIRTUAL TABLE words USING fts5 ({", ".join(words.FIELDS)}, tokenize = '{words.WORDS_TOKENIZER}');
+CREATE VIRTUAL TABLE parts USING fts5 (text, name, tokenize = '{words.PARTS_TOKENIZER}');
+CREATE TABLE photos (key INTEGER PRIMARY KEY, camera, format, kind, width, height, taken_at, sort_at, orphaned_at);
 CREATE TABLE libraries (key INTEGER PRIMARY KEY, path);
 CREATE TABLE files (photo_key, library_key, folder);
 CREATE TABLE tags (photo_key, tag COLLATE NOCASE);

@@ -75,7 +75,7 @@ def watched_page(browser: Browser, *, errors_expected: bool, **options: Any) -> 
 
 @contextlib.contextmanager
 def page_in_common(context: BrowserContext, *, errors_expected: bool) -> Iterator[Page]:
-    """A page in a context that serves many tests, which takes the browser half the time that one of its own does; see
+    """A page in a context that serves many tests, which is little more than half the work of one in its own; see
     `watched`. What a page keeps is cleared behind it. A clock that is set, though, is set for the whole context."""
     cleaner, *_ = context.pages
     page = context.new_page()
